@@ -1,0 +1,126 @@
+//! x402 as it stands on the wire: the only place that knows versions.
+//!
+//! [`parse`] turns the body of `/verify` and `/settle` into a [`Request`] that
+//! carries one version-free [`Payment`]; [`VerifyResponse`], [`SettleResponse`]
+//! and [`Supported`] are the answers, whose shape is the same for v1 and v2.
+//!
+//! * [`json`]: strict JSON. No key twice, no NUL, bounded depth, UTF-8 only.
+//! * [`v1`], [`v2`]: the request shapes of each version.
+//! * [`answer`]: the answers.
+
+pub mod answer;
+pub mod json;
+mod v1;
+mod v2;
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+pub use answer::{SettleResponse, Supported, SupportedKind, VerifyResponse};
+
+use crate::{Network, Payment, Rejection, reason};
+
+/// A protocol version that we speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// `x402Version: 1`, network names, `maxAmountRequired`.
+    V1,
+    /// `x402Version: 2`, CAIP-2 networks, `amount`.
+    V2,
+}
+
+impl Version {
+    /// The number on the wire.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::V1 => 1,
+            Self::V2 => 2,
+        }
+    }
+}
+
+/// v1 network names of the configured chains, for example `base-sepolia`.
+pub type LegacyNames = HashMap<String, Network>;
+
+/// A body that is a payment request, good or bad.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The version that the answer's codes are spelled in.
+    pub version: Version,
+    /// `paymentRequirements.network` as it was sent, for the answer;
+    /// `unknown:unknown` when it is no text.
+    pub network: String,
+    /// The payment, or the decided refusal of one that has the wrong form.
+    pub payment: Result<Payment, Rejection>,
+}
+
+/// A body that is no payment request at all: the caller's program is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// Not acceptable as JSON.
+    #[error(transparent)]
+    Json(#[from] json::JsonError),
+    /// A member without which there is no request.
+    #[error("{member} is missing or not an object")]
+    Missing {
+        /// `paymentPayload` or `paymentRequirements`.
+        member: &'static str,
+        /// `paymentRequirements.network`, when there is one.
+        network: Option<String>,
+    },
+}
+
+/// The network of an answer to a body that names none.
+pub const UNKNOWN_NETWORK: &str = "unknown:unknown";
+
+/// Reads the body of `/verify` and `/settle`.
+///
+/// The version is `paymentPayload.x402Version`; the top-level one is ignored,
+/// as some clients leave it out (protocol v2, section "HTTP API").
+///
+/// # Errors
+/// A body that is no strict JSON object or lacks one of its two members.
+pub fn parse(body: &[u8], names: &LegacyNames) -> Result<Request, BodyError> {
+    let mut body = json::object(body)?;
+    let requirements = body.remove("paymentRequirements");
+    let network = requirements.as_ref().and_then(|r| r.get("network")).and_then(Value::as_str).map(str::to_owned);
+    let member = |member, value: Option<Value>| match value {
+        Some(Value::Object(object)) => Ok(object),
+        Some(_) | None => Err(BodyError::Missing { member, network: network.clone() }),
+    };
+    let payload = member("paymentPayload", body.remove("paymentPayload"))?;
+    let requirements = member("paymentRequirements", requirements)?;
+    let (version, payment) = match payload.get("x402Version").and_then(Value::as_u64) {
+        Some(1) => (Version::V1, v1::payment(payload, requirements, names)),
+        Some(2) => (Version::V2, v2::payment(payload, requirements)),
+        Some(_) | None => (Version::V2, Err(unknown_version())),
+    };
+    Ok(Request { version, network: network.unwrap_or_else(|| UNKNOWN_NETWORK.to_owned()), payment })
+}
+
+fn unknown_version() -> Rejection {
+    Rejection::new(reason::INVALID_X402_VERSION, "paymentPayload.x402Version must be the number 1 or 2")
+}
+
+fn requirements_error(detail: String) -> Rejection {
+    Rejection::new(reason::INVALID_PAYMENT_REQUIREMENTS, detail)
+}
+
+/// Takes a member that must be a text.
+fn text(object: &mut Map<String, Value>, of: &str, key: &str) -> Result<String, String> {
+    match object.remove(key) {
+        Some(Value::String(text)) => Ok(text),
+        Some(_) => Err(format!("{of}.{key} must be a string")),
+        None => Err(format!("{of}.{key} is missing")),
+    }
+}
+
+/// Takes a member that must be an object, or may be null or absent.
+fn object_or_nothing(object: &mut Map<String, Value>, of: &str, key: &str) -> Result<Map<String, Value>, String> {
+    match object.remove(key) {
+        Some(Value::Object(map)) => Ok(map),
+        Some(Value::Null) | None => Ok(Map::new()),
+        Some(_) => Err(format!("{of}.{key} must be an object")),
+    }
+}

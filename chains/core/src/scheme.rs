@@ -1,0 +1,70 @@
+//! What a payment scheme does.
+
+use async_trait::async_trait;
+
+use crate::{Amount, Fingerprint, Identity, Payment, Rejection, chain::PlannedTransaction};
+
+/// A way of paying on one chain, for example `exact` on Base.
+pub trait Scheme: Send + Sync {
+    /// The specification's word for it.
+    fn name(&self) -> &'static str;
+
+    /// Reads the scheme's payload. Pure: no I/O, no clock. Called first, for
+    /// every verify and settle.
+    ///
+    /// # Errors
+    /// A payload of another shape, or requirements that do not fit the scheme.
+    fn read(&self, payment: &Payment) -> Result<Box<dyn Authorization>, Rejection>;
+}
+
+/// A payer's authorization, read and not yet believed.
+#[async_trait]
+pub trait Authorization: Send + Sync {
+    /// Who pays, in the family's canonical spelling.
+    fn payer(&self) -> &str;
+
+    /// The payment's one name. Needs no verification.
+    fn identity(&self) -> Identity;
+
+    /// What a request must match to join the settlement of another.
+    fn fingerprint(&self) -> Fingerprint;
+
+    /// The number that the payer drew for this payment, as the specification
+    /// spells it, for people who look a settlement up by payer and nonce.
+    fn nonce(&self) -> &str;
+
+    /// Makes every check of the scheme, in the specification's order. Reads
+    /// only: nothing on chain and nothing in the store changes. Called for
+    /// every verify, and for every settle before anything is claimed.
+    async fn verify(&self, purpose: Purpose) -> Verdict;
+}
+
+/// What a verification is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// `/verify`: an advice.
+    Verify,
+    /// `/settle`: money is spent on the strength of it. What a `/verify` found
+    /// less than a block ago may be used again.
+    Settle,
+}
+
+/// Three answers, never two.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Every check passed.
+    Valid(VerifiedPayment),
+    /// A check failed; asking again will not help.
+    Invalid(Rejection),
+    /// We could not find out.
+    Unavailable(crate::chain::ChainUnavailable),
+}
+
+/// The proof that every check passed, and the only input to a settlement.
+#[derive(Clone, Debug)]
+pub struct VerifiedPayment {
+    /// What moves to the payee.
+    pub amount: Amount,
+    /// The transaction that moves it.
+    pub plan: PlannedTransaction,
+}

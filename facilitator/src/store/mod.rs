@@ -1,0 +1,119 @@
+//! What must survive: settlements, their signed bytes, their outcomes.
+//!
+//! The trait speaks of transitions of the domain, not of tables. [`sqlite`]
+//! keeps it in one file; [`contract`] is the suite that every implementation
+//! passes. Writes that arrive together share one commit.
+
+pub mod contract;
+pub mod sqlite;
+
+use async_trait::async_trait;
+use chains_core::{Identity, Network, clock::Millis};
+
+use crate::settlement::{
+    SettlementId, State,
+    record::{Caller, Finished, NewSettlement, Record, Sent, Timeline},
+};
+
+/// The store of settlements. A method returns when its effect is durable.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Claims payments and stores their signed bytes, all or none, in one
+    /// commit. Called by a lane before it sends.
+    async fn begin(&self, settlements: Vec<NewSettlement>) -> Result<(), BeginError>;
+
+    /// Stores outcomes. A settlement that is final already stays as it is.
+    /// Called by the watcher when the chain has decided.
+    async fn finish(&self, finished: Vec<Finished>) -> Result<(), StoreError>;
+
+    /// Gives a settled payment's success away, once: `true` for exactly one
+    /// caller ever. Called when a request joins a settlement that ended while
+    /// nobody waited.
+    async fn deliver(&self, id: SettlementId, at: Millis) -> Result<bool, StoreError>;
+
+    /// Notes how sends went. Not durable on return: written with the next
+    /// commit, or soon. Nothing depends on it but the timeline and the word
+    /// `broadcast`.
+    fn note_sent(&self, sent: Vec<Sent>);
+
+    /// The settlement of a payment. Called for every settle.
+    async fn by_identity(&self, identity: &Identity) -> Result<Option<Record>, StoreError>;
+
+    /// The settlement that a caller began with its `Idempotency-Key`.
+    async fn by_idempotency_key(&self, caller: &Caller) -> Result<Option<Record>, StoreError>;
+
+    /// Every settlement of a network that is not final, with its attempts, by
+    /// gas wallet and sequence. Called before the network's lanes open.
+    async fn live(&self, network: &Network) -> Result<Vec<Timeline>, StoreError>;
+
+    /// The highest sequence ever stored for a gas wallet. Called before its lane opens.
+    async fn sequence_max(&self, network: &Network, gas_wallet: &str) -> Result<Option<u64>, StoreError>;
+
+    /// One settlement with everything known of it.
+    async fn timeline(&self, id: SettlementId) -> Result<Option<Timeline>, StoreError>;
+
+    /// Settlements by what is asked for, newest first.
+    async fn find(&self, query: &Query) -> Result<Vec<Record>, StoreError>;
+
+    /// Whether the store answers and can write. Called by `/ready`.
+    async fn check(&self) -> Result<(), StoreError>;
+
+    /// Writes what is still to be written and stops. Called last at shutdown.
+    async fn close(&self);
+}
+
+/// A look-up of settlements. What is `None` does not narrow it.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Any attempt's, or the winning, transaction.
+    pub transaction: Option<String>,
+    /// The chain.
+    pub network: Option<Network>,
+    /// Who pays, in the family's spelling, letter case ignored.
+    pub payer: Option<String>,
+    /// The payer's number for the payment, letter case ignored.
+    pub nonce: Option<String>,
+    /// How far it is.
+    pub state: Option<State>,
+    /// Claimed at or after.
+    pub from: Option<Millis>,
+    /// The tenant that may see it; `None` sees all.
+    pub tenant: Option<String>,
+    /// The last id of the page before.
+    pub before: Option<SettlementId>,
+    /// The page's size.
+    pub limit: u32,
+}
+
+/// The store could not do it, or could not say whether it did.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database failed.
+    #[error("the store failed: {0}")]
+    Database(#[from] sqlx::Error),
+    /// A row holds what this program never writes.
+    #[error("row {row} of {table} cannot be read: {column} is not what this program writes")]
+    Inconsistent {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// The row's key.
+        row: String,
+    },
+    /// The store is closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// Why settlements were not begun. Nothing of them is stored.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// These payments are claimed already; the others of the call were not
+    /// stored either, and may be tried again.
+    #[error("{} payments are claimed already", .0.len())]
+    Claimed(Vec<SettlementId>),
+    /// The store failed. Whether the rows are there is only known after a look.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
