@@ -4,9 +4,6 @@
 //! keeps it in one file; [`contract`] is the suite that every implementation
 //! passes. Writes that arrive together share one commit.
 
-pub mod contract;
-pub mod sqlite;
-
 use async_trait::async_trait;
 use chains_core::{Identity, Network, clock::Millis};
 

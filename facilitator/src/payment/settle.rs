@@ -1,0 +1,258 @@
+//! `/settle`: put this payment on chain, once.
+//!
+//! A request goes through five steps: is the payment known already (then it
+//! joins, or is a duplicate) → is it good → claim it → hand it to the submitter
+//! → wait. Nothing is claimed before every check has passed; the settlement
+//! goes on whether or not the request still waits.
+
+use std::{
+    ops::ControlFlow::{self, Break, Continue},
+    sync::Arc,
+};
+
+use chains_core::{
+    Payment,
+    protocol::Request,
+    scheme::{Authorization, Purpose, Verdict, VerifiedPayment},
+};
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use super::{Payments, SettleOutcome, answer::Settling};
+use crate::{
+    settlement::{
+        SettlementId,
+        record::{Caller, Outcome, Record},
+        replay_guard::{Claim, Dropped, Flight, Join, Progress, Ticket, Waiter},
+    },
+    store::StoreError,
+    submitter::{Busy, Job, Submitter},
+};
+
+/// Times that a request starts over because the settlement it met was given
+/// back. Each needs another request to fail in between, so a few are plenty.
+const TRIES_MAX: usize = 4;
+
+/// One settle request, read.
+struct Asked<'a> {
+    payment: &'a Payment,
+    authorization: &'a dyn Authorization,
+    caller: &'a Caller,
+    submitter: &'a Arc<Submitter>,
+    say: &'a Settling,
+    deadline: Instant,
+}
+
+/// A step either answers the request (`Break`) or lets it go on.
+type Step<T> = ControlFlow<SettleOutcome, T>;
+
+impl Payments {
+    /// Settles a payment, or says what became of it.
+    pub async fn settle(&self, request: Request, caller: Caller) -> SettleOutcome {
+        let deadline = Instant::now() + self.settle_wait;
+        let mut say = Settling::of(&request);
+        let payment = match request.payment {
+            Ok(payment) => payment,
+            Err(rejection) => return say.rejected(rejection),
+        };
+        let (submitter, authorization) = match self.read(&payment) {
+            Ok(read) => read,
+            Err(rejection) => return say.rejected(rejection),
+        };
+        authorization.payer().clone_into(&mut say.payer);
+        let authorization = &*authorization;
+        let asked = Asked { payment: &payment, authorization, caller: &caller, submitter, say: &say, deadline };
+        for _ in 0..TRIES_MAX {
+            match self.attempt(&asked).await {
+                Ok(Break(answer)) => return answer,
+                Ok(Continue(())) => {}
+                Err(error) => {
+                    tracing::error!(%error, "a payment could not be settled: the store failed");
+                    return say.unavailable("the store does not answer");
+                }
+            }
+        }
+        say.unavailable("too many requests for this payment at once")
+    }
+
+    /// One try; `Continue` starts over.
+    async fn attempt(&self, asked: &Asked<'_>) -> Result<Step<()>, StoreError> {
+        match self.known(asked).await? {
+            Break(answer) => return Ok(Break(answer)),
+            Continue(Some(flight)) => return Ok(self.meet(asked, &flight).await),
+            Continue(None) => {}
+        }
+        if !asked.submitter.takes_payments() {
+            return Ok(Break(asked.say.unavailable("this network takes no payments now")));
+        }
+        let claimed_at = asked.submitter.head();
+        let verified = match asked.authorization.verify(Purpose::Settle).await {
+            Verdict::Valid(verified) => verified,
+            Verdict::Invalid(rejection) => return Ok(Break(asked.say.rejected(rejection))),
+            Verdict::Unavailable(error) => {
+                tracing::warn!(%error, "a payment could not be verified");
+                return Ok(Break(asked.say.unavailable("the chain could not be asked")));
+            }
+        };
+        let waiter = match self.guard.claim(ticket(asked, &verified)) {
+            Claim::New(waiter) => waiter,
+            Claim::UnderWay(flight) => return Ok(self.meet(asked, &flight).await),
+            Claim::KeyReused => return Ok(Break(asked.say.key_reused())),
+        };
+        if let Err(busy) = asked.submitter.submit(self.job(asked, &waiter, verified, claimed_at)) {
+            self.guard.give_back(waiter.flight(), Dropped::Unavailable);
+            let message = match busy {
+                Busy::NoGasWallet => "no gas wallet of this network can pay now",
+                Busy::QueueFull => "too many settlements are waiting",
+            };
+            return Ok(Break(asked.say.unavailable(message)));
+        }
+        Ok(wait_as_owner(asked, waiter).await)
+    }
+
+    fn job(&self, asked: &Asked<'_>, waiter: &Waiter, verified: VerifiedPayment, claimed_at: u64) -> Job {
+        Job {
+            flight: Arc::clone(waiter.flight()),
+            scheme: asked.payment.scheme.clone(),
+            pay_to: asked.payment.pay_to.clone(),
+            asset: asked.payment.asset.clone(),
+            nonce: asked.authorization.nonce().to_owned(),
+            plan: verified.plan,
+            claimed_at,
+            created_at: self.clock.now(),
+        }
+    }
+
+    /// Looks whether the payment, or the caller's key, is known. The guard
+    /// first: a flight leaves it only after its outcome is stored, so what the
+    /// guard does not have, the store has, or nobody has.
+    async fn known(&self, asked: &Asked<'_>) -> Result<Step<Option<Arc<Flight>>>, StoreError> {
+        let identity = asked.authorization.identity();
+        if let Some(flight) = self.guard.find(&identity) {
+            return Ok(Continue(Some(flight)));
+        }
+        if asked.caller.idempotency_key.is_some()
+            && let Some(record) = self.store.by_idempotency_key(asked.caller).await?
+            && record.fingerprint != asked.authorization.fingerprint()
+        {
+            return Ok(Break(asked.say.key_reused()));
+        }
+        match self.store.by_identity(&identity).await? {
+            Some(record) => Ok(Break(self.stored(asked, record).await?)),
+            None => Ok(Continue(None)),
+        }
+    }
+
+    /// Answers from a stored settlement that is not under way here.
+    async fn stored(&self, asked: &Asked<'_>, record: Record) -> Result<SettleOutcome, StoreError> {
+        let say = asked.say;
+        let same_request = record.fingerprint == asked.authorization.fingerprint();
+        let same_caller = asked.caller.idempotency_key.is_some() && record.caller == *asked.caller && same_request;
+        Ok(match &record.outcome {
+            None if same_request => say.pending(record.id, &record.transaction),
+            None => say.duplicate(record.id, &record.transaction),
+            Some(outcome @ Outcome::Failed { .. }) => say.failed(record.id, outcome),
+            Some(Outcome::Settled { transaction, .. }) => {
+                let free = same_request && record.delivered_at.is_none();
+                if same_caller || (free && self.store.deliver(record.id, self.clock.now()).await?) {
+                    say.success(record.id, transaction.clone(), record.amount)
+                } else {
+                    say.duplicate(record.id, transaction)
+                }
+            }
+        })
+    }
+
+    /// Meets a settlement that another request began.
+    async fn meet(&self, asked: &Asked<'_>, flight: &Arc<Flight>) -> Step<()> {
+        match flight.join(&asked.authorization.fingerprint(), asked.caller) {
+            Join::Owner(waiter) => wait_as_owner(asked, waiter).await,
+            Join::Shared => wait_for_end(asked, flight).await,
+            Join::Duplicate => wait_for_transaction(asked, flight).await,
+            Join::KeyReused => Break(asked.say.key_reused()),
+        }
+    }
+}
+
+fn ticket(asked: &Asked<'_>, verified: &VerifiedPayment) -> Ticket {
+    Ticket {
+        id: SettlementId(Uuid::now_v7()),
+        identity: asked.authorization.identity(),
+        fingerprint: asked.authorization.fingerprint(),
+        caller: asked.caller.clone(),
+        payer: asked.authorization.payer().to_owned(),
+        amount: verified.amount,
+    }
+}
+
+/// Waits as the one request that may be given the success.
+async fn wait_as_owner(asked: &Asked<'_>, waiter: Waiter) -> Step<()> {
+    let flight = Arc::clone(waiter.flight());
+    let ended = timeout_at(asked.deadline, end_of(&flight)).await;
+    let end = match ended {
+        Ok(end) => Some(end),
+        // The success is being given to this request this very moment: the
+        // outcome is known and its commit is under way.
+        Err(_) => match waiter.leave() {
+            Some(waiter) => {
+                let end = end_of(&flight).await;
+                drop(waiter);
+                Some(end)
+            }
+            None => None,
+        },
+    };
+    answer_to_end(asked, &flight, end)
+}
+
+/// Waits as the same caller again: gets what the owner gets.
+async fn wait_for_end(asked: &Asked<'_>, flight: &Arc<Flight>) -> Step<()> {
+    let end = timeout_at(asked.deadline, end_of(flight)).await.ok();
+    answer_to_end(asked, flight, end)
+}
+
+/// Waits as a stranger to the settlement: only for the transaction's name.
+async fn wait_for_transaction(asked: &Asked<'_>, flight: &Arc<Flight>) -> Step<()> {
+    let (id, mut progress) = (flight.ticket.id, flight.watch());
+    let known = progress.wait_for(|p| !matches!(p, Progress::Claimed | Progress::Signing(_)));
+    let known = timeout_at(asked.deadline, known).await.ok().and_then(Result::ok).map(|p| p.clone());
+    match known {
+        Some(Progress::Sent(transaction)) => Break(asked.say.duplicate(id, &transaction)),
+        Some(Progress::Done(outcome)) => Break(asked.say.failed(id, &outcome)),
+        Some(Progress::Dropped(_)) => Continue(()),
+        Some(Progress::Claimed | Progress::Signing(_)) | None => {
+            Break(asked.say.unavailable("this payment is being settled for another request"))
+        }
+    }
+}
+
+/// The flight's end, whenever it comes.
+async fn end_of(flight: &Flight) -> Progress {
+    let mut progress = flight.watch();
+    match progress.wait_for(|p| matches!(p, Progress::Done(_) | Progress::Dropped(_))).await {
+        Ok(end) => end.clone(),
+        // The flight itself holds the sender and outlives this borrow.
+        Err(_) => unreachable!("a flight does not vanish while it is watched"),
+    }
+}
+
+fn answer_to_end(asked: &Asked<'_>, flight: &Flight, end: Option<Progress>) -> Step<()> {
+    let (say, ticket) = (asked.say, &flight.ticket);
+    let in_time = end.is_some();
+    let now = end.unwrap_or_else(|| flight.watch().borrow().clone());
+    Break(match now {
+        // It ended just after this request had left its place: the success is
+        // nobody's yet, and the store gives it away once.
+        Progress::Done(_) if !in_time => return Continue(()),
+        Progress::Done(outcome) => match &*outcome {
+            Outcome::Settled { transaction, .. } => say.success(ticket.id, transaction.clone(), ticket.amount),
+            Outcome::Failed { .. } => say.failed(ticket.id, &outcome),
+        },
+        Progress::Sent(transaction) | Progress::Signing(transaction) => say.pending(ticket.id, &transaction),
+        Progress::Dropped(Dropped::Unavailable) => say.unavailable("the network cannot take this payment now"),
+        // Begun elsewhere meanwhile, or dropped for want of a waiter: look again.
+        Progress::Dropped(Dropped::KnownToStore | Dropped::Unwanted) => return Continue(()),
+        // Still in the queue: whoever takes it out sees that nobody waits.
+        Progress::Claimed => say.unavailable("the queue was too long; nothing was sent"),
+    })
+}
