@@ -1,5 +1,7 @@
 // Eip3009Lens against a real anvil: what it says about honest payments, and that hostile neighbours change nothing about that.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import {
   concat, createPublicClient, createTestClient, createWalletClient, decodeErrorResult, encodeAbiParameters, encodeFunctionData,
@@ -307,6 +309,20 @@ test("128 items, and a malformed body", async () => {
   ];
   for (const data of bad) {
     await assert.rejects(client.request({ method: "eth_call", params: [{ from: gasWallet.address, data, gas: toHex(30_000_000) }, "latest"] }));
+  }
+});
+
+test("payments recorded from the official clients are payable", async () => {
+  for (const version of ["v1", "v2"]) {
+    const file = join(import.meta.dirname, `../fixtures/${version}-exact-eip3009.json`);
+    const { signature, authorization } = JSON.parse(readFileSync(file, "utf8")).paymentPayload.payload;
+    await send(USDC, "mint", [authorization.from, 1_000_000n]);
+    const { from, to, value, validAfter, validBefore, nonce } = authorization;
+    const args = [from, to, BigInt(value), BigInt(validAfter), BigInt(validBefore), nonce, Number(slice(signature, 64)), slice(signature, 0, 32), slice(signature, 32, 64)];
+    const transferCall = encodeFunctionData({ abi, functionName: "transferWithAuthorization", args });
+    const record = await one({ token: USDC, gasCap: GAS_CAP, transferCall, signatureCall: "0x" });
+    assert.equal(record.success, true, version);
+    assert.equal(record.effect, 1);
   }
 });
 
