@@ -82,6 +82,11 @@ impl World {
         *self.state.lock().balances.entry(account.to_owned()).or_default() += value;
     }
 
+    /// Takes an account's money away.
+    pub fn drain(&self, account: &str) {
+        self.state.lock().balances.remove(account);
+    }
+
     /// An account's money.
     pub fn balance(&self, account: &str) -> u64 {
         self.state.lock().balances.get(account).copied().unwrap_or(0)
