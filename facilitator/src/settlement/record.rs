@@ -182,7 +182,9 @@ pub struct Attempt {
     pub created_at: Millis,
     /// What the chain charged, when this is the one that landed.
     pub landed: Option<LandedAttempt>,
-    /// Every answer to every send, oldest first.
+    /// How often it was sent.
+    pub sends_total: u64,
+    /// The answers to the first sends, oldest first; the store bounds how many it keeps.
     pub sends: Vec<StoredSend>,
 }
 

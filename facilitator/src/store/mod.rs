@@ -4,6 +4,12 @@
 //! keeps it in one file; [`contract`] is the suite that every implementation
 //! passes. Writes that arrive together share one commit.
 
+#[cfg(test)]
+pub(crate) mod contract;
+pub mod sqlite;
+
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chains_core::{Identity, Network, clock::Millis};
 
@@ -82,12 +88,13 @@ pub struct Query {
     pub limit: u32,
 }
 
-/// The store could not do it, or could not say whether it did.
-#[derive(Debug, thiserror::Error)]
+/// The store could not do it, or could not say whether it did. Cheap to clone:
+/// everybody whose writes shared a commit gets the same error.
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database failed.
     #[error("the store failed: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] Arc<sqlx::Error>),
     /// A row holds what this program never writes.
     #[error("row {row} of {table} cannot be read: {column} is not what this program writes")]
     Inconsistent {
@@ -98,9 +105,23 @@ pub enum StoreError {
         /// The row's key.
         row: String,
     },
-    /// The store is closed.
-    #[error("the store is closed")]
+    /// A number that no chain gives out and the database cannot hold.
+    #[error("{column} {value} is more than the store can hold")]
+    TooLarge {
+        /// The column.
+        column: &'static str,
+        /// The number.
+        value: u64,
+    },
+    /// The store is closed, or was opened for reading only.
+    #[error("the store is closed, or was opened for reading only")]
     Closed,
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        if matches!(error, sqlx::Error::PoolClosed) { Self::Closed } else { Self::Database(Arc::new(error)) }
+    }
 }
 
 /// Why settlements were not begun. Nothing of them is stored.

@@ -1,0 +1,208 @@
+//! The file: opening it, and bringing its schema up to date.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool,
+    migrate::{MigrateError, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::lock::FileLock;
+
+/// Wait for a lock of SQLite. Only tools beside us, such as a backup, hold
+/// one, and only for moments.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Prepared statements kept by the writer: five statements for each group
+/// size up to 64, and the rest.
+const STATEMENTS_MAX: usize = 512;
+
+/// Every version of the schema. A new file is only seen when this one is
+/// compiled again; a test compares the two.
+pub(super) static MIGRATOR: Migrator = sqlx::migrate!("../migrations/sqlite");
+
+/// What to do with a schema that is older than this program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Migrations {
+    /// Bring it up to date.
+    Apply,
+    /// Refuse to open it.
+    Require,
+}
+
+/// Why a database cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process owns it.
+    #[error(
+        "{holder} holds {}: this database is in use, and two processes on one database would send two \
+         transactions with one sequence. Stop the other process, or give this one its own `store.url`",
+        .lock.display()
+    )]
+    Locked {
+        /// The lock file.
+        lock: PathBuf,
+        /// Who has it, as far as it said so.
+        holder: String,
+    },
+    /// The lock file cannot be made.
+    #[error(
+        "cannot open {}: {source}. Its directory must exist and be writable for this user; correct `store.url` or \
+         the directory's mode",
+        .path.display()
+    )]
+    LockFile {
+        /// The lock file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// There is no database to read.
+    #[error("{} does not exist: nothing was ever stored there. Correct `store.url`, or start the service once", .0.display())]
+    Missing(PathBuf),
+    /// The schema is older than this program, and may not be changed.
+    #[error("the schema has version {found}, this program needs {needed}. Run `facilitator migrate`")]
+    Outdated {
+        /// The version in the file.
+        found: i64,
+        /// The version this program works with.
+        needed: i64,
+    },
+    /// The schema is newer than this program.
+    #[error(
+        "the schema has version {found}, this program knows up to {known}: a newer release has used this database. \
+         Run that release, or restore the copy made before the upgrade"
+    )]
+    Newer {
+        /// The version in the file.
+        found: i64,
+        /// The newest version this program knows.
+        known: i64,
+    },
+    /// A migration failed.
+    #[error(
+        "the schema cannot be brought up to date: {0}. Nothing was changed; keep a copy of the file and report this"
+    )]
+    Migrate(#[source] MigrateError),
+    /// The database failed.
+    #[error("the database cannot be opened: {0}. Check that `store.url` names a SQLite file that this user can write")]
+    Database(#[from] sqlx::Error),
+}
+
+/// What can be seen of a database without changing it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// The version of its schema; `None` when there is no database yet.
+    pub version: Option<i64>,
+    /// The version this program works with.
+    pub needed: i64,
+    /// The process that owns it now.
+    pub holder: Option<String>,
+}
+
+/// Looks at a database without changing it. Called by the doctor.
+pub async fn inspect(path: &Path) -> Result<Inspection, OpenError> {
+    let (version, holder) = (version(path).await?, FileLock::holder(path));
+    Ok(Inspection { version, needed: newest(), holder })
+}
+
+/// Brings a database up to date, and says from which version to which.
+/// Called by `facilitator migrate`.
+pub async fn migrate_file(path: &Path) -> Result<(i64, i64), OpenError> {
+    let _lock = FileLock::take(path)?;
+    let before = version(path).await?.unwrap_or(0);
+    let mut connection = connect(&writing(path)).await?;
+    migrate(&mut connection, Migrations::Apply).await?;
+    connection.close().await?;
+    Ok((before, newest()))
+}
+
+pub(super) fn writing(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // NORMAL may lose the last commits with the power, and with them the
+        // only copy of bytes that were sent.
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+        .statement_cache_capacity(STATEMENTS_MAX)
+        .thread_name(|_| "store-writer".to_owned())
+        .disable_statement_logging()
+}
+
+fn reading(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY_TIMEOUT)
+        // Not `read_only`: a reader of a WAL that nobody has open must be able
+        // to make the file's index.
+        .pragma("query_only", "ON")
+        .thread_name(|id| format!("store-reader-{id}"))
+        .disable_statement_logging()
+}
+
+pub(super) async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, sqlx::Error> {
+    SqliteConnection::connect_with(options).await
+}
+
+pub(super) async fn readers(path: &Path, connections: u32) -> Result<SqlitePool, sqlx::Error> {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(BUSY_TIMEOUT)
+        // The connection is a file in this process: it does not go away.
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(reading(path))
+        .await
+}
+
+pub(super) async fn migrate(connection: &mut SqliteConnection, migrations: Migrations) -> Result<(), OpenError> {
+    let found = version_in(connection).await?;
+    refuse_newer(found)?;
+    match migrations {
+        Migrations::Require if found < newest() => Err(OpenError::Outdated { found, needed: newest() }),
+        Migrations::Require => Ok(()),
+        Migrations::Apply => MIGRATOR.run_direct(None, connection, false).await.map_err(OpenError::Migrate),
+    }
+}
+
+pub(super) async fn must_be_current(path: &Path) -> Result<(), OpenError> {
+    let found = version(path).await?.ok_or_else(|| OpenError::Missing(path.to_owned()))?;
+    refuse_newer(found)?;
+    if found < newest() { Err(OpenError::Outdated { found, needed: newest() }) } else { Ok(()) }
+}
+
+fn refuse_newer(found: i64) -> Result<(), OpenError> {
+    let known = newest();
+    if found > known { Err(OpenError::Newer { found, known }) } else { Ok(()) }
+}
+
+fn newest() -> i64 {
+    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+async fn version(path: &Path) -> Result<Option<i64>, OpenError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let mut connection = connect(&reading(path)).await?;
+    let version = version_in(&mut connection).await?;
+    connection.close().await?;
+    Ok(Some(version))
+}
+
+async fn version_in(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    let table = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations'";
+    let tables: i64 = sqlx::query_scalar(table).fetch_one(&mut *connection).await?;
+    if tables == 0 {
+        return Ok(0);
+    }
+    let version = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
+    sqlx::query_scalar(version).fetch_one(connection).await
+}
