@@ -9,7 +9,11 @@
 //! | [`store`] | what must survive |
 //! | [`submitter`] | from a verified payment to exactly one transfer |
 //! | [`payment`] | the use cases: verify, settle, supported |
+//! | [`audit`] | the store against the chain |
+//! | [`lifecycle`] | how the process ends |
 
+pub mod audit;
+pub mod lifecycle;
 pub mod payment;
 pub mod settlement;
 pub mod store;

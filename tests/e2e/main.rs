@@ -1,2 +1,23 @@
-//! x
-fn main() {}
+//! End to end: the real binary, real chains, the official SDKs.
+//!
+//! | module | guarantee |
+//! |---|---|
+//! | [`exact_evm`] | an EIP-3009 payment is judged and settled as the protocol says |
+//! | [`sdk`] | the official SDKs pay through the service, unpatched |
+//! | [`replay`] | one payment, one success |
+//! | [`faults`] | nothing is lost when the chain or the way to it misbehaves |
+//! | [`crash`] | nothing is lost when the process is killed |
+//! | [`abuse`] | bad input spends nothing and gets a clear answer |
+//! | [`status`] | what happened can be looked up |
+//! | [`family_contract`] | every chain family keeps the seam's promises |
+//! | [`tidy`] | the arrows of the architecture |
+
+mod abuse;
+mod crash;
+mod exact_evm;
+mod family_contract;
+mod faults;
+mod replay;
+mod sdk;
+mod status;
+mod tidy;

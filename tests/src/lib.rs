@@ -1,1 +1,34 @@
-//! x
+//! The harness of the end-to-end tests: everything in it is real.
+//!
+//! | module | what it starts or speaks |
+//! |---|---|
+//! | [`anvil`] | a chain that looks like Base Sepolia |
+//! | [`node`] | JSON-RPC to it, with anvil's own methods |
+//! | [`payer`] | signs payments, writes request bodies of v1 and v2 |
+//! | [`service`] | the built `facilitator` binary on a free port |
+//! | [`proxy`] | a JSON-RPC proxy that loses, delays and lies on demand |
+//! | [`sdk`] | the official TypeScript packages as seller and payer |
+
+pub mod anvil;
+pub mod node;
+pub mod payer;
+pub mod proxy;
+pub mod sdk;
+pub mod service;
+
+use std::{future::Future, time::Duration};
+
+/// Waits until a condition holds; fails the test when it does not within a minute.
+///
+/// # Panics
+/// With `what`, when the condition never holds.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "waited a minute in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

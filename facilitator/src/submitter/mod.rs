@@ -67,6 +67,7 @@ pub struct Submitter {
     condition: RwLock<Condition>,
     head: AtomicU64,
     head_seen: Mutex<Option<Instant>>,
+    head_trouble: Mutex<Option<String>>,
 }
 
 /// Whether a network takes payments.
@@ -127,6 +128,7 @@ impl Submitter {
             condition: RwLock::new(Condition::Opening("starting".into())),
             head: AtomicU64::new(0),
             head_seen: Mutex::new(None),
+            head_trouble: Mutex::new(None),
         });
         tasks.spawn(recover::run(Arc::clone(&submitter), queues, tasks.clone(), stop.clone()));
         submitter
@@ -165,6 +167,9 @@ impl Submitter {
         if closed.len() == self.lanes.len() {
             return Err(closed.join("; "));
         }
+        if let Some(trouble) = &*self.head_trouble.lock() {
+            return Err(trouble.clone());
+        }
         let silence_max = self.deps.chain.pace().block_time.saturating_mul(SILENCE_BLOCKS).max(SILENCE_MIN);
         match *self.head_seen.lock() {
             Some(seen) if seen.elapsed() <= silence_max => Ok(()),
@@ -191,6 +196,10 @@ impl Submitter {
     fn saw_head(&self, number: u64) {
         self.head.store(number, Ordering::Relaxed);
         *self.head_seen.lock() = Some(Instant::now());
+    }
+
+    fn set_head_trouble(&self, trouble: Option<String>) {
+        *self.head_trouble.lock() = trouble;
     }
 
     fn set_condition(&self, condition: Condition) {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use chains_core::chain::{Chain, Head, Watch};
+use chains_core::chain::{Head, Watch};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior},
@@ -87,8 +87,8 @@ impl Watcher {
     pub async fn run(mut self, mut inbox: mpsc::Receiver<ToWatcher>, stop: CancellationToken) {
         let (mode, modes) = watch::channel(Watch::Closely);
         let (heads_in, mut heads) = mpsc::channel(HEADS_MAX);
-        let chain = Arc::clone(&self.submitter.deps.chain);
-        let follow = follow(chain, self.head.clone(), modes, heads_in);
+        let submitter = Arc::clone(&self.submitter);
+        let follow = follow(submitter, self.head.clone(), modes, heads_in);
         tokio::pin!(follow);
         let mut doubts = tokio::time::interval(DOUBT_INTERVAL);
         doubts.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -280,7 +280,7 @@ fn log_end(flight: &Flight, outcome: &Outcome) {
 /// Delivers the chain's blocks in order. A future of its own, so that what the
 /// watcher does meanwhile never cuts a request to the chain short.
 async fn follow(
-    chain: Arc<dyn Chain>,
+    submitter: Arc<Submitter>,
     mut last: Option<Head>,
     mut modes: watch::Receiver<Watch>,
     heads: mpsc::Sender<Head>,
@@ -288,11 +288,12 @@ async fn follow(
     loop {
         let mode = *modes.borrow_and_update();
         let next = tokio::select! {
-            next = chain.next_head(last.as_ref(), mode) => next,
+            next = submitter.deps.chain.next_head(last.as_ref(), mode) => next,
             changed = modes.changed() => if changed.is_ok() { continue } else { return },
         };
         match next {
             Ok(head) => {
+                submitter.set_head_trouble(None);
                 last = Some(head.clone());
                 if heads.send(head).await.is_err() {
                     return;
@@ -300,6 +301,7 @@ async fn follow(
             }
             Err(error) => {
                 tracing::warn!(%error, "no next block");
+                submitter.set_head_trouble(Some(error.to_string()));
                 tokio::time::sleep(HEAD_RETRY).await;
             }
         }

@@ -124,3 +124,119 @@ fn object_or_nothing(object: &mut Map<String, Value>, of: &str, key: &str) -> Re
         Some(_) => Err(format!("{of}.{key} must be an object")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn names() -> LegacyNames {
+        let network = "eip155:84532".parse().expect("CAIP-2");
+        [("base-sepolia".to_owned(), network)].into()
+    }
+
+    fn v2() -> Value {
+        let requirements = json!({
+            "scheme": "exact", "network": "eip155:84532", "amount": "10000", "asset": "0xa", "payTo": "0xb",
+            "maxTimeoutSeconds": 60, "extra": {"name": "USDC", "version": "2"},
+        });
+        json!({
+            "x402Version": 2,
+            "paymentPayload": {
+                "x402Version": 2, "accepted": requirements, "payload": {"signature": "0x"}, "resource": {"url": "u"},
+                "extensions": {"bazaar": {"info": {}}},
+            },
+            "paymentRequirements": requirements,
+        })
+    }
+
+    fn v1() -> Value {
+        json!({
+            "x402Version": 1,
+            "paymentPayload": {
+                "x402Version": 1, "scheme": "exact", "network": "base-sepolia", "payload": {"signature": "0x"},
+            },
+            "paymentRequirements": {
+                "scheme": "exact", "network": "base-sepolia", "maxAmountRequired": "10000", "asset": "0xa",
+                "payTo": "0xb", "maxTimeoutSeconds": 60, "extra": {"name": "USDC", "version": "2"}, "outputSchema": null,
+            },
+        })
+    }
+
+    fn read(body: &Value) -> Request {
+        parse(body.to_string().as_bytes(), &names()).expect("a request")
+    }
+
+    #[test]
+    fn both_versions_are_read_into_the_same_payment() {
+        let (one, two) = (read(&v1()), read(&v2()));
+        assert_eq!((one.version, one.network.as_str()), (Version::V1, "base-sepolia"));
+        assert_eq!((two.version, two.network.as_str()), (Version::V2, "eip155:84532"));
+        let (one, two) = (one.payment.expect("good"), two.payment.expect("good"));
+        assert_eq!((one.scheme, one.network, one.asset, one.pay_to), (two.scheme, two.network, two.asset, two.pay_to));
+        assert_eq!((one.amount, one.extra, one.chosen, one.payload), (two.amount, two.extra, two.chosen, two.payload));
+    }
+
+    #[test]
+    fn wrong_shapes_get_their_code() {
+        let cases = [
+            ("/paymentPayload/x402Version", json!(3), reason::INVALID_X402_VERSION),
+            ("/paymentPayload/x402Version", json!("2"), reason::INVALID_X402_VERSION),
+            ("/paymentRequirements/amount", json!(10000), reason::INVALID_PAYMENT_REQUIREMENTS),
+            ("/paymentRequirements/amount", json!(""), reason::INVALID_PAYMENT_REQUIREMENTS),
+            ("/paymentRequirements/extra", json!([]), reason::INVALID_PAYMENT_REQUIREMENTS),
+            ("/paymentRequirements/network", json!("base"), reason::INVALID_NETWORK),
+            ("/paymentPayload/accepted", json!(null), reason::INVALID_PAYLOAD),
+            ("/paymentPayload/payload", json!("0x"), reason::INVALID_PAYLOAD),
+            ("/paymentPayload/extensions", json!(1), reason::INVALID_PAYLOAD),
+        ];
+        for (path, value, code) in cases {
+            let mut body = v2();
+            *body.pointer_mut(path).expect(path) = value.clone();
+            assert_eq!(read(&body).payment.expect_err(path).code, code, "{path} = {value}");
+        }
+    }
+
+    /// The places of all objects in a value, as JSON pointers.
+    fn objects(value: &Value, at: &str, found: &mut Vec<String>) {
+        if let Value::Object(map) = value {
+            found.push(at.to_owned());
+            for (key, inner) in map {
+                objects(inner, &format!("{at}/{key}"), found);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            drop(parse(&bytes, &names()));
+        }
+
+        #[test]
+        fn no_damage_to_a_good_body_makes_the_reader_panic(at in any::<usize>(), byte in any::<u8>(), cut in any::<usize>()) {
+            let mut bytes = v2().to_string().into_bytes();
+            let length = bytes.len();
+            bytes[at % length] = byte;
+            drop(parse(&bytes, &names()));
+            drop(parse(&bytes[..cut % length], &names()));
+        }
+
+        // A06
+        #[test]
+        fn a_key_twice_is_refused_wherever_it_stands(pick in any::<usize>()) {
+            let body = v2();
+            let mut places = Vec::new();
+            objects(&body, "", &mut places);
+            let place = &places[pick % places.len()];
+            let object = body.pointer(place).expect("an object").to_string();
+            let twice = format!("{{\"twin\":1,\"twin\":2{}{}", if object == "{}" { "" } else { "," }, &object[1..]);
+            let mut marked = body.clone();
+            *marked.pointer_mut(place).expect("an object") = json!("MARK");
+            let text = marked.to_string().replacen("\"MARK\"", &twice, 1);
+            prop_assert!(matches!(parse(text.as_bytes(), &names()), Err(BodyError::Json(json::JsonError::Ambiguous(_)))));
+        }
+    }
+}

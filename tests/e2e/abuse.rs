@@ -1,0 +1,150 @@
+//! Bad input spends nothing, loses nothing and gets a clear answer in time.
+
+use std::time::{Duration, Instant};
+
+use e2e::{
+    anvil::{Anvil, GAS_WALLET},
+    payer::Draft,
+    service::Home,
+};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+async fn raw(url: &str, request: &[u8]) -> String {
+    let address = url.trim_start_matches("http://");
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("connected");
+    drop(stream.write_all(request).await);
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer);
+    drop(tokio::time::timeout(Duration::from_secs(20), read).await);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn post(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), body].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_bodies_get_a_hybrid_400_and_spend_nothing() {
+    let chain = Anvil::start().await;
+    let home = Home::new(&chain);
+    let service = home.serve().await;
+    let good = Draft::default().v2().to_string();
+    let duplicate = good.replacen("\"payTo\"", "\"payTo\":\"0x0\",\"payTo\"", 1);
+    let deep = format!("{{\"a\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("empty", vec![], "invalid_json"),
+        ("not JSON", b"hello".to_vec(), "invalid_json"),
+        ("array", b"[]".to_vec(), "invalid_json"),
+        ("no members", b"{}".to_vec(), "missing_parameters"),
+        ("no requirements", br#"{"paymentPayload":{}}"#.to_vec(), "missing_parameters"),
+        ("A06 duplicate key", duplicate.into_bytes(), "invalid_payload"),
+        ("NUL", good.replace("127", "1\\u00007").replace("exact", "ex\\u0000act").into_bytes(), "invalid_payload"),
+        ("invalid UTF-8", [good.as_bytes(), b"\xff"].concat(), "invalid_json"),
+        ("deep", deep.into_bytes(), "invalid_json"),
+        ("trailing garbage", [good.as_bytes(), b"{}"].concat(), "invalid_json"),
+    ];
+    for (name, body, code) in cases {
+        for path in ["/verify", "/settle", "/platform/v2/x402/verify", "//settle"] {
+            let answer = raw(&service.url, &post(path, "application/json", &body)).await;
+            assert!(answer.starts_with("HTTP/1.1 400"), "{name} {path}: {answer}");
+            assert!(answer.contains(code) && answer.contains("\"payer\":\"\""), "{name} {path}: {answer}");
+        }
+    }
+    assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_of_the_wrong_type_or_too_slow_is_turned_away() {
+    let chain = Anvil::start().await;
+    let home = Home::new(&chain);
+    let service = home.serve().await;
+    let good = Draft::default().v2().to_string();
+    for (name, request, status) in [
+        ("A14 form", post("/settle", "text/plain", good.as_bytes()), "415"),
+        ("A02 said too large", b"POST /settle HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: 9000000000\r\n\r\n".to_vec(), "413"),
+        ("A02 is too large", post("/settle", "application/json", &vec![b' '; 300_000]), "413"),
+        ("A04 encoded", b"POST /settle HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}".to_vec(), "415"),
+        ("no such path", b"GET /nothing HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n".to_vec(), "404"),
+        ("method", b"DELETE /settle HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n".to_vec(), "405"),
+        ("A14 rebinding", b"GET /supported HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n".to_vec(), "4"),
+    ] {
+        let answer = raw(&service.url, &request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{name}: {answer}");
+    }
+    let asked = Instant::now();
+    let answer = raw(&service.url, b"POST /settle HTTP/1.1\r\nhost: 127.0.0.1\r\n").await;
+    assert!(asked.elapsed() < Duration::from_secs(15), "A03: the header must come in time: {answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_value_at_any_place_is_never_valid_and_never_a_5xx() {
+    let chain = Anvil::start().await;
+    let home = Home::new(&chain);
+    let service = home.serve().await;
+    let values = [
+        json!(null),
+        json!(""),
+        json!(0),
+        json!(-1),
+        json!(1.5),
+        json!([]),
+        json!({}),
+        json!(true),
+        json!("0x"),
+        json!("-1"),
+        json!("1e3"),
+        json!(" 10000"),
+        json!("0x2710"),
+        json!("９"),
+        json!("x".repeat(10_000)),
+        json!("115792089237316195423570985008687907853269984665640564039457584007913129639936"),
+    ];
+    let mut paths: Vec<String> =
+        ["scheme", "network", "payTo", "asset"].map(|k| format!("/paymentRequirements/{k}")).into();
+    for version in [1, 2] {
+        let amount = if version == 1 { "maxAmountRequired" } else { "amount" };
+        paths.push(format!("/paymentRequirements/{amount}"));
+        paths.extend(["signature", "authorization"].map(|k| format!("/paymentPayload/payload/{k}")));
+        paths.push("/paymentPayload/payload".into());
+        paths.push("/paymentPayload/x402Version".into());
+        let fields = ["from", "to", "value", "validBefore", "nonce"];
+        paths.extend(fields.map(|k| format!("/paymentPayload/payload/authorization/{k}")));
+        for path in &paths {
+            for value in &values {
+                let mut body = Draft::default().body(version);
+                let Some(place) = body.pointer_mut(path) else { continue };
+                *place = value.clone();
+                for route in ["/verify", "/settle"] {
+                    let asked = Instant::now();
+                    let answer = service.post(route, &body).await;
+                    assert!(answer.status < 500 && !answer.is_good(), "{route} {path} = {value}: {answer:?}");
+                    assert!(asked.elapsed() < Duration::from_secs(2), "{route} {path} = {value}");
+                    assert!(answer.body["payer"].is_string(), "{answer:?}");
+                }
+            }
+        }
+        paths.truncate(4);
+    }
+    assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_is_compared_letter_for_letter() {
+    let chain = Anvil::start().await;
+    let home = Home::new(&chain);
+    let service = home.serve().await;
+    for name in
+        ["eip155:084532", "eip155:+84532", "EIP155:84532", "eip155:84532 ", "eip155:*", "eip155:", "base-sepolia"]
+    {
+        let mut body = Draft::default().v2();
+        body["paymentRequirements"]["network"] = Value::from(name);
+        body["paymentPayload"]["accepted"]["network"] = Value::from(name);
+        let answer = service.post("/verify", &body).await;
+        assert_eq!((answer.status, answer.text("invalidReason")), (200, "invalid_network"), "A13 {name:?}");
+    }
+}

@@ -1,0 +1,149 @@
+//! Every chain family keeps the promises of the seam: one suite, one list.
+//!
+//! To add a family, write its `World` below and add it to `worlds`.
+
+use std::{sync::Arc, time::Duration};
+
+use chains_core::{
+    Payment,
+    chain::{Broadcast, Chain, Effect, Head, Observation, PlannedTransaction, Severity, Watch, Watched},
+    scheme::{Authorization, Purpose, Verdict},
+};
+use futures::future::BoxFuture;
+
+mod evm;
+mod fake;
+
+/// A family with a chain to run on.
+pub(crate) trait World: Send + Sync {
+    /// The chain under test.
+    fn chain(&self) -> Arc<dyn Chain>;
+    /// A payment that is good, each time another one.
+    fn payment(&self) -> Payment;
+    /// The payee's balance.
+    fn paid(&self) -> BoxFuture<'_, u128>;
+    /// Makes a block.
+    fn mine(&self) -> BoxFuture<'_, ()>;
+    /// Takes the gas wallet's money away.
+    fn empty_gas_wallet(&self) -> BoxFuture<'_, ()>;
+    /// Lets the chain answer no more.
+    fn disconnect(&self) -> BoxFuture<'_, ()>;
+}
+
+fn read(world: &dyn World) -> Box<dyn Authorization> {
+    let scheme = Arc::clone(&world.chain().schemes()[0]);
+    scheme.read(&world.payment()).expect("a good payment is read")
+}
+
+async fn plan(authorization: &dyn Authorization) -> PlannedTransaction {
+    match authorization.verify(Purpose::Settle).await {
+        Verdict::Valid(verified) => verified.plan,
+        other => panic!("a good payment is valid: {other:?}"),
+    }
+}
+
+async fn newest(chain: &Arc<dyn Chain>) -> Head {
+    chain.next_head(None, Watch::Closely).await.expect("a head")
+}
+
+async fn observe(chain: &Arc<dyn Chain>, watched: Watched<'_>) -> Observation {
+    chain.observe(&[watched]).await.expect("observed").remove(0)
+}
+
+/// Verify has no effect; sign is repeatable; a broadcast twice is harmless;
+/// observe finds what was sent although the answer was lost; a head lists it.
+async fn one_payment(world: &dyn World) {
+    let chain = world.chain();
+    chain.open().await.expect("opens");
+    let (before, authorization) = (world.paid().await, read(world));
+    let plan = plan(&*authorization).await;
+    assert!(matches!(authorization.verify(Purpose::Verify).await, Verdict::Valid(_)), "verify changes nothing");
+    assert_eq!(world.paid().await, before);
+    let head = newest(&chain).await;
+    let wallet = chain.gas_wallets()[0].clone();
+    let sequence = chain.sequence(&wallet).await.expect("a sequence").map(|sequence| sequence.latest);
+    let fees = chain.quote().expect("a quote after a head");
+    let signed = chain.sign(&wallet, sequence, &plan, &fees).expect("signed");
+    assert_eq!(signed, chain.sign(&wallet, sequence, &plan, &fees).expect("signed"), "signing is repeatable");
+    let attempts = [signed.clone()];
+    let watched = Watched { attempts: &attempts, plan: &plan, claimed_at: head.number };
+    assert_eq!(observe(&chain, watched).await, Observation::Pending);
+    for _ in 0..2 {
+        assert_eq!(chain.broadcast(&attempts).await, [Broadcast::Accepted], "twice is harmless");
+    }
+    world.mine().await;
+    let next = chain.next_head(Some(&head), Watch::Closely).await.expect("the next head");
+    assert_eq!(next.number, head.number + 1);
+    if let Some(list) = &next.transactions {
+        assert!(list.contains(&signed.transaction), "the head lists what it includes");
+    }
+    match observe(&chain, watched).await {
+        Observation::Landed(landed) => {
+            assert_eq!((landed.effect, landed.transaction), (Effect::Done, signed.transaction));
+            assert_eq!(landed.block.number, next.number);
+        }
+        Observation::Pending => panic!("it landed"),
+    }
+    assert!(world.paid().await > before);
+    assert!(matches!(authorization.verify(Purpose::Verify).await, Verdict::Invalid(_)), "a payment is good once");
+    assert_eq!(chain.broadcast(&attempts).await, [Broadcast::SequenceConsumed], "late repeats are told apart");
+}
+
+/// An effect by another transaction is found, and told from ours.
+async fn executed_elsewhere(world: &dyn World) {
+    let chain = world.chain();
+    let plan = plan(&*read(world)).await;
+    let head = newest(&chain).await;
+    let wallet = chain.gas_wallets()[0].clone();
+    let next = chain.sequence(&wallet).await.expect("a sequence").map_or(0, |sequence| sequence.latest);
+    let fees = chain.quote().expect("a quote");
+    let first = [chain.sign(&wallet, Some(next), &plan, &fees).expect("signed")];
+    let second = [chain.sign(&wallet, Some(next + 1), &plan, &fees).expect("signed")];
+    chain.broadcast(&first).await;
+    world.mine().await;
+    chain.broadcast(&second).await;
+    world.mine().await;
+    let watched = Watched { attempts: &second, plan: &plan, claimed_at: head.number };
+    match observe(&chain, watched).await {
+        Observation::Landed(landed) => match landed.effect {
+            Effect::DoneElsewhere { transaction, .. } => assert_eq!(transaction, first[0].transaction),
+            other => panic!("the first one did it: {other:?}"),
+        },
+        Observation::Pending => panic!("it landed"),
+    }
+}
+
+/// What cannot be asked is unavailable, never invalid; the doctor says so.
+async fn troubles(world: &dyn World) {
+    let chain = world.chain();
+    assert!(chain.check().await.iter().all(|finding| finding.severity != Severity::Error), "{:?}", chain.check().await);
+    world.empty_gas_wallet().await;
+    let gas = chain.gas_balance(&chain.gas_wallets()[0]).await.expect("a balance");
+    assert!(gas.balance < gas.balance_min);
+    assert!(chain.check().await.iter().any(|finding| finding.severity == Severity::Error), "the empty wallet is found");
+    let authorization = read(world);
+    world.disconnect().await;
+    let asked = tokio::time::timeout(Duration::from_secs(30), authorization.verify(Purpose::Verify)).await;
+    assert!(matches!(asked.expect("in time"), Verdict::Unavailable(_)));
+    let findings = chain.check().await;
+    assert!(
+        findings.iter().any(|finding| finding.severity == Severity::Error && !finding.fix.is_empty()),
+        "{findings:?}"
+    );
+}
+
+async fn suite(world: &dyn World) {
+    one_payment(world).await;
+    executed_elsewhere(world).await;
+    troubles(world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fake_keeps_the_seam_s_promises() {
+    suite(&fake::FakeWorld::start()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evm_keeps_the_seam_s_promises() {
+    suite(&evm::EvmWorld::start().await).await;
+}

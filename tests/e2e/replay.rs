@@ -1,0 +1,109 @@
+//! One payment, one success: whoever asks, however often, in whatever version.
+
+use std::sync::Arc;
+
+use e2e::{
+    anvil::{Anvil, GAS_WALLET, PAYEE, USDC},
+    payer::Draft,
+    service::{Answer, Home, Service},
+};
+use serde_json::{Value, json};
+
+async fn settle_all(service: &Arc<Service>, bodies: Vec<Value>) -> Vec<Answer> {
+    let tasks = bodies.into_iter().map(|body| {
+        let service = Arc::clone(service);
+        tokio::spawn(async move { service.post("/settle", &body).await })
+    });
+    let mut answers = Vec::new();
+    for task in tasks.collect::<Vec<_>>() {
+        answers.push(task.await.expect("no panic"));
+    }
+    answers
+}
+
+fn assert_one_success(answers: &[Answer]) -> String {
+    let good: Vec<_> = answers.iter().filter(|answer| answer.is_good()).collect();
+    assert_eq!(good.len(), 1, "{answers:?}");
+    let transaction = good[0].text("transaction").to_owned();
+    for answer in answers.iter().filter(|answer| !answer.is_good()) {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.text("errorReason"), "duplicate_settlement", "{answer:?}");
+        assert_eq!(answer.text("transaction"), transaction, "{answer:?}");
+    }
+    transaction
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_settles_of_one_payment_in_both_versions_succeed_once() {
+    let chain = Anvil::start().await;
+    let home = Home::new(&chain);
+    let service = Arc::new(home.serve().await);
+    let v2 = Draft::default();
+    let answers = settle_all(&service, vec![v2.v2(); 200]).await;
+    assert_one_success(&answers);
+    let mixed = Draft::default();
+    let mut upper = mixed.v2();
+    let signature = upper["paymentPayload"]["payload"]["signature"].as_str().expect("text").to_uppercase();
+    upper["paymentPayload"]["payload"]["signature"] = json!(signature.replace("0X", "0x"));
+    let bodies = (0..200).map(|i| match i % 3 {
+        0 => mixed.v1(),
+        1 => mixed.v2(),
+        _ => upper.clone(),
+    });
+    let answers = settle_all(&service, bodies.collect()).await;
+    let transaction = assert_one_success(&answers);
+    assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 2);
+    assert_eq!(chain.node.token_balance(USDC, PAYEE).await, 20_000);
+    drop(service);
+
+    // And across a restart.
+    let service = Arc::new(home.serve().await);
+    for answer in settle_all(&service, vec![mixed.v1(), mixed.v2()]).await {
+        assert_eq!(answer.text("errorReason"), "duplicate_settlement", "{answer:?}");
+        assert_eq!(answer.text("transaction"), transaction);
+    }
+    assert_eq!(home.audit().0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_key_gets_the_same_answer_and_another_request_under_it_is_refused() {
+    let chain = Anvil::start().await;
+    let home = Home::new(&chain);
+    let service = home.serve().await;
+    let (body, key) = (Draft::default().v2(), Some("order-0000000000000001"));
+    let both = futures::future::join_all((0..8).map(|_| service.try_post("/settle", &body, key))).await;
+    for answer in both.into_iter().flatten() {
+        assert!(answer.is_good(), "the same caller shares the success: {answer:?}");
+    }
+    let later = service.try_post("/settle", &body, key).await.expect("an answer");
+    assert!(later.is_good(), "{later:?}");
+    let keyless = service.post("/settle", &body).await;
+    assert_eq!(keyless.text("errorReason"), "duplicate_settlement");
+    let other = service.try_post("/settle", &Draft::default().v2(), key).await.expect("an answer");
+    assert_eq!(other.status, 409, "G06 {other:?}");
+    let bad = service.try_post("/settle", &Draft::default().v2(), Some("short")).await.expect("an answer");
+    assert_eq!(bad.status, 400, "{bad:?}");
+    assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_retries_of_a_pending_settlement_share_one_success() {
+    let chain = Anvil::start().await;
+    let home = Home::with(&chain.node.url, "settle_wait = \"2s\"", "");
+    let service = Arc::new(home.serve().await);
+    chain.node.stop_blocks().await;
+    let body = Draft::default().v2();
+    let pending = service.post("/settle", &body).await;
+    assert_eq!(pending.text("errorReason"), "settlement_pending", "{pending:?}");
+    assert_eq!(pending.text("transaction").len(), 66);
+    let waiting = tokio::spawn({
+        let (service, body) = (Arc::clone(&service), vec![body.clone(); 2]);
+        async move { settle_all(&service, body).await }
+    });
+    chain.node.resume_blocks().await;
+    let mut answers = waiting.await.expect("no panic");
+    answers.push(service.post("/settle", &body).await);
+    let transaction = assert_one_success(&answers);
+    assert_eq!(transaction, pending.text("transaction"), "the retry joins, nothing is signed again");
+    assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 1);
+}

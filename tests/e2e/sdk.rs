@@ -1,0 +1,29 @@
+//! The official SDKs get their paid resource with this service as the only
+//! facilitator, unpatched.
+
+use e2e::{
+    anvil::{Anvil, PAYEE, USDC},
+    sdk,
+    service::Home,
+};
+
+async fn official_client_pays(protocol: &str) {
+    let chain = Anvil::start().await;
+    let home = Home::new(&chain);
+    let service = home.serve().await;
+    let (received, printed) = sdk::pay(protocol, &service.url, &chain.node.url).await;
+    assert!(received, "{printed}\n{}", home.log());
+    assert!(chain.node.token_balance(USDC, PAYEE).await > 0, "the payee is paid: {printed}");
+    let (code, text) = home.audit();
+    assert_eq!(code, 0, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn official_v2_client_pays_official_v2_server() {
+    official_client_pays("v2").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn official_v1_client_pays_official_v1_server() {
+    official_client_pays("v1").await;
+}

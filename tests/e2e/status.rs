@@ -1,0 +1,61 @@
+//! What happened can be looked up: over HTTP, with the command, with the audit.
+
+use e2e::{
+    anvil::{Anvil, NETWORK},
+    payer::Draft,
+    service::Home,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_is_found_by_id_transaction_payer_and_nonce_and_tells_its_whole_story() {
+    let chain = Anvil::start().await;
+    let home = Home::new(&chain);
+    let service = home.serve().await;
+    let draft = Draft::default();
+    let settled = service.post("/settle", &draft.v2()).await;
+    assert!(settled.is_good(), "{settled:?}");
+    let id = settled.body["extra"]["settlementId"].as_str().expect("an id");
+    let transaction = settled.text("transaction");
+    let found = service.get(&format!("/settlements/{id}")).await;
+    assert_eq!(found.status, 200, "{found:?}");
+    for (key, value) in
+        [("id", id), ("state", "settled"), ("network", NETWORK), ("transaction", transaction), ("amount", "10000")]
+    {
+        assert_eq!(found.text(key), value, "{found:?}");
+    }
+    assert!(found.body["attempts"][0].to_string().contains(transaction), "{found:?}");
+    let (payer, nonce) = (draft.from, draft.nonce);
+    for query in [format!("transaction={transaction}"), format!("network={NETWORK}&payer={payer}&nonce={nonce}")] {
+        let listed = service.get(&format!("/settlements?{query}")).await;
+        assert!(listed.body.to_string().contains(id), "{query}: {listed:?}");
+    }
+    assert_eq!(service.get("/settlements/0195e9a0-0000-7000-8000-000000000000").await.status, 404);
+    for name in [id, transaction] {
+        let output = home.run(&["settlement", name]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && text.contains(transaction) && text.contains("settled"), "{text}");
+    }
+    let (code, text) = home.audit();
+    assert_eq!(code, 0, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn supported_lists_both_versions_and_readiness_says_why() {
+    let chain = Anvil::start().await;
+    let home = Home::new(&chain);
+    let service = home.serve().await;
+    for prefix in ["", "/platform/v2/x402"] {
+        let supported = service.get(&format!("{prefix}/supported")).await;
+        assert_eq!(supported.status, 200);
+        let text = supported.body["kinds"].to_string();
+        assert!(text.contains("eip155:84532") && text.contains("base-sepolia"), "{text}");
+        assert!(supported.body["signers"]["eip155:*"].is_array() && supported.body["extensions"].is_array());
+    }
+    assert_eq!(service.get("/health").await.text("status"), "ok");
+    drop(chain);
+    e2e::eventually("readiness notices that the chain is gone", || async {
+        let ready = service.get("/ready").await;
+        (ready.status == 503 && ready.body.to_string().contains(NETWORK)).then_some(())
+    })
+    .await;
+}

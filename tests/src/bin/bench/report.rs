@@ -1,0 +1,133 @@
+//! The table and the JSON.
+
+use std::{fs, path::Path, time::Duration};
+
+use serde::Serialize;
+
+use crate::load::Run;
+
+/// One line of the table.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Row {
+    name: String,
+    per_second: f64,
+    p50_ms: Option<f64>,
+    p99_ms: Option<f64>,
+    failed: u64,
+    rpc_requests_per_payment: Option<f64>,
+    commits_per_payment: Option<f64>,
+    first_failure: Option<String>,
+}
+
+/// Everything that was measured.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Report {
+    rows: Vec<Row>,
+    /// Resident memory of the idle service.
+    pub idle_kib: u64,
+    /// Peak resident memory of the service.
+    pub peak_kib: u64,
+    /// Gas of one settlement.
+    pub gas: u128,
+}
+
+#[expect(
+    clippy::float_arithmetic,
+    clippy::cast_precision_loss,
+    clippy::as_conversions,
+    reason = "statistics, not money"
+)]
+pub(crate) fn ratio(part: f64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part / whole as f64 }
+}
+
+#[expect(
+    clippy::float_arithmetic,
+    clippy::cast_precision_loss,
+    clippy::as_conversions,
+    reason = "statistics, not money"
+)]
+fn per_second(count: u64, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64()
+}
+
+#[expect(
+    clippy::float_arithmetic,
+    clippy::cast_precision_loss,
+    clippy::as_conversions,
+    reason = "statistics, not money"
+)]
+fn millis(micros: u64) -> f64 {
+    micros as f64 / 1000.0
+}
+
+impl Row {
+    /// A line of plain throughput.
+    pub fn rate(name: &str, count: u64, time: Duration) -> Self {
+        Self { name: name.to_owned(), per_second: per_second(count, time), ..Self::default() }
+    }
+
+    /// A line of a run.
+    pub fn of(name: &str, run: &Run, time: Duration) -> Self {
+        Self {
+            p50_ms: Some(millis(run.latency.value_at_quantile(0.5))),
+            p99_ms: Some(millis(run.latency.value_at_quantile(0.99))),
+            failed: run.done - run.good,
+            first_failure: run.first_bad.clone(),
+            ..Self::rate(name, run.good, time)
+        }
+    }
+
+    /// With HTTP requests to the node for each payment.
+    pub fn rpc(self, per_payment: f64) -> Self {
+        Self { rpc_requests_per_payment: Some(per_payment), ..self }
+    }
+
+    /// With commits for each payment.
+    pub fn commits(self, per_payment: f64) -> Self {
+        Self { commits_per_payment: Some(per_payment), ..self }
+    }
+}
+
+impl Report {
+    /// Adds a line.
+    pub fn add(&mut self, row: Row) {
+        eprintln!("… {}", row.name);
+        self.rows.push(row);
+    }
+
+    /// Prints the table.
+    pub fn print(&self) {
+        println!(
+            "{:<44} {:>10} {:>10} {:>10} {:>7} {:>9} {:>9}",
+            "", "per s", "p50 ms", "p99 ms", "failed", "rpc/pay", "commit/pay"
+        );
+        let show = |value: Option<f64>, digits: usize| value.map_or_else(String::new, |v| format!("{v:.digits$}"));
+        for row in &self.rows {
+            let Row {
+                name,
+                per_second,
+                p50_ms,
+                p99_ms,
+                failed,
+                rpc_requests_per_payment: rpc,
+                commits_per_payment: commits,
+                ..
+            } = row;
+            let (p50, p99, rpc, commits) = (show(*p50_ms, 1), show(*p99_ms, 1), show(*rpc, 3), show(*commits, 3));
+            println!("{name:<44} {per_second:>10.0} {p50:>10} {p99:>10} {failed:>7} {rpc:>9} {commits:>9}");
+            if let Some(failure) = &row.first_failure {
+                println!("    first failure: {failure}");
+            }
+        }
+        println!("memory: idle {} KiB, peak {} KiB; gas of a settlement: {}", self.idle_kib, self.peak_kib, self.gas);
+    }
+
+    /// Writes the JSON.
+    pub fn write(&self) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench.json");
+        let text = serde_json::to_string_pretty(self).expect("JSON");
+        fs::write(&path, text).expect("written");
+        println!("written to target/bench.json");
+    }
+}
