@@ -31,7 +31,7 @@ const CUSTOM: Known = Known {
 };
 
 /// Transactions at the fee ceiling that a gas wallet must be able to pay for.
-const GAS_BALANCE_TRANSACTIONS: u64 = 20;
+const GAS_BALANCE_TRANSACTIONS: u64 = 4;
 
 /// The most that a token may use for an ordinary transfer, in any configuration.
 const GAS_LIMIT_MAX: u64 = 5_000_000;
