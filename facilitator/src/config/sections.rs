@@ -190,7 +190,6 @@ fn count(section: &mut Section, key: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::config::load::merge;
 
     fn problems(file: &str) -> Vec<String> {

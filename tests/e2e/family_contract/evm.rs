@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use chains_core::{Payment, chain::Chain, clock::SystemClock, protocol};
+use chains_core::{
+    Payment,
+    chain::Chain,
+    clock::{Clock, SystemClock},
+    protocol,
+};
 use e2e::{
     anvil::{Anvil, GAS_WALLET, PAYEE, USDC},
     payer::Draft,
@@ -24,7 +29,8 @@ impl EvmWorld {
     pub(super) async fn start() -> Self {
         let anvil = Anvil::start_with(&["--no-mining"]).await;
         let proxy = Proxy::before(&anvil.node.url).await;
-        let chain = network_section(&proxy.url, Arc::new(SystemClock));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let chain = network_section(&proxy.url, &clock);
         Self { anvil, proxy, chain }
     }
 }
