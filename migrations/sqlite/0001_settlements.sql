@@ -71,13 +71,15 @@ CREATE TABLE settlement (
 -- One `Idempotency-Key` of one caller names one settlement.
 CREATE UNIQUE INDEX settlement_by_idempotency_key
     ON settlement (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL;
--- What a network takes up after a restart; small, whatever the table's size.
-CREATE INDEX settlement_live ON settlement (network) WHERE state IN ('signed', 'broadcast');
+-- What is taken up after a restart; small, whatever the table's size.
+CREATE INDEX settlement_live ON settlement (created_at, id) WHERE state IN ('signed', 'broadcast');
 -- Listing, newest first: for operators, and for one tenant.
 CREATE INDEX settlement_by_time ON settlement (created_at, id);
 CREATE INDEX settlement_by_tenant ON settlement (tenant, created_at, id);
+-- Listing what failed, which is rare.
+CREATE INDEX settlement_failed ON settlement (created_at, id) WHERE state = 'failed';
 -- Look-up by what the payer signed; letter case does not matter.
-CREATE INDEX settlement_by_payer ON settlement (network, lower(payer), lower(nonce));
+CREATE INDEX settlement_by_payer ON settlement (lower(payer), lower(nonce));
 -- Look-up by the deciding transaction, also when it is not one of our attempts.
 CREATE INDEX settlement_by_final_transaction
     ON settlement (final_transaction) WHERE final_transaction IS NOT NULL;

@@ -8,7 +8,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite:
 use super::row::{self, RECORD, Reader, int};
 use crate::{
     settlement::{
-        SettlementId,
+        SettlementId, State,
         record::{Attempt, Caller, Record, StoredSend, Timeline},
     },
     store::{Query, StoreError},
@@ -164,8 +164,11 @@ pub(super) async fn find(pool: &SqlitePool, asked: &Query) -> Result<Vec<Record>
     }
     if let Some(state) = state {
         // Our own word, not the caller's: as a literal it lets the database
-        // use the index over what is live.
+        // use the small indexes over what is live and what failed.
         query.push(" AND s.state = '").push(state.as_str()).push("'");
+        if matches!(state, State::Signed | State::Broadcast) {
+            query.push(" AND s.state IN ('signed', 'broadcast')");
+        }
     }
     if let Some(from) = from {
         query.push(" AND s.created_at >= ").push_bind(int(from.0));

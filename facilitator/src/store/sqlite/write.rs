@@ -159,14 +159,15 @@ async fn look_up(
     if keyed.is_empty() {
         return Ok(());
     }
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT tenant, idempotency_key FROM settlement WHERE idempotency_key IS NOT NULL \
-         AND (tenant, idempotency_key) IN (",
-    );
+    // A join, as the database would read the whole index for pairs in a list.
+    let mut query = QueryBuilder::<Sqlite>::new("WITH asked (tenant, idempotency_key) AS (");
     query.push_values(keyed, |mut tuple, row| {
         tuple.push_bind(row.caller.tenant.as_str()).push_bind(row.caller.idempotency_key.as_deref());
     });
-    query.push(")");
+    query.push(
+        ") SELECT s.tenant, s.idempotency_key FROM asked JOIN settlement s ON s.tenant = asked.tenant \
+         AND s.idempotency_key = asked.idempotency_key WHERE s.idempotency_key IS NOT NULL",
+    );
     for row in query.build().fetch_all(connection).await? {
         taken.insert(Name::Key(Caller { tenant: row.try_get(0)?, idempotency_key: row.try_get(1)? }));
     }
