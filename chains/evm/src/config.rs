@@ -145,7 +145,7 @@ fn endpoints(network: &Network, section: &mut Section) -> Option<Rpc> {
     for (i, (url, _)) in urls.iter().enumerate() {
         match Endpoint::new(network.clone(), url.expose().trim(), timeout) {
             Ok(endpoint) => endpoints.push(endpoint),
-            Err(seen) => section.problem(&format!("rpc[{i}]"), seen, "write an http or https URL"),
+            Err(seen) => section.problem_at("rpc", i, seen, "write an http or https URL"),
         }
     }
     let complete = !endpoints.is_empty() && endpoints.len() == urls.len();
