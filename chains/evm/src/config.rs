@@ -30,8 +30,9 @@ const CUSTOM: Known = Known {
     assets: &[],
 };
 
-/// Transactions at the fee ceiling that a gas wallet must be able to pay for.
-const GAS_BALANCE_TRANSACTIONS: u64 = 20;
+/// Transactions at the fee ceiling that a gas wallet must be able to pay for;
+/// at usual prices it is hundreds.
+const GAS_BALANCE_TRANSACTIONS: u64 = 5;
 
 /// The most that a token may use for an ordinary transfer, in any configuration.
 const GAS_LIMIT_MAX: u64 = 5_000_000;
