@@ -125,6 +125,11 @@ impl Section {
         self.report.problem(self.path_of(key), seen, fix);
     }
 
+    /// Adds a mistake about one entry of a list in here.
+    pub fn problem_at(&self, key: &str, index: usize, seen: impl Into<String>, fix: impl Into<String>) {
+        self.report.problem(format!("{}[{index}]", self.path_of(key)), seen, fix);
+    }
+
     /// Whether the key is there and not yet taken.
     pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
