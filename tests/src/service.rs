@@ -74,7 +74,8 @@ impl Home {
             "[server]\nlisten = \"127.0.0.1:{port}\"\n{server}\n\
              [admin]\nlisten = \"127.0.0.1:{admin_port}\"\n\
              [store]\nurl = \"sqlite://{}\"\n\
-             [networks.\"{NETWORK}\"]\nrpc = [\"{rpc}\"]\ngas_wallets = [\"{GAS_WALLET_KEY}\"]\n{network}\n",
+             [networks.\"{NETWORK}\"]\nrpc = [\"{rpc}\"]\ngas_wallets = [\"{GAS_WALLET_KEY}\"]\n\
+             block_time = \"1s\"\n{network}\n",
             database.display()
         );
         let mut file = fs::File::create(folder.path().join("facilitator.toml")).expect("a file");

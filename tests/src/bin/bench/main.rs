@@ -1,6 +1,6 @@
 //! The benchmark: the service beside the chain's own limit, in one run.
 //!
-//! `cargo run --release -p e2e --bin bench [seconds]` prints a table and writes
+//! `cargo run --release -p e2e --bin bench [seconds [part]]` prints a table and writes
 //! `target/bench.json`. Needs `anvil` on PATH (`tests/run` installs it in
 //! `tests/contracts/node_modules`). Everything runs on this machine: the load
 //! driver, the service and anvil share its cores.
@@ -34,12 +34,16 @@ const PAYMENTS: usize = 2000;
 async fn main() {
     let seconds = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(10);
     let time = Duration::from_secs(seconds);
+    let part = std::env::args().nth(2).unwrap_or_default();
+    let wanted = |name: &str| name.contains(&part);
     build_service();
     let chain = Anvil::start().await;
     let mut report = Report::default();
 
-    report.add(baseline::calls(&chain, time).await);
-    report.add(baseline::transactions(&chain, time).await);
+    if wanted("chain") {
+        report.add(baseline::calls(&chain, time).await);
+        report.add(baseline::transactions(&chain, time).await);
+    }
 
     let home = Home::with(&chain.node.url, "", "in_flight_max = 256");
     let service = home.serve().await;
@@ -47,13 +51,11 @@ async fn main() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     report.idle_kib = service.memory_kib().1;
 
-    let bodies: Arc<Vec<_>> = Arc::new((0..PAYMENTS).map(|_| Draft::default().v2().to_string()).collect());
-    let calls = home.metric("rpc_requests_total").await;
-    let verify = load::closed_loop(&service.url, "/verify", CALLERS, time, move |i| bodies[i % PAYMENTS].clone()).await;
-    let per_payment = report::ratio(home.metric("rpc_requests_total").await - calls, verify.done);
-    report.add(Row::of("verify, 64 callers", &verify, time).rpc(per_payment));
-
-    for (name, open) in [("settle, arrivals at 60/s", true), ("settle, 64 callers", false)] {
+    if wanted("verify") {
+        report.add(verify(&home, &service.url, time).await);
+    }
+    let settles = [("settle, arrivals at 60/s", true), ("settle, 64 callers", false)];
+    for (name, open) in settles.into_iter().filter(|(name, _)| wanted(name)) {
         let before = Counters::read(&home).await;
         let paid = chain.node.token_balance(USDC, PAYEE).await;
         let fresh = |_| Draft::default().v2().to_string();
@@ -75,6 +77,14 @@ async fn main() {
     drop(service);
     let (code, text) = home.audit();
     assert_eq!(code, 0, "the audit after the benchmark: {text}");
+}
+
+async fn verify(home: &Home, url: &str, time: Duration) -> Row {
+    let bodies: Arc<Vec<_>> = Arc::new((0..PAYMENTS).map(|_| Draft::default().v2().to_string()).collect());
+    let calls = home.metric("rpc_requests_total").await;
+    let verify = load::closed_loop(url, "/verify", CALLERS, time, move |i| bodies[i % PAYMENTS].clone()).await;
+    let per_payment = report::ratio(home.metric("rpc_requests_total").await - calls, verify.done);
+    Row::of("verify, 64 callers", &verify, time).rpc(per_payment)
 }
 
 /// What the service has counted.
