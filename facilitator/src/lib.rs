@@ -10,10 +10,16 @@
 //! | [`submitter`] | from a verified payment to exactly one transfer |
 //! | [`payment`] | the use cases: verify, settle, supported |
 //! | [`http`] | the outside over HTTP |
+//! | [`config`], [`families`] | the configuration, and who reads its networks |
+//! | [`app`], [`cli`] | the composition root; the command line |
 //! | [`audit`] | the store against the chain |
 //! | [`lifecycle`] | how the process ends |
 
+pub mod app;
 pub mod audit;
+pub mod cli;
+pub mod config;
+pub mod families;
 pub mod http;
 pub mod lifecycle;
 pub mod payment;

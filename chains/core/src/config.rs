@@ -112,6 +112,9 @@ impl Section {
 
     /// The full path of a key in here.
     pub fn path_of(&self, key: &str) -> String {
+        if key.is_empty() {
+            return self.path.clone();
+        }
         let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
         let key = if key.bytes().all(bare) { key.to_owned() } else { format!("{key:?}") };
         if self.path.is_empty() { key } else { format!("{}.{key}", self.path) }
@@ -203,6 +206,12 @@ impl Section {
                 None
             }
         }
+    }
+
+    /// Leaves whatever is left unread, without calling it unknown: for a table
+    /// whose reader is not known.
+    pub fn forget(mut self) {
+        self.table.clear();
     }
 
     /// Takes every table in here by its key, in order.

@@ -1,0 +1,24 @@
+//! `migrate`: brings the store's schema up to date.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::ConfigFile;
+use crate::{config::Environment, store::sqlite::open::migrate_file};
+
+/// Brings the store's schema up to date.
+#[derive(Debug, Args)]
+pub(super) struct Migrate {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl Migrate {
+    pub(super) async fn run(self, environment: &Environment) -> anyhow::Result<ExitCode> {
+        let config = self.config.load(environment)?;
+        let (before, after) = migrate_file(&config.store.path).await?;
+        println!("schema version {before} → {after}");
+        Ok(ExitCode::SUCCESS)
+    }
+}
