@@ -211,8 +211,8 @@ mod tests {
         let TxEnvelope::Eip1559(read) = TxEnvelope::decode_2718(&mut signed.raw.as_slice()).expect("decodes") else {
             panic!("EIP-1559");
         };
-        let signer = alloy::consensus::transaction::SignerRecoverable::recover_signer(&read).expect("a signer");
-        assert_eq!(signer.to_checksum(None), wallet);
+        let from = alloy::consensus::transaction::SignerRecoverable::recover_signer(&read).expect("a signer");
+        assert_eq!(from.to_checksum(None), wallet);
         assert_eq!(hex::encode_prefixed(read.hash()), signed.transaction);
         let t = read.tx();
         assert_eq!((t.chain_id, t.nonce, t.gas_limit, t.value), (84_532, 7, 120_000, U256::ZERO));

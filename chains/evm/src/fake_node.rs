@@ -74,7 +74,7 @@ async fn serve(mut stream: TcpStream, handler: Arc<Handler>, counter: Arc<Atomic
     let mut received = Vec::new();
     loop {
         let Some((body, end)) = request(&received) else {
-            let mut chunk = [0; 65_536];
+            let mut chunk = [0; 8192];
             match stream.read(&mut chunk).await {
                 Ok(0) | Err(_) => return,
                 Ok(n) => received.extend_from_slice(&chunk[..n]),

@@ -249,8 +249,8 @@ async fn an_undeployed_wallet_is_not_deployed_for_it() {
     };
     let world = World::new().await;
     let inner = hex::decode(good().payload["signature"].as_str().expect("text")).expect("hex");
-    let wrapper = (Address::repeat_byte(1), Bytes::from_static(&[1]), Bytes::from(inner)).abi_encode_params();
-    let wrapped = with("/signature", json!(format!("{}{}", hex::encode_prefixed(wrapper), "6492".repeat(16))));
+    let body = (Address::repeat_byte(1), Bytes::from_static(&[1]), Bytes::from(inner)).abi_encode_params();
+    let wrapped = with("/signature", json!(format!("{}{}", hex::encode_prefixed(body), "6492".repeat(16))));
     assert_eq!(world.verdict(&wrapped, Purpose::Verify).await, Err(Some(reason::FACTORY_NOT_ALLOWED)));
     world.lens(Lens::Wallet);
     let plan = world.verdict(&wrapped, Purpose::Verify).await.expect("deployed meanwhile");
