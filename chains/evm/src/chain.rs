@@ -167,3 +167,79 @@ impl Chain for EvmChain {
         open::check(&self.context).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy::{consensus::TxEnvelope, eips::eip2718::Decodable2718, primitives::Bytes};
+
+    use super::*;
+    use crate::{
+        fake_node::{self, FakeNode, Say},
+        plan::Transfer,
+    };
+
+    async fn chain() -> EvmChain {
+        let node = FakeNode::start(|method, _| match method {
+            "eth_getBalance" => Say::Result(serde_json::json!("0xff")),
+            "eth_getTransactionCount" => Say::Result(serde_json::json!("0x5")),
+            _ => Say::Error(-32601, "no such method"),
+        })
+        .await;
+        EvmChain::new(fake_node::context(&node))
+    }
+
+    fn plan() -> PlannedTransaction {
+        let token = Address::repeat_byte(0xaa);
+        let effect = Transfer {
+            token,
+            from: Address::repeat_byte(1),
+            to: Address::repeat_byte(2),
+            value: U256::from(1),
+            nonce: alloy::primitives::B256::ZERO,
+        };
+        let body = Plan { to: token, data: Bytes::from_static(&[1, 2]), gas_limit: 120_000, effect }.to_body();
+        PlannedTransaction { gas_wallet: None, body, valid_before: None }
+    }
+
+    #[tokio::test]
+    async fn the_same_arguments_give_the_same_bytes_signed_for_this_chain() {
+        let chain = chain().await;
+        let wallet = chain.gas_wallets()[0].clone();
+        let fees = Fees { per_gas_max: 100, tip_per_gas: 3 };
+        let signed = chain.sign(&wallet, Some(7), &plan(), &fees).expect("signed");
+        assert_eq!(chain.sign(&wallet, Some(7), &plan(), &fees).as_ref(), Ok(&signed));
+        let TxEnvelope::Eip1559(read) = TxEnvelope::decode_2718(&mut signed.raw.as_slice()).expect("decodes") else {
+            panic!("EIP-1559");
+        };
+        let from = alloy::consensus::transaction::SignerRecoverable::recover_signer(&read).expect("a signer");
+        assert_eq!(from.to_checksum(None), wallet);
+        assert_eq!(hex::encode_prefixed(read.hash()), signed.transaction);
+        let t = read.tx();
+        assert_eq!((t.chain_id, t.nonce, t.gas_limit, t.value), (84_532, 7, 120_000, U256::ZERO));
+        assert_eq!((t.max_fee_per_gas, t.max_priority_fee_per_gas), (100, 3));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_signed_says_why() {
+        let chain = chain().await;
+        let (wallet, fees) = (chain.gas_wallets()[0].clone(), Fees { per_gas_max: 1, tip_per_gas: 1 });
+        let sign = |wallet: &str, sequence, plan: &PlannedTransaction| chain.sign(wallet, sequence, plan, &fees);
+        assert!(matches!(sign("0x00", Some(1), &plan()), Err(SignError::NoKey(_))));
+        assert!(matches!(sign(&wallet, None, &plan()), Err(SignError::Plan(_))));
+        let broken = PlannedTransaction { body: "{}".into(), ..plan() };
+        assert!(matches!(sign(&wallet, Some(1), &broken), Err(SignError::Plan(_))));
+        assert_eq!(chain.quote(), Err(QuoteError::NoHead));
+    }
+
+    #[tokio::test]
+    async fn wallets_are_read_and_kinds_are_named_for_both_versions() {
+        let chain = chain().await;
+        let wallet = chain.gas_wallets()[0].clone();
+        assert_eq!(chain.sequence(&wallet).await, Ok(Some(Sequence { latest: 5 })));
+        assert_eq!(chain.gas_balance(&wallet).await.map(|b| b.balance), Ok(Amount::from(255_u64)));
+        assert!(chain.gas_balance("0x00").await.is_err());
+        let kinds: Vec<_> = chain.kinds().into_iter().map(|kind| (kind.version, kind.scheme, kind.network)).collect();
+        let expected = [(Version::V2, "exact", "eip155:84532"), (Version::V1, "exact", "base-sepolia")];
+        assert_eq!(kinds, expected.map(|(version, scheme, network)| (version, scheme, network.to_owned())));
+    }
+}

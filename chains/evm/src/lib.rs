@@ -26,6 +26,8 @@ mod abi;
 mod chain;
 mod context;
 mod exact;
+#[cfg(test)]
+mod fake_node;
 mod observe;
 mod open;
 mod parse;

@@ -5,6 +5,8 @@
 mod eip3009;
 mod judgement;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

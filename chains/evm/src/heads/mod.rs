@@ -277,44 +277,4 @@ fn read(block: Block) -> Result<Read, CallError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ms(ms: u64) -> Duration {
-        Duration::from_millis(ms)
-    }
-
-    fn block(number: u64, hash: &str, parent: &str) -> Block {
-        Block {
-            number: format!("{number:#x}"),
-            hash: hash.to_owned(),
-            parent_hash: parent.to_owned(),
-            timestamp: format!("{:#x}", 1000 + number),
-            base_fee_per_gas: Some("0x7".to_owned()),
-            transactions: HashSet::from(["0xa".to_owned()]),
-        }
-    }
-
-    #[test]
-    fn the_newest_block_is_kept_and_a_reorg_replaces_names() {
-        let heads = Heads::new(1, ms(2000));
-        assert!(heads.newest().is_none());
-        assert_eq!(heads.see(block(5, "a5", "a4"), Came::Jumped).expect("read").transactions, None);
-        let next = heads.see(block(6, "a6", "a5"), Came::Live).expect("read");
-        assert_eq!(next.transactions.expect("listed").len(), 1);
-        assert_eq!(heads.newest().map(|n| (n.number, n.timestamp, n.base_fee)), Some((6, 1006, 7)));
-        heads.see(block(5, "b5", "a4"), Came::Jumped).expect("read");
-        assert_eq!(heads.recent(6), None, "gone with the reorg");
-        assert_eq!(heads.recent(5).map(|b| b.hash), Some("b5".to_owned()));
-        assert_eq!(heads.timestamp(), 1005);
-    }
-
-    #[test]
-    fn a_block_that_cannot_be_read_is_no_block() {
-        let heads = Heads::new(1, ms(2000));
-        for (number, timestamp) in [("5", "0x1"), ("0x", "0x1"), ("0x5", "x"), ("0x10000000000000000", "0x1")] {
-            let block = Block { number: number.into(), timestamp: timestamp.into(), ..block(1, "a", "b") };
-            assert!(heads.see(block, Came::Live).is_err(), "{number} {timestamp}");
-        }
-    }
-}
+mod tests;

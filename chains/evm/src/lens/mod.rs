@@ -24,8 +24,9 @@ use crate::rpc::{Rpc, method::Call};
 /// Items in one call, at most.
 const ITEMS_MAX: u8 = 32;
 
-/// Gas of one call: what every common node allows.
-const GAS_MAX: u64 = 30_000_000 - 200_000;
+/// Gas of the items of one call. With the call's own it stays below EIP-7825's
+/// limit of 2^24 for a transaction, which some nodes also hold calls to.
+const GAS_MAX: u64 = 16_500_000;
 
 /// Calls under way at a time.
 const CALLS_MAX: usize = 3;
@@ -169,5 +170,87 @@ impl Lens {
         let _ = self.items_max.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |max| {
             Some(if left_out { (max / 2).max(1) } else { (max + 1).min(ITEMS_MAX) })
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use alloy::{hex, primitives::Bytes};
+    use futures::future::join_all;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fake_node::{self, FakeNode, Say};
+
+    fn item() -> Item {
+        Item { token: Address::ZERO, gas_cap: 120_000, transfer: vec![0; 292].into(), signature: Bytes::new() }
+    }
+
+    /// An answer for as many items as were asked, of which `known` were simulated.
+    fn records(params: &Value, known: usize) -> Say {
+        let data = hex::decode(params[0]["data"].as_str().expect("data")).expect("hex");
+        let size = usize::from(u16::from_be_bytes([data[data.len() - 2], data[data.len() - 1]]));
+        let count = data[data.len() - 2 - size];
+        let mut answer = vec![0; 34];
+        (answer[0], answer[1]) = (1, count);
+        for i in 0..usize::from(count) {
+            let mut record = [0_u8; 40];
+            record[0] = u8::from(i < known);
+            answer.extend(record);
+        }
+        Say::Result(json!(hex::encode_prefixed(answer)))
+    }
+
+    #[tokio::test]
+    async fn payments_that_arrive_together_share_calls() {
+        let node = FakeNode::start(|_, params| records(params, usize::MAX)).await;
+        let (rpc, lens, item) = (fake_node::rpc(&[&node]), Lens::new(Address::ZERO), item());
+        let answers = join_all((0..100).map(|_| lens.ask(&rpc, &item))).await;
+        assert!(answers.iter().all(Result::is_ok));
+        assert!(node.requests() <= 8, "{} requests", node.requests());
+    }
+
+    #[tokio::test]
+    async fn what_a_node_has_no_gas_for_is_asked_again_and_in_smaller_calls() {
+        let node = FakeNode::start(|_, params| records(params, 4)).await;
+        let (rpc, lens, item) = (fake_node::rpc(&[&node]), Lens::new(Address::ZERO), item());
+        let answers = join_all((0..16).map(|_| lens.ask(&rpc, &item))).await;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        let never = FakeNode::start(|_, params| records(params, 0)).await;
+        assert!(lens.ask(&fake_node::rpc(&[&never]), &item).await.is_err(), "unknown, not invalid");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_the_lenss_is_no_answer() {
+        for bad in [json!("0x"), json!("0x0102"), json!(null), json!(7)] {
+            let node = FakeNode::start(move |_, _| Say::Result(bad.clone())).await;
+            assert!(Lens::new(Address::ZERO).ask(&fake_node::rpc(&[&node]), &item()).await.is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_goes_away_takes_nobody_along() {
+        let hung = std::sync::atomic::AtomicBool::new(false);
+        let node =
+            FakeNode::start(
+                move |_, params| {
+                    if hung.swap(true, Ordering::Relaxed) { records(params, usize::MAX) } else { Say::Hang }
+                },
+            )
+            .await;
+        let (rpc, lens, item) = (fake_node::rpc(&[&node]), Lens::new(Address::ZERO), item());
+        let mut leader = Box::pin(lens.ask(&rpc, &item));
+        let mut follower = Box::pin(lens.ask(&rpc, &item));
+        // Both wait in the call of the first, which hangs; then the first is gone.
+        tokio::select! {
+            biased;
+            _ = &mut leader => panic!("it hangs"),
+            _ = &mut follower => panic!("it hangs"),
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        }
+        drop(leader);
+        assert!(follower.await.is_ok());
     }
 }

@@ -291,3 +291,82 @@ fn sent(endpoint: &Endpoint, answer: Answer) -> Broadcast {
     };
     send_answers::read(Err(&error))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fake_node::{self, FakeNode, Say};
+
+    async fn node(say: Say) -> FakeNode {
+        FakeNode::start(move |_, _| say.clone()).await
+    }
+
+    fn height(number: &str) -> Say {
+        Say::Result(json!(number))
+    }
+
+    async fn ask(rpc: &Rpc) -> Result<String, CallError> {
+        rpc.call(Call::block_number()).await
+    }
+
+    #[tokio::test]
+    async fn reads_go_to_the_next_endpoint_when_one_fails_or_hangs() {
+        let good = node(height("0x7")).await;
+        for bad in [Say::Hang, Say::Error(-32005, "limit exceeded"), Say::Result(json!({ "not": "a string" }))] {
+            let bad_node = node(bad.clone()).await;
+            let rpc = fake_node::rpc(&[&bad_node, &good]);
+            assert_eq!(ask(&rpc).await, Ok("0x7".to_owned()), "{bad:?}");
+            let asked = bad_node.requests();
+            assert_eq!(ask(&rpc).await, Ok("0x7".to_owned()), "{bad:?}");
+            assert_eq!(bad_node.requests(), asked, "{bad:?}: asked last for a while");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_contracts_revert_is_an_answer() {
+        let (reverts, good) = (node(Say::Error(3, "execution reverted: no")).await, node(height("0x7")).await);
+        let answer = ask(&fake_node::rpc(&[&reverts, &good])).await;
+        assert!(matches!(answer, Err(CallError::Node { error, .. }) if error.is_revert()));
+        assert_eq!(good.requests(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_of_another_chain_is_left_out() {
+        let (foreign, ours) = (node(height("0x1")).await, node(height("0x14a34")).await);
+        let rpc = fake_node::rpc(&[&foreign, &ours]);
+        let found = rpc.prove(84_532).await;
+        assert_eq!((found.proven, found.foreign.len(), found.foreign[0].1.as_str()), (1, 1, "1"));
+        assert_eq!(ask(&rpc).await, Ok("0x14a34".to_owned()));
+        let only_foreign = fake_node::rpc(&[&foreign]);
+        only_foreign.prove(84_532).await;
+        assert_eq!(ask(&only_foreign).await, Err(CallError::NoEndpoint));
+    }
+
+    #[tokio::test]
+    async fn a_send_goes_to_all_and_does_not_wait_for_those_that_hang() {
+        let took_it = node(height("0xhash")).await;
+        let hangs = node(Say::Hang).await;
+        let refuses = node(Say::Error(-32000, "intrinsic gas too low")).await;
+        let began = Instant::now();
+        let rpc = fake_node::rpc(&[&hangs, &refuses, &took_it]);
+        assert_eq!(rpc.send(&[b"a", b"b"]).await, [Broadcast::Accepted, Broadcast::Accepted]);
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        assert_eq!((hangs.requests(), refuses.requests(), took_it.requests()), (1, 1, 1), "one batch to each");
+        let only = fake_node::rpc(&[&refuses]).send(&[b"a"]).await;
+        assert!(matches!(only[0], Broadcast::Refused(_)));
+        let silent = fake_node::rpc(&[&hangs]).send(&[b"a"]).await;
+        assert!(matches!(silent[0], Broadcast::Unknown(_)), "a timeout is not a refusal");
+        let nothing = node(Say::Result(Value::Null)).await;
+        assert!(matches!(fake_node::rpc(&[&nothing]).send(&[b"a"]).await[0], Broadcast::Unknown(_)));
+    }
+
+    #[tokio::test]
+    async fn many_calls_share_requests() {
+        let good = node(height("0x7")).await;
+        let calls = vec![Call::block_number(); 130];
+        let answers: Vec<String> = fake_node::rpc(&[&good]).all(&calls).await.expect("answers");
+        assert_eq!((answers.len(), good.requests()), (130, 3));
+    }
+}

@@ -1,0 +1,237 @@
+//! What is proven of a transaction, by what nodes say.
+
+use chains_core::{
+    Code,
+    chain::{Fees, PlannedTransaction},
+};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::fake_node::{self, FakeNode, Say};
+
+fn transfer() -> Transfer {
+    Transfer {
+        token: Address::repeat_byte(0xaa),
+        from: Address::repeat_byte(1),
+        to: Address::repeat_byte(2),
+        value: U256::from(10_000),
+        nonce: B256::repeat_byte(7),
+    }
+}
+
+fn log(address: Address, event: &impl SolEvent) -> ReceiptLog {
+    let data = event.encode_log_data();
+    ReceiptLog { address, topics: data.topics().to_vec(), data: data.data.clone(), transaction_hash: None }
+}
+
+fn moved(token: Address, from: Address, to: Address, value: u64) -> ReceiptLog {
+    log(token, &Token::Transfer { from, to, value: U256::from(value) })
+}
+
+fn receipt(status: Option<&str>, logs: Vec<ReceiptLog>) -> Receipt {
+    Receipt {
+        transaction_hash: "0xab".into(),
+        block_number: "0x10".into(),
+        block_hash: "0xcd".into(),
+        status: status.map(str::to_owned),
+        gas_used: "0x14ed8".into(),
+        effective_gas_price: Some("0x3b9aca00".into()),
+        l1_fee: None,
+        logs,
+    }
+}
+
+#[test]
+fn only_the_exact_transfer_by_the_token_counts() {
+    let t = transfer();
+    let other = Address::repeat_byte(9);
+    let used = |nonce| log(t.token, &Token::AuthorizationUsed { authorizer: t.from, nonce: B256::repeat_byte(nonce) });
+    let exact = moved(t.token, t.from, t.to, 10_000);
+    let cases = [
+        ("exact", vec![exact.clone()], true),
+        ("exact, with its authorization", vec![used(7), exact.clone()], true),
+        ("another authorization", vec![used(8), exact.clone()], false),
+        ("one of a batch", vec![used(8), moved(t.token, other, t.to, 1), used(7), exact.clone()], true),
+        ("another token", vec![moved(other, t.from, t.to, 10_000)], false),
+        ("another payer", vec![moved(t.token, other, t.to, 10_000)], false),
+        ("another payee", vec![moved(t.token, t.from, other, 10_000)], false),
+        ("a fee taken", vec![moved(t.token, t.from, t.to, 9_900), moved(t.token, t.from, other, 100)], false),
+        ("more", vec![moved(t.token, t.from, t.to, 10_001)], false),
+        ("nothing", vec![], false),
+        ("an event without its topics", vec![ReceiptLog { topics: exact.topics[..1].to_vec(), ..exact }], false),
+    ];
+    for (what, logs, expected) in cases {
+        assert_eq!(receipt(Some("0x1"), logs).has(&t), expected, "{what}");
+    }
+}
+
+#[test]
+fn receipts_say_status_and_cost() {
+    for (status, expected) in [(Some("0x1"), true), (Some("0x0"), false), (None, false), (Some("1"), false)] {
+        assert_eq!(receipt(status, vec![]).succeeded(), expected, "{status:?}");
+    }
+    let mut one = receipt(None, vec![]);
+    assert_eq!(one.fee_paid(), Amount::from(85_720_000_000_000_u64));
+    one.l1_fee = Some("0x5".into());
+    assert_eq!(one.fee_paid(), Amount::from(85_720_000_000_005_u64));
+    assert_eq!(one.block(), Some(BlockRef { number: 16, hash: "0xcd".into() }));
+}
+
+/// A chain with one landed transaction of ours, and what a test says of the rest.
+struct Scene {
+    /// Our receipt.
+    ours: Value,
+    /// `authorizationState` at the landing block, and earlier.
+    used: (bool, bool),
+    logs: Value,
+    /// The receipt of the foreign transaction.
+    foreign: Value,
+    /// What the replay says.
+    replay: &'static str,
+    canonical: bool,
+}
+
+const OUR_HASH: &str = "0xaa";
+const BLOCK: u64 = 100;
+
+fn raw(status: &str, hash: &str, logs: &[ReceiptLog]) -> Value {
+    let logs: Vec<_> =
+        logs.iter().map(|l| json!({ "address": l.address, "topics": l.topics, "data": l.data })).collect();
+    json!({
+        "transactionHash": hash, "blockNumber": "0x64", "blockHash": "0xb", "status": status, "gasUsed": "0x5208",
+        "effectiveGasPrice": "0x1", "logs": logs,
+    })
+}
+
+fn event(event: &impl SolEvent) -> Value {
+    let log = log(transfer().token, event);
+    json!([{ "address": log.address, "topics": log.topics, "data": log.data, "transactionHash": "0xbb" }])
+}
+
+impl Scene {
+    fn reverted() -> Self {
+        Self {
+            ours: raw("0x0", OUR_HASH, &[]),
+            used: (true, false),
+            logs: json!([]),
+            foreign: Value::Null,
+            replay: "execution reverted",
+            canonical: true,
+        }
+    }
+
+    fn say(&self, method: &str, params: &Value) -> Say {
+        match method {
+            "eth_getTransactionReceipt" if params[0] == OUR_HASH => Say::Result(self.ours.clone()),
+            "eth_getTransactionReceipt" => Say::Result(self.foreign.clone()),
+            "eth_getLogs" => Say::Result(self.logs.clone()),
+            "eth_getBlockByNumber" => Say::Result(json!({
+                "number": params[0], "hash": if self.canonical { "0xb" } else { "0xc" }, "parentHash": "0xa",
+                "timestamp": format!("{:#x}", fake_node::NOW), "transactions": [],
+            })),
+            "eth_call" if params[0].get("from").is_some() => Say::Error(3, self.replay),
+            "eth_call" => {
+                let used = if params[1] == "0x64" { self.used.0 } else { self.used.1 };
+                Say::Result(json!(B256::with_last_byte(u8::from(used))))
+            }
+            _ => Say::Error(-32601, "no such method"),
+        }
+    }
+
+    async fn look(self, valid_before: u64) -> Observation {
+        let node = FakeNode::start(move |method, params| self.say(method, params)).await;
+        let context = fake_node::context(&node);
+        let plan = Plan { to: transfer().token, data: Bytes::new(), gas_limit: 120_000, effect: transfer() };
+        let plan = PlannedTransaction { gas_wallet: None, body: plan.to_body(), valid_before: Some(valid_before) };
+        let attempts = [SignedTransaction {
+            transaction: OUR_HASH.into(),
+            raw: vec![],
+            gas_wallet: context.wallets.names()[0].clone(),
+            sequence: Some(0),
+            gas_limit: 120_000,
+            fees: Fees { per_gas_max: 1, tip_per_gas: 1 },
+        }];
+        let watched = Watched { attempts: &attempts, plan: &plan, claimed_at: BLOCK - 1 };
+        observe(&context, &[watched]).await.expect("an answer").remove(0)
+    }
+
+    async fn effect(self) -> Effect {
+        match self.look(fake_node::NOW + 60).await {
+            Observation::Landed(landed) => landed.effect,
+            Observation::Pending => panic!("it landed"),
+        }
+    }
+}
+
+fn code(effect: &Effect) -> Option<Code> {
+    if let Effect::Missing(rejection) = effect { Some(rejection.code) } else { None }
+}
+
+fn exact_logs() -> Vec<ReceiptLog> {
+    let t = transfer();
+    vec![moved(t.token, t.from, t.to, 10_000)]
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_in_no_canonical_block_is_pending() {
+    for scene in [
+        Scene { ours: Value::Null, ..Scene::reverted() },
+        Scene { canonical: false, ..Scene::reverted() },
+        Scene { canonical: false, ours: raw("0x1", OUR_HASH, &exact_logs()), ..Scene::reverted() },
+    ] {
+        assert_eq!(scene.look(fake_node::NOW).await, Observation::Pending);
+    }
+}
+
+#[tokio::test]
+async fn success_needs_the_effect() {
+    let done = Scene { ours: raw("0x1", OUR_HASH, &exact_logs()), ..Scene::reverted() };
+    assert_eq!(done.effect().await, Effect::Done);
+    let empty = Scene { ours: raw("0x1", OUR_HASH, &[]), ..Scene::reverted() };
+    assert_eq!(code(&empty.effect().await), Some(reason::TRANSFER_EVENT_MISMATCH));
+    let reverted = Scene { ours: raw("0x0", OUR_HASH, &exact_logs()), used: (false, false), ..Scene::reverted() };
+    assert_eq!(code(&reverted.effect().await), Some(reason::TRANSACTION_FAILED));
+}
+
+#[tokio::test]
+async fn a_revert_without_use_gives_its_reason() {
+    let unused = |replay| Scene { used: (false, false), replay, ..Scene::reverted() };
+    let paused = unused("execution reverted: Pausable: paused");
+    assert_eq!(code(&paused.effect().await), Some(reason::TRANSACTION_FAILED));
+    let poor = unused("execution reverted: ERC20: transfer amount exceeds balance");
+    assert_eq!(code(&poor.effect().await), Some(reason::INSUFFICIENT_BALANCE));
+    let Observation::Landed(late) = unused("execution reverted").look(fake_node::NOW).await else {
+        panic!("it landed");
+    };
+    assert_eq!(code(&late.effect), Some(reason::VALID_BEFORE));
+}
+
+#[tokio::test]
+async fn a_use_by_somebody_else_is_told_apart() {
+    let t = transfer();
+    let used = event(&Token::AuthorizationUsed { authorizer: t.from, nonce: t.nonce });
+    let by = |logs: &[ReceiptLog]| Scene { logs: used.clone(), foreign: raw("0x1", "0xBB", logs), ..Scene::reverted() };
+    let block = BlockRef { number: BLOCK, hash: "0xb".into() };
+    let elsewhere = Effect::DoneElsewhere { transaction: "0xbb".into(), block };
+    assert_eq!(by(&exact_logs()).effect().await, elsewhere);
+    let other = [moved(t.token, t.from, Address::repeat_byte(9), 10_000)];
+    assert_eq!(code(&by(&other).effect().await), Some(reason::NONCE_ALREADY_USED));
+    let cancelled = event(&Token::AuthorizationCanceled { authorizer: t.from, nonce: t.nonce });
+    let scene = Scene { logs: cancelled, ..Scene::reverted() };
+    assert_eq!(code(&scene.effect().await), Some(reason::NONCE_ALREADY_USED));
+    let before = Scene { used: (true, true), ..Scene::reverted() };
+    assert_eq!(code(&before.effect().await), Some(reason::NONCE_ALREADY_USED));
+}
+
+#[tokio::test]
+async fn without_proof_nothing_is_said_to_be_missing() {
+    let t = transfer();
+    let used = event(&Token::AuthorizationUsed { authorizer: t.from, nonce: t.nonce });
+    for (what, scene) in [
+        ("used, and no log", Scene::reverted()),
+        ("no receipt of the foreign one", Scene { logs: used, ..Scene::reverted() }),
+        ("logs are not to be had", Scene { logs: json!("no"), ..Scene::reverted() }),
+    ] {
+        assert!(matches!(scene.effect().await, Effect::Unclear(_)), "{what}");
+    }
+}
