@@ -103,6 +103,20 @@ mod tests {
 
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic(text in "(0x)?[0-9a-fA-FxX ]{0,200}", bytes: Vec<u8>) {
+            drop(Signature::parse(&text));
+            let wrapped = [&bytes[..], &ERC6492_SUFFIX].concat();
+            for bytes in [bytes, wrapped] {
+                if let Ok(signature) = Signature::parse(&alloy::hex::encode_prefixed(&bytes)) {
+                    assert!(signature.inner.len() <= bytes.len());
+                    assert!(signature.by_key.is_none() || signature.inner.len() == 65);
+                }
+            }
+        }
+    }
+
     fn signed(hash: B256) -> (Address, Vec<u8>) {
         let signer = PrivateKeySigner::from_slice(&[7; 32]).expect("a key");
         (signer.address(), signer.sign_hash_sync(&hash).expect("signs").as_bytes().to_vec())
