@@ -9,10 +9,12 @@
 //! | [`store`] | what must survive |
 //! | [`submitter`] | from a verified payment to exactly one transfer |
 //! | [`payment`] | the use cases: verify, settle, supported |
+//! | [`http`] | the outside over HTTP |
 //! | [`audit`] | the store against the chain |
 //! | [`lifecycle`] | how the process ends |
 
 pub mod audit;
+pub mod http;
 pub mod lifecycle;
 pub mod payment;
 pub mod settlement;

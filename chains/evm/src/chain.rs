@@ -1,0 +1,169 @@
+//! One EVM network, as the service sees it.
+
+use std::sync::Arc;
+
+use alloy::{
+    consensus::{SignableTransaction, TxEip1559},
+    eips::eip2718::Encodable2718,
+    primitives::{Address, TxKind, U256, hex},
+};
+use async_trait::async_trait;
+use chains_core::{
+    Amount, Network,
+    chain::{
+        Broadcast, Chain, ChainUnavailable, Fees, Finding, GasBalance, Head, Kind, Observation, OpenError, Pace,
+        PlannedTransaction, QuoteError, Sequence, SignError, SignedTransaction, Watch, Watched,
+    },
+    protocol::Version,
+    scheme::Scheme,
+};
+
+use crate::{
+    context::Context,
+    exact::{self, Exact},
+    fees, observe, open,
+    plan::Plan,
+    rpc::{
+        error::CallError,
+        method::{Call, quantity},
+    },
+};
+
+/// One configured EVM network.
+pub(crate) struct EvmChain {
+    context: Arc<Context>,
+    schemes: Vec<Arc<dyn Scheme>>,
+}
+
+impl EvmChain {
+    pub fn new(context: Context) -> Self {
+        let context = Arc::new(context);
+        let schemes: Vec<Arc<dyn Scheme>> = vec![Arc::new(Exact::new(Arc::clone(&context)))];
+        Self { context, schemes }
+    }
+
+    fn address(&self, gas_wallet: &str) -> Result<Address, ChainUnavailable> {
+        let address = self.context.wallets.address(gas_wallet);
+        address.ok_or_else(|| self.context.rpc.unavailable(format!("gas wallet {gas_wallet} has no key here")))
+    }
+
+    /// Asks all endpoints for a number: they may differ for a moment.
+    async fn numbers(&self, call: Call) -> Result<Vec<U256>, ChainUnavailable> {
+        let mut numbers = vec![];
+        let mut failure = CallError::NoEndpoint;
+        for answer in self.context.rpc.everywhere::<String>(call).await {
+            match answer {
+                Ok(text) => numbers.extend(quantity(&text)),
+                Err(error) => failure = error,
+            }
+        }
+        if numbers.is_empty() { Err(self.context.rpc.unavailable(failure)) } else { Ok(numbers) }
+    }
+}
+
+#[async_trait]
+impl Chain for EvmChain {
+    fn network(&self) -> &Network {
+        &self.context.config.network
+    }
+
+    fn legacy_name(&self) -> Option<&str> {
+        self.context.config.legacy_name.as_deref()
+    }
+
+    fn schemes(&self) -> &[Arc<dyn Scheme>] {
+        &self.schemes
+    }
+
+    fn kinds(&self) -> Vec<Kind> {
+        let kind =
+            |version, network: &str| Kind { version, scheme: exact::NAME, network: network.to_owned(), extra: None };
+        let v2 = kind(Version::V2, self.network().as_str());
+        let v1 = self.legacy_name().map(|name| kind(Version::V1, name));
+        std::iter::once(v2).chain(v1).collect()
+    }
+
+    fn gas_wallets(&self) -> &[String] {
+        self.context.wallets.names()
+    }
+
+    fn pace(&self) -> Pace {
+        let config = &self.context.config;
+        Pace { in_flight_max: config.in_flight_max, confirmations: config.confirmations, block_time: config.block_time }
+    }
+
+    async fn open(&self) -> Result<(), OpenError> {
+        open::open(&self.context).await
+    }
+
+    async fn sequence(&self, gas_wallet: &str) -> Result<Option<Sequence>, ChainUnavailable> {
+        let counts = self.numbers(Call::transaction_count(self.address(gas_wallet)?)).await?;
+        // The highest: an endpoint that lags knows of fewer.
+        let latest = counts.into_iter().max().and_then(|count| u64::try_from(count).ok());
+        let unreadable = || self.context.rpc.unavailable("the transaction count is no number");
+        Ok(Some(Sequence { latest: latest.ok_or_else(unreadable)? }))
+    }
+
+    async fn gas_balance(&self, gas_wallet: &str) -> Result<GasBalance, ChainUnavailable> {
+        let call = Call::balance(self.address(gas_wallet)?);
+        let text: String = self.context.rpc.call(call).await.map_err(|error| self.context.rpc.unavailable(error))?;
+        let balance = quantity(&text).ok_or_else(|| self.context.rpc.unavailable("the balance is no number"))?;
+        Ok(GasBalance { balance: Amount::from(balance), balance_min: self.context.config.gas_balance_min })
+    }
+
+    fn sign(
+        &self,
+        gas_wallet: &str,
+        sequence: Option<u64>,
+        plan: &PlannedTransaction,
+        fees: &Fees,
+    ) -> Result<SignedTransaction, SignError> {
+        let body = Plan::from_body(&plan.body).map_err(|error| SignError::Plan(error.to_string()))?;
+        let nonce = sequence.ok_or_else(|| SignError::Plan("an EVM transaction needs a sequence".to_owned()))?;
+        let transaction = TxEip1559 {
+            chain_id: self.context.config.chain_id,
+            nonce,
+            gas_limit: body.gas_limit,
+            max_fee_per_gas: fees.per_gas_max,
+            max_priority_fee_per_gas: fees.tip_per_gas,
+            to: TxKind::Call(body.to),
+            value: U256::ZERO,
+            access_list: alloy::eips::eip2930::AccessList::default(),
+            input: body.data,
+        };
+        let signature = self.context.wallets.sign(gas_wallet, transaction.signature_hash());
+        let signature = signature.ok_or_else(|| SignError::NoKey(gas_wallet.to_owned()))?;
+        let signed = transaction.into_signed(signature);
+        Ok(SignedTransaction {
+            transaction: hex::encode_prefixed(signed.hash()),
+            raw: signed.encoded_2718(),
+            gas_wallet: gas_wallet.to_owned(),
+            sequence: Some(nonce),
+            gas_limit: body.gas_limit,
+            fees: fees.clone(),
+        })
+    }
+
+    fn quote(&self) -> Result<Fees, QuoteError> {
+        let newest = self.context.heads.newest().ok_or(QuoteError::NoHead)?;
+        let config = &self.context.config;
+        fees::quote(newest.base_fee, config.tip_per_gas, config.fee_per_gas_max)
+    }
+
+    async fn broadcast(&self, transactions: &[SignedTransaction]) -> Vec<Broadcast> {
+        let raw: Vec<&[u8]> = transactions.iter().map(|transaction| transaction.raw.as_slice()).collect();
+        self.context.rpc.send(&raw).await
+    }
+
+    async fn next_head(&self, after: Option<&Head>, watch: Watch) -> Result<Head, ChainUnavailable> {
+        self.context.heads.next(&self.context.rpc, after, watch).await
+    }
+
+    async fn observe(&self, transactions: &[Watched<'_>]) -> Result<Vec<Observation>, ChainUnavailable> {
+        observe::observe(&self.context, transactions).await
+    }
+
+    async fn check(&self) -> Vec<Finding> {
+        open::check(&self.context).await
+    }
+}

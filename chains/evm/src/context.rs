@@ -1,0 +1,134 @@
+//! What the parts of one network's chain share.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use chains_core::{Fingerprint, clock::Clock, scheme::VerifiedPayment};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::{config::Config, gas_wallet::GasWallets, heads::Heads, lens::Lens, rpc::Rpc};
+
+/// Verified payments that are remembered, at most.
+const REMEMBERED_MAX: usize = 16_384;
+
+/// Everything about one network. Holds nothing that must survive.
+pub(crate) struct Context {
+    pub config: Config,
+    pub wallets: GasWallets,
+    pub rpc: Rpc,
+    pub heads: Heads,
+    pub lens: Lens,
+    pub clock: Arc<dyn Clock>,
+    pub verified: Verified,
+}
+
+impl Context {
+    pub fn new(config: Config, wallets: GasWallets, rpc: Rpc, clock: Arc<dyn Clock>) -> Self {
+        let heads = Heads::new(config.chain_id, config.block_time);
+        let lens = Lens::new(wallets.first());
+        let verified = Verified::new(config.block_time);
+        Self { config, wallets, rpc, heads, lens, clock, verified }
+    }
+
+    /// The time that validity windows are judged by: the later one of the
+    /// machine's clock and the chain's. A chain whose blocks are late will
+    /// execute us at about the machine's time, one that runs ahead at its own.
+    pub fn now_seconds(&self) -> u64 {
+        self.clock.now().seconds().max(self.heads.timestamp())
+    }
+}
+
+/// Payments found good a moment ago, so that a settle that follows its
+/// verify need not ask the chain again before it sends.
+pub(crate) struct Verified {
+    kept: Mutex<Kept>,
+    age_max: Duration,
+}
+
+#[derive(Default)]
+struct Kept {
+    by_fingerprint: HashMap<Fingerprint, Seen>,
+    in_order: VecDeque<(Instant, Fingerprint)>,
+}
+
+struct Seen {
+    at: Instant,
+    head: u64,
+    payment: VerifiedPayment,
+}
+
+impl Verified {
+    /// Remembers for less than one block.
+    pub fn new(block_time: Duration) -> Self {
+        Self { kept: Mutex::default(), age_max: block_time }
+    }
+
+    /// Remembers a payment that was read good at `now`, while `head` was the newest block.
+    pub fn keep(&self, fingerprint: Fingerprint, head: u64, payment: VerifiedPayment, now: Instant) {
+        let mut kept = self.kept.lock();
+        while let Some((at, old)) = kept.in_order.front().copied() {
+            let full = kept.in_order.len() >= REMEMBERED_MAX;
+            if !full && now.duration_since(at) < self.age_max {
+                break;
+            }
+            kept.in_order.pop_front();
+            // Kept anew since: then the newer entry stays.
+            if kept.by_fingerprint.get(&old).is_some_and(|seen| seen.at == at) {
+                kept.by_fingerprint.remove(&old);
+            }
+        }
+        kept.in_order.push_back((now, fingerprint));
+        kept.by_fingerprint.insert(fingerprint, Seen { at: now, head, payment });
+    }
+
+    /// The payment, when it was read good less than a block ago.
+    pub fn take(&self, fingerprint: &Fingerprint, head: u64, now: Instant) -> Option<VerifiedPayment> {
+        let seen = self.kept.lock().by_fingerprint.remove(fingerprint)?;
+        (seen.head == head && now.duration_since(seen.at) < self.age_max).then_some(seen.payment)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chains_core::{Amount, chain::PlannedTransaction};
+
+    use super::*;
+
+    fn payment() -> VerifiedPayment {
+        let plan = PlannedTransaction { gas_wallet: None, body: String::new(), valid_before: None };
+        VerifiedPayment { amount: Amount::ZERO, plan }
+    }
+
+    #[test]
+    fn a_good_payment_is_remembered_for_one_block_and_one_use() {
+        let verified = Verified::new(Duration::from_secs(2));
+        let print = |n: u8| Fingerprint::from_bytes([n; 32]);
+        let now = Instant::now();
+        verified.keep(print(1), 7, payment(), now);
+        assert!(verified.take(&print(2), 7, now).is_none(), "another payment");
+        assert!(verified.take(&print(1), 7, now + Duration::from_millis(1999)).is_some());
+        assert!(verified.take(&print(1), 7, now).is_none(), "used");
+        verified.keep(print(1), 7, payment(), now);
+        assert!(verified.take(&print(1), 8, now).is_none(), "another block came");
+        verified.keep(print(1), 7, payment(), now);
+        assert!(verified.take(&print(1), 7, now + Duration::from_secs(2)).is_none(), "too old");
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let verified = Verified::new(Duration::from_secs(2));
+        let now = Instant::now();
+        for n in 0..40_000_u32 {
+            let mut bytes = [0; 32];
+            bytes[..4].copy_from_slice(&n.to_be_bytes());
+            verified.keep(Fingerprint::from_bytes(bytes), 7, payment(), now);
+        }
+        assert_eq!(verified.kept.lock().by_fingerprint.len(), REMEMBERED_MAX);
+        verified.keep(Fingerprint::from_bytes([9; 32]), 7, payment(), now + Duration::from_secs(3));
+        assert_eq!(verified.kept.lock().by_fingerprint.len(), 1);
+    }
+}

@@ -1,0 +1,80 @@
+//! New gas wallets, for the command `keygen evm`.
+
+use std::path::Path;
+
+use alloy::signers::k256::elliptic_curve::rand_core::OsRng;
+use alloy_signer_local::Secp256k1Signer;
+use chains_core::Secret;
+
+/// Why no key file was written.
+#[derive(Debug, thiserror::Error)]
+pub enum KeygenError {
+    /// There is something at the path already, and it is not overwritten.
+    #[error("{0} exists already")]
+    Exists(String),
+    /// The path has no file name or no folder.
+    #[error("{0} is not a path of a new file")]
+    Path(String),
+    /// It could not be written.
+    #[error("the key file could not be written: {0}")]
+    Write(#[source] std::io::Error),
+    /// It could not be encrypted.
+    #[error("the key file could not be encrypted: {0}")]
+    Encrypt(#[source] alloy_signer_local::LocalSignerError),
+}
+
+/// A new key: its address and, as `0x` and 64 hex digits, the key itself.
+pub fn key() -> (String, Secret) {
+    let signer = Secp256k1Signer::random_with(&mut OsRng);
+    (signer.address().to_checksum(None), Secret::new(signer.to_bytes().to_string()))
+}
+
+/// Writes a new key to an encrypted file (Web3 Secret Storage) that only its
+/// owner can read, and gives its address. Never overwrites.
+///
+/// # Errors
+/// The file exists, or cannot be written.
+pub fn keystore(path: &Path, password: &Secret) -> Result<String, KeygenError> {
+    if path.exists() {
+        return Err(KeygenError::Exists(path.display().to_string()));
+    }
+    let not_a_file = || KeygenError::Path(path.display().to_string());
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(not_a_file)?;
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Made private while still empty, so that nobody reads it half written.
+    private_file(path).map_err(KeygenError::Write)?;
+    let signer = Secp256k1Signer::random_with(&mut OsRng);
+    Secp256k1Signer::encrypt_keystore(folder, &mut OsRng, signer.to_bytes(), password.expose(), Some(name))
+        .map_err(KeygenError::Encrypt)?;
+    Ok(signer.address().to_checksum(None))
+}
+
+fn private_file(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_new_and_hidden() {
+        let ((first, secret), (second, _)) = (key(), key());
+        assert_ne!(first, second);
+        assert_eq!(format!("{secret:?}"), "***");
+        assert!(crate::parse::word(secret.expose()).is_some());
+    }
+
+    #[test]
+    fn an_existing_file_is_left_alone() {
+        let path = std::env::temp_dir().join(format!("keygen-{}", std::process::id()));
+        std::fs::write(&path, "precious").expect("written");
+        assert!(matches!(keystore(&path, &Secret::new("x".to_owned())), Err(KeygenError::Exists(_))));
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), "precious");
+        std::fs::remove_file(&path).expect("removed");
+    }
+}

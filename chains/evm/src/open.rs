@@ -1,0 +1,261 @@
+//! Whether a network is what the configuration says: before it opens, and
+//! for the doctor.
+
+use std::time::Duration;
+
+use alloy::{
+    primitives::{Address, B256, Bytes, U256},
+    sol_types::SolCall,
+};
+use chains_core::{
+    Amount,
+    chain::{ChainUnavailable, Finding, OpenError, Severity, Watch},
+};
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use crate::{
+    abi::{self, Token, TransferWithAuthorization},
+    config::Asset,
+    context::Context,
+    lens::layout::Item,
+    rpc::{
+        self, ChainIds,
+        endpoint::Endpoint,
+        error::CallError,
+        method::{At, Call, quantity},
+    },
+};
+
+/// Slower than this and callers notice.
+const LATENCY_WARNING: Duration = Duration::from_millis(500);
+
+/// Blocks that an endpoint may be behind the best one.
+const LAG_WARNING: u64 = 3;
+
+/// Seconds by which the newest block may be off the machine's clock, on top of ten blocks.
+const SKEW_WARNING_SECONDS: u64 = 5;
+
+/// Proves what a payment relies on; see [`Chain::open`](chains_core::chain::Chain::open).
+pub(crate) async fn open(context: &Context) -> Result<(), OpenError> {
+    let ids = context.rpc.prove(context.config.chain_id).await;
+    if let Some(detail) = foreign(context, &ids) {
+        return Err(mismatch(context, detail));
+    }
+    if ids.proven == 0 {
+        let failure = ids.silent.into_iter().next_back().unwrap_or(CallError::NoEndpoint);
+        return Err(context.rpc.unavailable(failure).into());
+    }
+    for asset in &context.config.assets {
+        if let Some(wrong) = check_asset(context, asset).await? {
+            return Err(mismatch(context, format!("{} {}. {}", wrong.seen, wrong.meaning, wrong.fix)));
+        }
+    }
+    context.heads.next(&context.rpc, None, Watch::Closely).await?;
+    Ok(())
+}
+
+fn mismatch(context: &Context, detail: String) -> OpenError {
+    OpenError::Mismatch { network: context.config.network.clone(), detail }
+}
+
+fn foreign(context: &Context, ids: &ChainIds) -> Option<String> {
+    let (host, chain_id) = ids.foreign.first()?;
+    let expected = context.config.chain_id;
+    Some(format!("{host} serves chain {chain_id}, not {expected}. Correct `rpc`, or the network's name"))
+}
+
+/// What is wrong with an asset.
+struct Wrong {
+    seen: String,
+    meaning: &'static str,
+    fix: String,
+}
+
+async fn check_asset(context: &Context, asset: &Asset) -> Result<Option<Wrong>, ChainUnavailable> {
+    let failed = |error: CallError| context.rpc.unavailable(error);
+    let code: Bytes = context.rpc.call(Call::code(asset.address)).await.map_err(failed)?;
+    let name = format!("{} ({})", asset.address, asset.symbol);
+    if code.is_empty() {
+        return Ok(Some(Wrong {
+            seen: format!("{name} has no code."),
+            meaning: "There is no token at this address on this network",
+            fix: "Correct the asset's `address`".to_owned(),
+        }));
+    }
+    let question = Token::DOMAIN_SEPARATORCall {}.abi_encode();
+    let on_chain = match context.rpc.call::<Bytes>(Call::view(asset.address, &question, At::Latest)).await {
+        Ok(answer) => Token::DOMAIN_SEPARATORCall::abi_decode_returns(&answer).ok(),
+        Err(CallError::Node { error, .. }) if error.is_revert() => None,
+        Err(error) => return Err(failed(error)),
+    };
+    if on_chain != Some(asset.domain) {
+        let shown = on_chain.map_or_else(|| "not to be had".to_owned(), |hash| hash.to_string());
+        return Ok(Some(Wrong {
+            seen: format!("the DOMAIN_SEPARATOR() of {name} is {shown}, not {} as configured.", asset.domain),
+            meaning: "Signatures over the configured name and version would all be refused by the token",
+            fix: format!(
+                "Correct `eip712`, now name {:?} and version {:?}: read name() and version() of the contract",
+                asset.name, asset.version
+            ),
+        }));
+    }
+    check_lens(context, asset).await
+}
+
+/// Whether the node runs the lens, and the token knows EIP-3009.
+async fn check_lens(context: &Context, asset: &Asset) -> Result<Option<Wrong>, ChainUnavailable> {
+    let nobody = TransferWithAuthorization {
+        from: Address::repeat_byte(0xfe),
+        to: Address::repeat_byte(0xfd),
+        value: U256::ZERO,
+        validAfter: U256::ZERO,
+        validBefore: U256::ZERO,
+        nonce: B256::ZERO,
+    };
+    let item = Item {
+        token: asset.address,
+        gas_cap: u32::try_from(context.config.gas_limit_eoa).unwrap_or(u32::MAX),
+        transfer: abi::transfer_by_key(&nobody, 27, B256::ZERO, B256::ZERO),
+        signature: Bytes::new(),
+    };
+    let record = context.lens.ask(&context.rpc, &item).await?;
+    Ok(record.nonce_used.is_none().then(|| Wrong {
+        seen: format!("{} ({}) does not answer authorizationState.", asset.address, asset.symbol),
+        meaning: "The token does not know EIP-3009, by which payments here are made",
+        fix: "Remove the asset".to_owned(),
+    }))
+}
+
+/// Doctor, online part.
+pub(crate) async fn check(context: &Context) -> Vec<Finding> {
+    let network = context.config.network.to_string();
+    let mut findings = join_all(context.rpc.endpoints().iter().map(|endpoint| check_endpoint(context, endpoint)))
+        .await
+        .into_iter()
+        .collect::<Vec<Looked>>();
+    let best = findings.iter().filter_map(|looked| looked.height).max().unwrap_or_default();
+    for looked in &mut findings {
+        looked.compare(best);
+    }
+    let mut findings: Vec<Finding> = findings.into_iter().flat_map(|looked| looked.findings).collect();
+    if context.rpc.prove(context.config.chain_id).await.proven == 0 {
+        return findings;
+    }
+    for asset in &context.config.assets {
+        findings.push(match check_asset(context, asset).await {
+            Ok(None) => {
+                fine(&network, format!("{} {}: domain and EIP-3009 are as configured", asset.symbol, asset.address))
+            }
+            Ok(Some(wrong)) => finding(Severity::Error, &network, wrong.seen, wrong.meaning, wrong.fix),
+            Err(error) => unreachable_finding(&network, &error.detail),
+        });
+    }
+    findings.extend(check_clock(context, &network).await);
+    for wallet in context.wallets.names() {
+        findings.push(check_wallet(context, wallet).await);
+    }
+    findings
+}
+
+/// What was seen of one endpoint.
+struct Looked {
+    host: String,
+    height: Option<u64>,
+    findings: Vec<Finding>,
+}
+
+impl Looked {
+    fn compare(&mut self, best: u64) {
+        let Some(behind) = self.height.map(|height| best.saturating_sub(height)) else { return };
+        if behind > LAG_WARNING {
+            let seen = format!("{behind} blocks behind the best endpoint");
+            let meaning = "Reads that go there see the past, and settle late";
+            self.findings.push(finding(
+                Severity::Warning,
+                &self.host,
+                seen,
+                meaning,
+                "Put it last in `rpc`, or replace it",
+            ));
+        }
+    }
+}
+
+async fn check_endpoint(context: &Context, endpoint: &Endpoint) -> Looked {
+    let host = endpoint.host().to_owned();
+    let began = Instant::now();
+    // The first call also opens the connection; the second one shows the latency.
+    let chain_id = rpc::one::<String>(endpoint, &[Call::chain_id()]).await;
+    let connected = began.elapsed();
+    let height = rpc::one::<String>(endpoint, &[Call::block_number()]).await.ok();
+    let latency = began.elapsed().saturating_sub(connected);
+    let expected = context.config.chain_id;
+    let found = match chain_id {
+        Err(error) => unreachable_finding(&host, &error.to_string()),
+        Ok(text) if quantity(&text) != Some(U256::from(expected)) => {
+            let seen = format!("serves chain {text}, not {expected:#x}");
+            let fix = "Correct `rpc`, or the network's name";
+            finding(Severity::Error, &host, seen, "Payments would be looked for on the wrong chain", fix)
+        }
+        Ok(_) if latency > LATENCY_WARNING => {
+            let seen = format!("answers after {} ms", latency.as_millis());
+            finding(Severity::Warning, &host, seen, "Every verification waits that long", "Use an endpoint nearby")
+        }
+        Ok(_) => fine(&host, format!("chain {expected}, answers after {} ms", latency.as_millis())),
+    };
+    let height = height.and_then(|text| quantity(&text)).and_then(|number| u64::try_from(number).ok());
+    Looked { host, height, findings: vec![found] }
+}
+
+async fn check_clock(context: &Context, network: &str) -> Option<Finding> {
+    let head = context.heads.next(&context.rpc, None, Watch::Closely).await.ok()?;
+    let now = context.clock.now().seconds();
+    let skew = now.abs_diff(head.timestamp);
+    let allowed = SKEW_WARNING_SECONDS + 10 * context.config.block_time.as_secs().max(1);
+    if skew <= allowed {
+        return Some(fine(network, format!("newest block {} is {skew} s off this machine's clock", head.number)));
+    }
+    let seen = format!("newest block {} is {skew} s off this machine's clock", head.number);
+    let meaning = "This clock is wrong, or the chain stands still; payments are judged to be expired or early";
+    Some(finding(Severity::Warning, network, seen, meaning, "Check NTP on this machine, and the endpoints"))
+}
+
+async fn check_wallet(context: &Context, wallet: &str) -> Finding {
+    let Some(address) = context.wallets.address(wallet) else {
+        return finding(Severity::Error, wallet, "has no key here", "It cannot pay gas", "Correct `gas_wallets`");
+    };
+    let balance = context.rpc.call::<String>(Call::balance(address)).await;
+    let balance = match balance.map(|text| quantity(&text)) {
+        Ok(Some(balance)) => Amount::from(balance),
+        Ok(None) => return unreachable_finding(wallet, "the balance is no number"),
+        Err(error) => return unreachable_finding(wallet, &error.to_string()),
+    };
+    let min = context.config.gas_balance_min;
+    if balance < min {
+        let seen = format!("has {balance} wei, less than gas_balance_min, {min} wei");
+        let fix = format!("Send at least {} wei to {wallet}", min.checked_sub(balance).unwrap_or_default());
+        return finding(Severity::Error, wallet, seen, "It takes no settlements", fix);
+    }
+    fine(wallet, format!("has {balance} wei, gas_balance_min is {min} wei"))
+}
+
+fn finding(
+    severity: Severity,
+    subject: &str,
+    seen: impl Into<String>,
+    meaning: &str,
+    fix: impl Into<String>,
+) -> Finding {
+    let (subject, meaning) = (subject.to_owned(), meaning.to_owned());
+    Finding { severity, subject, seen: seen.into(), meaning, fix: fix.into() }
+}
+
+fn fine(subject: &str, seen: String) -> Finding {
+    finding(Severity::Ok, subject, seen, "As it should be", "")
+}
+
+fn unreachable_finding(subject: &str, detail: &str) -> Finding {
+    let meaning = "The chain cannot be asked this";
+    finding(Severity::Error, subject, detail, meaning, "Check that the node runs and that its URL and key are right")
+}

@@ -1,0 +1,67 @@
+//! The body of a planned transaction: what is stored, signed and proven.
+
+use alloy::primitives::{Address, B256, Bytes, U256};
+use serde::{Deserialize, Serialize};
+
+/// A contract call and the effect that it must have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The contract.
+    pub to: Address,
+    /// The calldata.
+    pub data: Bytes,
+    /// The most gas it may use.
+    pub gas_limit: u64,
+    /// What must have happened for the payment to count.
+    pub effect: Transfer,
+}
+
+/// One transfer by one authorization.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// The token.
+    pub token: Address,
+    /// The payer.
+    pub from: Address,
+    /// The payee.
+    pub to: Address,
+    /// Atomic units.
+    pub value: U256,
+    /// The authorization's nonce.
+    pub nonce: B256,
+}
+
+impl Plan {
+    /// As stored.
+    pub fn to_body(&self) -> String {
+        // Only maps with keys that are no strings fail, and there are none.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads a stored body.
+    ///
+    /// # Errors
+    /// It is not one of ours.
+    pub fn from_body(body: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_body_is_read_back_by_every_later_version() {
+        let word = |byte: &str| byte.repeat(32);
+        let (token, from, to) = ("aa".repeat(20), "bb".repeat(20), "cc".repeat(20));
+        let body = format!(
+            r#"{{"to":"0x{token}","data":"0x0102","gas_limit":120000,"effect":{{"token":"0x{token}","from":"0x{from}","to":"0x{to}","value":"0x2710","nonce":"0x{}"}}}}"#,
+            word("dd")
+        );
+        let plan = Plan::from_body(&body).expect("read");
+        assert_eq!(plan.effect.value, U256::from(10_000));
+        assert_eq!(plan.to_body(), body, "the stored form does not change");
+        assert!(Plan::from_body("{}").is_err());
+    }
+}

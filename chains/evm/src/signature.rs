@@ -1,0 +1,173 @@
+//! A payer's signature: parsed once, from text, into what it can be.
+
+use alloy::{
+    consensus::crypto::secp256k1::recover_signer,
+    primitives::{Address, B256, Bytes, Signature as Ecdsa, U256},
+    sol_types::SolValue,
+};
+
+/// The longest signature that is read, in bytes: room for passkey and
+/// multi-party wallets, and little for those who would fill our calldata.
+pub const SIGNATURE_BYTES_MAX: usize = 4096;
+
+/// The suffix of an ERC-6492 wrapper.
+const ERC6492_SUFFIX: [u8; 32] = [
+    0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64,
+    0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92,
+];
+
+/// A signature as a payer sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// Without an ERC-6492 wrapper, otherwise as sent: a wallet may give the
+    /// last byte a meaning of its own.
+    pub inner: Bytes,
+    /// Whether a wrapper says how to deploy the payer's wallet.
+    pub deploys: bool,
+    /// The inner signature as one of a key: 65 bytes, low s, v in 0, 1, 27, 28.
+    pub by_key: Option<ByKey>,
+}
+
+/// A signature of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByKey(Ecdsa);
+
+impl Signature {
+    /// Reads `0x` and pairs of hex digits.
+    ///
+    /// # Errors
+    /// What is wrong, for people.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let digits = text.strip_prefix("0x").ok_or("`signature` must begin with 0x")?;
+        if digits.len() > 2 * SIGNATURE_BYTES_MAX {
+            return Err("`signature` is longer than 4096 bytes");
+        }
+        let bytes = crate::parse::hex(digits).ok_or("`signature` is not pairs of hex digits")?;
+        let (inner, deploys) = unwrap(&bytes).unwrap_or_else(|| (bytes.into(), false));
+        let by_key = ByKey::read(&inner);
+        Ok(Self { inner, deploys, by_key })
+    }
+
+    /// The one spelling of this signature: that with v 27 or 28.
+    pub fn normalised(&self) -> Bytes {
+        self.by_key.map_or_else(|| self.inner.clone(), |key| key.0.as_bytes().into())
+    }
+}
+
+impl ByKey {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; 65] = bytes.try_into().ok()?;
+        let parity = match bytes[64] {
+            0 | 27 => false,
+            1 | 28 => true,
+            _ => return None,
+        };
+        let (r, s) = (U256::from_be_slice(&bytes[..32]), U256::from_be_slice(&bytes[32..64]));
+        let signature = Ecdsa::new(r, s, parity);
+        // A high s is the same signature in a second spelling; tokens refuse it.
+        (signature.normalize_s().is_none()).then_some(Self(signature))
+    }
+
+    /// Who signed this hash, by the C library.
+    pub fn signer(&self, hash: B256) -> Option<Address> {
+        recover_signer(&self.0, hash).ok()
+    }
+
+    /// v as tokens expect it: 27 or 28.
+    pub fn v(&self) -> u8 {
+        27 + u8::from(self.0.v())
+    }
+
+    /// The first half.
+    pub fn r(&self) -> B256 {
+        self.0.r().into()
+    }
+
+    /// The second half.
+    pub fn s(&self) -> B256 {
+        self.0.s().into()
+    }
+}
+
+/// The inner signature of an ERC-6492 wrapper and whether it deploys
+/// something; `None` when this is no (well-formed) wrapper.
+fn unwrap(bytes: &[u8]) -> Option<(Bytes, bool)> {
+    let body = bytes.strip_suffix(&ERC6492_SUFFIX)?;
+    let (factory, calldata, inner) = <(Address, Bytes, Bytes)>::abi_decode_params_validate(body).ok()?;
+    Some((inner, !factory.is_zero() && !calldata.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::signers::{SignerSync, local::PrivateKeySigner};
+
+    use super::*;
+
+    fn signed(hash: B256) -> (Address, Vec<u8>) {
+        let signer = PrivateKeySigner::from_slice(&[7; 32]).expect("a key");
+        (signer.address(), signer.sign_hash_sync(&hash).expect("signs").as_bytes().to_vec())
+    }
+
+    fn parse(bytes: &[u8]) -> Signature {
+        Signature::parse(&alloy::hex::encode_prefixed(bytes)).expect("parses")
+    }
+
+    fn wrapped(factory: Address, calldata: &[u8], inner: &[u8]) -> Vec<u8> {
+        let body = (factory, Bytes::copy_from_slice(calldata), Bytes::copy_from_slice(inner)).abi_encode_params();
+        [body.as_slice(), &ERC6492_SUFFIX].concat()
+    }
+
+    #[test]
+    fn only_hex_with_prefix_and_of_bounded_length_is_read() {
+        for bad in ["", "0x0", "0X00", "00", "0xzz", "0x 1", "0x0x12", &format!("0x{}", "00".repeat(4097))] {
+            assert!(Signature::parse(bad).is_err(), "{bad:.20}");
+        }
+        for good in ["0x", "0xAbCd", &format!("0x{}", "00".repeat(4096))] {
+            assert!(Signature::parse(good).is_ok(), "{good:.20}");
+        }
+    }
+
+    #[test]
+    fn recovers_the_signer_whichever_way_v_is_written() {
+        let hash = B256::repeat_byte(3);
+        let (signer, mut bytes) = signed(hash);
+        let usual = parse(&bytes);
+        assert_eq!(usual.by_key.and_then(|k| k.signer(hash)), Some(signer));
+        bytes[64] -= 27;
+        let zero_based = parse(&bytes);
+        assert_eq!(zero_based.by_key.and_then(|k| k.signer(hash)), Some(signer));
+        assert_eq!(zero_based.normalised(), usual.normalised());
+        assert_eq!(zero_based.inner[64], bytes[64], "a wallet sees what was sent");
+    }
+
+    #[test]
+    fn the_twin_with_high_s_and_other_shapes_are_no_key_signatures() {
+        let hash = B256::repeat_byte(3);
+        let (_, bytes) = signed(hash);
+        let n = alloy::primitives::uint!(0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141_U256);
+        let mut twin = bytes.clone();
+        twin[32..64].copy_from_slice(&(n - U256::from_be_slice(&bytes[32..64])).to_be_bytes::<32>());
+        twin[64] = 55 - twin[64];
+        let mut strange_v = bytes.clone();
+        strange_v[64] = 29;
+        for bad in [twin, strange_v, bytes[..64].to_vec(), [bytes.as_slice(), &[0]].concat(), vec![]] {
+            assert_eq!(parse(&bad).by_key, None);
+        }
+        assert_eq!(parse(&[0; 65]).by_key.and_then(|k| k.signer(hash)), None, "r = s = 0");
+    }
+
+    #[test]
+    fn an_erc6492_wrapper_is_taken_off() {
+        let (_, inner) = signed(B256::repeat_byte(3));
+        let factory = Address::repeat_byte(1);
+        let cases = [(factory, &[1_u8][..], true), (Address::ZERO, &[1], false), (factory, &[], false)];
+        for (factory, calldata, deploys) in cases {
+            let read = parse(&wrapped(factory, calldata, &inner));
+            assert_eq!((read.inner.as_ref(), read.deploys), (inner.as_slice(), deploys));
+            assert!(read.by_key.is_some());
+        }
+        let malformed = [&[9; 40][..], &ERC6492_SUFFIX].concat();
+        let read = parse(&malformed);
+        assert_eq!((read.inner.as_ref(), read.deploys), (malformed.as_slice(), false));
+    }
+}

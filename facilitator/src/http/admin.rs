@@ -1,0 +1,54 @@
+//! The second listener: metrics, for who runs the service.
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::error::{Failure, RequestId, Shape};
+
+/// Upper bounds of the latency histograms, in seconds.
+const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0];
+
+/// What the admin listener shares.
+#[derive(Clone)]
+pub struct Admin {
+    /// Where the metrics are.
+    pub metrics: PrometheusHandle,
+    /// SHA-256 of the token that is asked for; `None` asks for none.
+    pub token_sha256: Option<[u8; 32]>,
+}
+
+/// Installs the metrics recorder of this process.
+///
+/// # Errors
+/// There is one already.
+pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .install_recorder()
+}
+
+/// Every route of the admin listener.
+pub fn router(admin: Admin) -> Router {
+    Router::new().route("/metrics", get(metrics)).fallback(nothing).with_state(admin)
+}
+
+async fn metrics(State(admin): State<Admin>, request: Request) -> Response {
+    let given = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    let token = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or("");
+    let allowed = admin.token_sha256.is_none_or(|hash| bool::from(hash.ct_eq(&Sha256::digest(token))));
+    if !allowed {
+        return Failure::Unauthorized.respond(Shape::Unknown, &RequestId::none());
+    }
+    admin.metrics.render().into_response()
+}
+
+async fn nothing() -> Response {
+    Failure::NotFound("there is nothing at this path").respond(Shape::Unknown, &RequestId::none())
+}

@@ -1,0 +1,224 @@
+//! The outside over HTTP: the only place that knows axum and status codes.
+//!
+//! * [`server`]: connections, their limits and their end.
+//! * [`body`]: from bytes to a request, or to the reason why not.
+//! * [`x402`]: `/verify`, `/settle`, `/supported`.
+//! * [`status`]: `/settlements…`, `/health`, `/ready`, `/`.
+//! * [`auth`]: who may ask.
+//! * [`error`]: status codes and the hybrid error body.
+//! * [`openapi`]: the contract, made from the handlers.
+//! * [`admin`]: the second listener, with the metrics.
+//!
+//! Absent on purpose: CORS (a web page has no business here), HTTP/2 (callers
+//! speak HTTP/1.1, and its stream floods are nobody's gain), redirects (they
+//! turn a POST into a GET), compressed bodies.
+
+pub mod admin;
+pub mod auth;
+pub mod body;
+pub mod error;
+pub mod openapi;
+pub mod server;
+pub mod status;
+pub mod x402;
+
+use std::{any::Any, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue, Method, Uri, header},
+    middleware::{self, Next},
+    response::Response,
+    routing::{get, post},
+};
+use tower_http::catch_panic::CatchPanicLayer;
+use uuid::Uuid;
+
+use self::{
+    auth::Keys,
+    error::{Failure, RequestId, Shape},
+};
+use crate::payment::Payments;
+
+/// How the public listener behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The largest body, in bytes.
+    pub body_max: usize,
+    /// Time for a body to arrive.
+    pub body_wait: Duration,
+    /// `Host` names that are answered; empty answers all.
+    pub hosts: Vec<String>,
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct Api {
+    /// The use cases.
+    pub payments: Arc<Payments>,
+    /// Who may ask.
+    pub keys: Arc<Keys>,
+    /// How the listener behaves.
+    pub options: Arc<Options>,
+}
+
+/// The prefix under which some clients look for the x402 routes.
+const PLATFORM_PREFIX: &str = "/platform/v2/x402";
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Every route of the public listener.
+pub fn router(api: Api) -> Router {
+    let x402 = || {
+        Router::new()
+            .route("/verify", post(x402::verify).get(x402::about_verify))
+            .route("/settle", post(x402::settle).get(x402::about_settle))
+            .route("/supported", get(x402::supported))
+    };
+    let routes = x402()
+        .nest(PLATFORM_PREFIX, x402())
+        .route("/health", get(status::health))
+        .route("/ready", get(status::ready))
+        .route("/settlements", get(status::list))
+        .route("/settlements/{id}", get(status::one))
+        .route("/openapi.json", get(openapi::json))
+        .route("/", get(status::home))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed);
+    let routes = routes.layer(CatchPanicLayer::custom(panicked)).with_state(api.clone());
+    // The path is put right before the router sees it.
+    Router::new().fallback_service(routes).layer(middleware::from_fn_with_state(api, at_the_door))
+}
+
+async fn not_found(request: Request) -> Response {
+    let id = RequestId::of(&request);
+    Failure::NotFound("there is nothing at this path").respond(Shape::of(request.uri().path()), &id)
+}
+
+async fn method_not_allowed(request: Request) -> Response {
+    let id = RequestId::of(&request);
+    Failure::Method.respond(Shape::of(request.uri().path()), &id)
+}
+
+/// A panic is a bug: it is counted, logged by the hook, and answered without detail.
+fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    metrics::counter!("panics_total").increment(1);
+    tracing::error!("a request panicked: this is a bug");
+    Failure::Panic.respond(Shape::Unknown, &RequestId::none())
+}
+
+/// What happens to every request before it is routed.
+async fn at_the_door(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let id = request_id(&request);
+    request.extensions_mut().insert(id.clone());
+    if let Some(path) = tidy_path(request.uri().path()) {
+        let query = request.uri().query().map_or(String::new(), |query| format!("?{query}"));
+        if let Ok(uri) = format!("{path}{query}").parse::<Uri>() {
+            *request.uri_mut() = uri;
+        }
+    }
+    let route = route_label(request.uri().path());
+    let is_post = request.method() == Method::POST;
+    let asked = std::time::Instant::now();
+    let mut response = if host_is_ours(&api.options.hosts, &request) {
+        next.run(request).await
+    } else {
+        Failure::Host.respond(Shape::of(route), &id)
+    };
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(REQUEST_ID.clone(), value);
+    }
+    let status = response.status().as_u16() / 100;
+    metrics::counter!("http_requests_total", "route" => route, "status" => STATUS_CLASSES[usize::from(status.min(5))])
+        .increment(1);
+    if is_post {
+        metrics::histogram!("http_request_seconds", "route" => route).record(asked.elapsed());
+    }
+    response
+}
+
+const STATUS_CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The route as a label from a closed set.
+fn route_label(path: &str) -> &'static str {
+    match path.strip_prefix(PLATFORM_PREFIX).unwrap_or(path) {
+        "/verify" => "/verify",
+        "/settle" => "/settle",
+        "/supported" => "/supported",
+        "/health" => "/health",
+        "/ready" => "/ready",
+        path if path.starts_with("/settlements") => "/settlements",
+        _ => "other",
+    }
+}
+
+/// Legacy clients send `//verify`; others end with a slash. `None` when the path is tidy.
+fn tidy_path(path: &str) -> Option<String> {
+    if !path.contains("//") && (path.len() == 1 || !path.ends_with('/')) {
+        return None;
+    }
+    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
+    Some(format!("/{}", parts.join("/")))
+}
+
+/// The caller's id of the request if it is a sane one, else our own.
+fn request_id(request: &Request) -> RequestId {
+    const ID_MAX: usize = 64;
+    let sane = |text: &&str| {
+        (1..=ID_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    };
+    let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane);
+    RequestId::new(given.map_or_else(|| Uuid::now_v7().simple().to_string(), str::to_owned))
+}
+
+/// A page in somebody's browser can make its own name point to this machine
+/// (DNS rebinding); the `Host` header then gives it away.
+fn host_is_ours(hosts: &[String], request: &Request) -> bool {
+    if hosts.is_empty() {
+        return true;
+    }
+    let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let Some(host) = named else { return false };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_put_right_without_a_redirect() {
+        for (path, expected) in [
+            ("/verify", None),
+            ("/", None),
+            ("//verify", Some("/verify")),
+            ("/verify/", Some("/verify")),
+            ("/platform//v2/x402/settle", Some("/platform/v2/x402/settle")),
+            ("//", Some("/")),
+        ] {
+            assert_eq!(tidy_path(path).as_deref(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_rebound_name_is_not_ours() {
+        let hosts = ["localhost".to_owned(), "127.0.0.1".to_owned(), "[::1]".to_owned()];
+        for (host, expected) in [
+            ("127.0.0.1:8402", true),
+            ("LOCALHOST", true),
+            ("[::1]:8402", true),
+            ("[::1]", true),
+            ("evil.example:8402", false),
+            ("127.0.0.1.evil.example", false),
+            ("", false),
+        ] {
+            let request = Request::builder().header("host", host).body(axum::body::Body::empty()).expect("a request");
+            assert_eq!(host_is_ours(&hosts, &request), expected, "{host}");
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! `/settlements…`, `/health`, `/ready` and the page at `/`.
+
+use axum::{
+    Json,
+    extract::{Path, Query as UrlQuery, Request, State, rejection::QueryRejection},
+    http::{HeaderMap, StatusCode, header},
+    response::{Html, IntoResponse, Response},
+};
+use chains_core::clock::Millis;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::{
+    Api,
+    auth::Scope,
+    error::{ErrorBody, Failure, RequestId, Shape},
+};
+use crate::{
+    settlement::{
+        SettlementId,
+        record::{Attempt, Outcome, Record, Timeline},
+    },
+    store::Query,
+};
+
+/// Entries of a page, unless asked for, and at most.
+const PAGE_DEFAULT: u32 = 20;
+const PAGE_MAX: u32 = 100;
+
+/// A settlement, as told to those who may see it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SettlementBody {
+    /// Its id.
+    id: String,
+    /// `claimed`, `signed`, `broadcast`, `settled` or `failed`.
+    state: String,
+    /// CAIP-2.
+    network: String,
+    /// The scheme.
+    scheme: String,
+    /// Who pays.
+    payer: String,
+    /// Who receives.
+    pay_to: String,
+    /// The token.
+    asset: String,
+    /// In atomic units.
+    amount: String,
+    /// The payer's number for the payment.
+    nonce: String,
+    /// The winning transaction, else the newest attempt.
+    transaction: String,
+    /// The block that decided it.
+    #[schema(value_type = Option<Object>)]
+    block: Option<Value>,
+    /// Why it failed.
+    reason: Option<String>,
+    /// The same for people.
+    message: Option<String>,
+    /// Unix milliseconds.
+    created_at: u64,
+    /// Unix milliseconds.
+    updated_at: u64,
+    /// When a request was given the success, Unix milliseconds.
+    delivered_at: Option<u64>,
+    /// Every signed form with every answer to every send; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Object>>)]
+    attempts: Option<Vec<Value>>,
+}
+
+/// A page of settlements.
+#[derive(Serialize, ToSchema)]
+pub struct SettlementPage {
+    /// Newest first.
+    settlements: Vec<SettlementBody>,
+    /// Where the next page begins; null on the last.
+    cursor: Option<String>,
+}
+
+/// What to look for; everything is optional.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default)]
+pub struct ListQuery {
+    /// A transaction's hash.
+    transaction: Option<String>,
+    /// CAIP-2.
+    network: Option<String>,
+    /// Who pays.
+    payer: Option<String>,
+    /// The payer's number for the payment.
+    nonce: Option<String>,
+    /// `signed`, `broadcast`, `settled` or `failed`.
+    state: Option<String>,
+    /// Claimed at or after, Unix milliseconds.
+    from: Option<u64>,
+    /// Entries, 1 to 100; more is taken as 100.
+    limit: Option<u32>,
+    /// From the page before.
+    cursor: Option<String>,
+}
+
+/// One settlement with its whole story.
+#[utoipa::path(get, path = "/settlements/{id}", tag = "status", params(("id" = String, Path)), responses(
+    (status = 200, description = "the settlement", body = SettlementBody),
+    (status = 401, description = "no known API key", body = ErrorBody),
+    (status = 403, description = "the API key may not do this", body = ErrorBody),
+    (status = 404, description = "no such settlement", body = ErrorBody),
+    (status = 421, description = "another host's name", body = ErrorBody),
+    (status = 503, description = "the store does not answer", body = ErrorBody)))]
+pub async fn one(State(api): State<Api>, Path(id): Path<String>, request: Request) -> Response {
+    let request_id = RequestId::of(&request);
+    match find_one(&api, request.headers(), &id).await {
+        Ok(body) => Json(body).into_response(),
+        Err(failure) => failure.respond(Shape::Unknown, &request_id),
+    }
+}
+
+/// Settlements by transaction, by payer and nonce, or by state and time.
+#[utoipa::path(get, path = "/settlements", tag = "status", params(ListQuery), responses(
+    (status = 200, description = "a page", body = SettlementPage),
+    (status = 400, description = "a parameter is not of its form", body = ErrorBody),
+    (status = 401, description = "no known API key", body = ErrorBody),
+    (status = 403, description = "the API key may not do this", body = ErrorBody),
+    (status = 421, description = "another host's name", body = ErrorBody),
+    (status = 503, description = "the store does not answer", body = ErrorBody)))]
+pub async fn list(
+    State(api): State<Api>,
+    query: Result<UrlQuery<ListQuery>, QueryRejection>,
+    request: Request,
+) -> Response {
+    let request_id = RequestId::of(&request);
+    let page = match query {
+        Ok(UrlQuery(query)) => find_page(&api, request.headers(), query).await,
+        Err(_) => Err(Failure::BadRequest("a query parameter is not of its form")),
+    };
+    match page {
+        Ok(page) => Json(page).into_response(),
+        Err(failure) => failure.respond(Shape::Unknown, &request_id),
+    }
+}
+
+async fn find_one(api: &Api, headers: &HeaderMap, id: &str) -> Result<SettlementBody, Failure> {
+    let principal = api.keys.check(headers, Scope::Status)?;
+    let missing = Failure::NotFound("no such settlement");
+    let Ok(id) = id.parse::<Uuid>() else { return Err(missing) };
+    let timeline = api.payments.store().timeline(SettlementId(id)).await.map_err(store_failure)?;
+    let seen = timeline.filter(|found| principal.sees().is_none_or(|tenant| tenant == found.record.caller.tenant));
+    let Some(Timeline { record, attempts }) = seen else { return Err(missing) };
+    let mut body = describe(record);
+    body.attempts = Some(attempts.iter().map(describe_attempt).collect());
+    Ok(body)
+}
+
+async fn find_page(api: &Api, headers: &HeaderMap, asked: ListQuery) -> Result<SettlementPage, Failure> {
+    let principal = api.keys.check(headers, Scope::Status)?;
+    let form = |message| move |_| Failure::BadRequest(message);
+    let limit = asked.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
+    let query = Query {
+        transaction: asked.transaction,
+        network: asked.network.map(|n| n.parse()).transpose().map_err(form("network is not CAIP-2"))?,
+        payer: asked.payer,
+        nonce: asked.nonce,
+        state: asked.state.map(|s| s.parse()).transpose().map_err(|_| Failure::BadRequest("state is unknown"))?,
+        from: asked.from.map(Millis),
+        tenant: principal.sees(),
+        before: asked
+            .cursor
+            .map(|c| c.parse().map(SettlementId))
+            .transpose()
+            .map_err(|_| Failure::BadRequest("cursor is not one of ours"))?,
+        limit,
+    };
+    let records = api.payments.store().find(&query).await.map_err(store_failure)?;
+    let full = u32::try_from(records.len()).is_ok_and(|count| count == limit);
+    let cursor = records.last().filter(|_| full).map(|last| last.id.to_string());
+    Ok(SettlementPage { settlements: records.into_iter().map(describe).collect(), cursor })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
+fn store_failure(error: crate::store::StoreError) -> Failure {
+    tracing::error!(%error, "a look-up failed");
+    Failure::Store
+}
+
+fn describe(record: Record) -> SettlementBody {
+    let (block, reason, message) = match record.outcome {
+        Some(Outcome::Settled { block, .. }) => (Some(block), None, None),
+        Some(Outcome::Failed { reason, message, block, .. }) => (block, Some(reason), Some(message)),
+        None => (None, None, None),
+    };
+    SettlementBody {
+        id: record.id.to_string(),
+        state: record.state.as_str().to_owned(),
+        network: record.network.to_string(),
+        scheme: record.scheme,
+        payer: record.payer,
+        pay_to: record.pay_to,
+        asset: record.asset,
+        amount: record.amount.to_string(),
+        nonce: record.nonce,
+        transaction: record.transaction,
+        block: block.map(|block| json!({"number": block.number, "hash": block.hash})),
+        reason,
+        message,
+        created_at: record.created_at.0,
+        updated_at: record.updated_at.0,
+        delivered_at: record.delivered_at.map(|at| at.0),
+        attempts: None,
+    }
+}
+
+fn describe_attempt(attempt: &Attempt) -> Value {
+    let landed = attempt.landed.as_ref();
+    let sends = attempt.sends.iter().map(|send| json!({"at": send.at, "answer": send.answer, "detail": send.detail}));
+    json!({
+        "transaction": attempt.signed.transaction,
+        "gasWallet": attempt.signed.gas_wallet,
+        "sequence": attempt.signed.sequence,
+        "gasLimit": attempt.signed.gas_limit,
+        "feePerGasMax": attempt.signed.fees.per_gas_max.to_string(),
+        "createdAt": attempt.created_at,
+        "block": landed.map(|l| json!({"number": l.block.number, "hash": l.block.hash})),
+        "feePaid": landed.map(|l| l.fee_paid.to_string()),
+        "gasUsed": landed.map(|l| l.gas_used),
+        "sends": sends.collect::<Vec<_>>(),
+    })
+}
+
+/// The process lives.
+#[utoipa::path(get, path = "/health", tag = "status", responses(
+    (status = 200, description = "it lives", body = Value),
+    (status = 421, description = "another host's name", body = ErrorBody)))]
+pub async fn health() -> Json<Value> {
+    Json(json!({"status": "ok"}))
+}
+
+/// Whether payments can be settled, part by part.
+#[utoipa::path(get, path = "/ready", tag = "status", responses(
+    (status = 200, description = "everything is ready", body = Value),
+    (status = 421, description = "another host's name", body = ErrorBody),
+    (status = 503, description = "what is not, and why", body = Value)))]
+pub async fn ready(State(api): State<Api>) -> Response {
+    let readiness = api.payments.readiness().await;
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let lines = readiness.lines.iter();
+    let lines = lines.map(|line| json!({"subject": line.subject, "ready": line.ready, "detail": line.detail}));
+    (status, Json(json!({"ready": readiness.ready, "parts": lines.collect::<Vec<_>>()}))).into_response()
+}
+
+/// What this is, for people.
+#[utoipa::path(get, path = "/", tag = "status", responses(
+    (status = 200, description = "a short page", body = String, content_type = "text/html"),
+    (status = 421, description = "another host's name", body = ErrorBody)))]
+pub async fn home(State(api): State<Api>) -> Response {
+    let networks = api.payments.networks().join("<li>");
+    let page = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>x402 facilitator</title>\
+         <h1>x402 facilitator</h1><p>Verifies x402 payments and settles each of them exactly once.</p>\
+         <ul><li>{networks}</ul><p><a href=\"supported\">supported</a> · <a href=\"ready\">ready</a> · \
+         <a href=\"openapi.json\">openapi.json</a></p></html>"
+    );
+    let policy = (header::CONTENT_SECURITY_POLICY, "default-src 'none'");
+    ([policy], Html(page)).into_response()
+}

@@ -1,0 +1,192 @@
+//! `/verify`, `/settle`, `/supported`.
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use chains_core::{
+    Code, Rejection,
+    protocol,
+};
+use serde_json::{Value, json};
+
+use super::{
+    Api,
+    auth::{Principal, Scope},
+    body,
+    error::{self, ErrorBody, Failure, RequestId, Shape},
+    openapi,
+};
+use crate::{
+    payment::{SettleOutcome, VerifyOutcome},
+    settlement::record::Caller,
+};
+
+/// The API key is not allowed to settle for this payee. Ours.
+const PAY_TO_NOT_ALLOWED: Code = Code::new("pay_to_not_allowed");
+
+/// Is this payment good? An advice: it reads, and changes nothing.
+#[utoipa::path(
+    post, path = "/verify", tag = "x402", request_body(content = openapi::PaymentRequest, examples(
+        ("v2" = (value = json!(openapi::example_v2()))), ("v1" = (value = json!(openapi::example_v1()))))),
+    responses(
+        (status = 200, description = "the verdict", body = openapi::VerifyAnswer),
+        (status = 400, description = "no payment request", body = ErrorBody),
+        (status = 401, description = "no known API key", body = ErrorBody),
+        (status = 403, description = "the API key may not do this", body = ErrorBody),
+        (status = 408, description = "the body took too long", body = ErrorBody),
+        (status = 413, description = "the body is too large", body = ErrorBody),
+        (status = 415, description = "not application/json", body = ErrorBody),
+        (status = 421, description = "another host's name", body = ErrorBody),
+        (status = 500, description = "a bug", body = ErrorBody),
+        (status = 503, description = "we cannot find out now", body = ErrorBody),
+    )
+)]
+pub async fn verify(State(api): State<Api>, request: Request) -> Response {
+    let id = RequestId::of(&request);
+    match read(&api, request, Scope::Verify).await {
+        Ok((request, _)) => match api.payments.verify(request).await {
+            VerifyOutcome::Decided(response) => Json(response).into_response(),
+            VerifyOutcome::Unavailable { response, why } => error::verify_unavailable(response, why.retry_after, &id),
+        },
+        Err(failure) => failure.respond(Shape::Verify, &id),
+    }
+}
+
+/// Put this payment on chain, once.
+#[utoipa::path(
+    post, path = "/settle", tag = "x402",
+    params(("Idempotency-Key" = Option<String>, Header,
+        description = "16 to 128 of [A-Za-z0-9_-]: the same key with the same body gets the same answer again",
+        pattern = "^[A-Za-z0-9_-]{16,128}$")),
+    request_body(content = openapi::PaymentRequest, examples(
+        ("v2" = (value = json!(openapi::example_v2()))), ("v1" = (value = json!(openapi::example_v1()))))),
+    responses(
+        (status = 200, description = "the outcome, or that it is pending", body = openapi::SettleAnswer),
+        (status = 400, description = "no payment request", body = ErrorBody),
+        (status = 401, description = "no known API key", body = ErrorBody),
+        (status = 403, description = "the API key may not do this", body = ErrorBody),
+        (status = 408, description = "the body took too long", body = ErrorBody),
+        (status = 409, description = "the Idempotency-Key belongs to another request", body = ErrorBody),
+        (status = 413, description = "the body is too large", body = ErrorBody),
+        (status = 415, description = "not application/json", body = ErrorBody),
+        (status = 421, description = "another host's name", body = ErrorBody),
+        (status = 500, description = "a bug", body = ErrorBody),
+        (status = 503, description = "not now; nothing was claimed, signed or sent", body = ErrorBody),
+    )
+)]
+pub async fn settle(State(api): State<Api>, request: Request) -> Response {
+    let id = RequestId::of(&request);
+    let idempotency_key = match idempotency_key(request.headers()) {
+        Ok(key) => key,
+        Err(failure) => return failure.respond(Shape::Settle, &id),
+    };
+    match read(&api, request, Scope::Settle).await {
+        Ok((request, tenant)) => match api.payments.settle(request, Caller { tenant, idempotency_key }).await {
+            SettleOutcome::Decided(response) => Json(response).into_response(),
+            SettleOutcome::KeyReused(response) => error::key_reused(response, &id),
+            SettleOutcome::Unavailable { response, why } => error::settle_unavailable(response, why.retry_after, &id),
+        },
+        Err(failure) => failure.respond(Shape::Settle, &id),
+    }
+}
+
+/// What can be paid with here, now.
+#[utoipa::path(get, path = "/supported", tag = "x402", responses(
+    (status = 200, description = "kinds, extensions, signers", body = openapi::SupportedAnswer),
+    (status = 304, description = "as the ETag says"),
+    (status = 421, description = "another host's name", body = ErrorBody),
+))]
+pub async fn supported(State(api): State<Api>, request: Request) -> Response {
+    use sha2::{Digest, Sha256};
+
+    let text = serde_json::to_string(&*api.payments.supported()).unwrap_or_default();
+    let tag = format!("\"{}\"", hex::encode(&Sha256::digest(&text)[..8]));
+    let known = request.headers().get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == tag.as_bytes());
+    let etag = HeaderValue::from_str(&tag).unwrap_or_else(|_| HeaderValue::from_static("\"\""));
+    if known {
+        return (StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response();
+    }
+    let json = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, json), (header::ETAG, etag)], text).into_response()
+}
+
+/// What `POST /verify` is.
+#[utoipa::path(get, path = "/verify", tag = "x402", responses(
+    (status = 200, description = "a short description", body = Value),
+    (status = 421, description = "another host's name", body = ErrorBody)))]
+pub async fn about_verify() -> Json<Value> {
+    Json(json!({"endpoint": "/verify", "method": "POST", "description": "Says whether an x402 payment is good.",
+                "body": {"paymentPayload": "PaymentPayload", "paymentRequirements": "PaymentRequirements"}}))
+}
+
+/// What `POST /settle` is.
+#[utoipa::path(get, path = "/settle", tag = "x402", responses(
+    (status = 200, description = "a short description", body = Value),
+    (status = 421, description = "another host's name", body = ErrorBody)))]
+pub async fn about_settle() -> Json<Value> {
+    Json(json!({"endpoint": "/settle", "method": "POST", "description": "Puts an x402 payment on chain, once.",
+                "body": {"paymentPayload": "PaymentPayload", "paymentRequirements": "PaymentRequirements"}}))
+}
+
+/// Who asks, before anything is read; then what.
+async fn read(api: &Api, request: Request, scope: Scope) -> Result<(protocol::Request, String), Failure> {
+    let (parts, body) = request.into_parts();
+    let principal = api.keys.check(&parts.headers, scope)?;
+    let mut request = body::read(&parts.headers, body, &api.options, api.payments.names()).await?;
+    request.payment = request.payment.and_then(|payment| {
+        if principal.may_pay(&payment.pay_to) { Ok(payment) } else { Err(not_allowed(&principal)) }
+    });
+    Ok((request, principal.tenant().to_owned()))
+}
+
+fn not_allowed(principal: &Principal<'_>) -> Rejection {
+    let message = format!("API key `{}` may not settle for this payee", principal.tenant());
+    Rejection::new(PAY_TO_NOT_ALLOWED, message)
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let sane = |text: &&str| {
+        (16..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    };
+    match value.to_str().ok().filter(sane) {
+        Some(text) => Ok(Some(text.to_owned())),
+        None => Err(Failure::BadRequest("Idempotency-Key must be 16 to 128 of [A-Za-z0-9_-]")),
+    }
+}
+
+/// Keeps the schema of the contract and the answers from drifting apart: a
+/// field that is added to one does not compile here.
+#[cfg(test)]
+mod tests {
+    use chains_core::protocol::{SettleResponse, VerifyResponse};
+
+    use super::*;
+
+    #[test]
+    fn the_contract_lists_every_field_of_the_answers() {
+        let verify = VerifyResponse {
+            is_valid: false,
+            invalid_reason: Some("r".into()),
+            invalid_message: Some("m".into()),
+            payer: "p".into(),
+        };
+        let settle = SettleResponse {
+            success: true,
+            error_reason: Some("r".into()),
+            error_message: Some("m".into()),
+            payer: "p".into(),
+            transaction: "t".into(),
+            network: "n".into(),
+            amount: Some("1".into()),
+            extra: Some(chains_core::protocol::answer::SettleExtra { settlement_id: "i".into() }),
+        };
+        let read: openapi::VerifyAnswer = serde_json::from_value(json!(verify)).expect("all fields are known");
+        assert_eq!(json!(read), json!(verify));
+        let read: openapi::SettleAnswer = serde_json::from_value(json!(settle)).expect("all fields are known");
+        assert_eq!(json!(read), json!(settle));
+    }
+}
