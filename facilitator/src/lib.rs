@@ -11,9 +11,12 @@
 //! | [`payment`] | the use cases: verify, settle, supported |
 //! | [`http`] | the outside over HTTP |
 //! | [`audit`] | the store against the chain |
+//! | [`config`], [`families`] | what the operator wants; the list of chain families |
 //! | [`lifecycle`] | how the process ends |
 
 pub mod audit;
+pub mod config;
+pub mod families;
 pub mod http;
 pub mod lifecycle;
 pub mod payment;

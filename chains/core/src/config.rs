@@ -96,12 +96,30 @@ impl Report {
     }
 }
 
-/// One table of the configuration.
-#[derive(Debug)]
+/// The path of a key in the table at `path`; `path` itself for the empty key.
+/// Keys that TOML would quote are quoted, a list's place (`rpc[0]`) is not.
+pub fn join(path: &str, key: &str) -> String {
+    let bare = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'[' | b']');
+    let key = if key.bytes().all(bare) { key.to_owned() } else { format!("{key:?}") };
+    match (path.is_empty(), key.is_empty()) {
+        (true, _) => key,
+        (false, true) => path.to_owned(),
+        (false, false) => format!("{path}.{key}"),
+    }
+}
+
+/// One table of the configuration. Its `Debug` shows the path only: nothing in
+/// the table is known to be no secret before it is read.
 pub struct Section {
     path: String,
     table: Table,
     report: Report,
+}
+
+impl fmt::Debug for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Section").field(&self.path).finish()
+    }
 }
 
 impl Section {
@@ -110,16 +128,24 @@ impl Section {
         Self { path: path.into(), table, report }
     }
 
-    /// The full path of a key in here.
+    /// The full path of a key in here; of the section itself for the empty key.
     pub fn path_of(&self, key: &str) -> String {
-        let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        let key = if key.bytes().all(bare) { key.to_owned() } else { format!("{key:?}") };
-        if self.path.is_empty() { key } else { format!("{}.{key}", self.path) }
+        join(&self.path, key)
     }
 
-    /// Adds a mistake about a key in here.
+    /// Adds a mistake about a key in here; the empty key is the section itself.
     pub fn problem(&self, key: &str, seen: impl Into<String>, fix: impl Into<String>) {
-        self.report.problem(self.path_of(key), seen, fix);
+        let path = self.path_of(key);
+        let seen = match self.report.source(&path) {
+            Source::Environment(name) => format!("{} (from the environment variable {name})", seen.into()),
+            Source::Default | Source::File => seen.into(),
+        };
+        self.report.problem(path, seen, fix);
+    }
+
+    /// Gives the section up unread: what is in it is no mistake of its own.
+    pub fn ignore(mut self) {
+        self.table.clear();
     }
 
     /// Whether the key is there and not yet taken.
@@ -318,9 +344,32 @@ mod tests {
     }
 
     #[test]
+    fn paths_are_written_as_in_the_file() {
+        let cases = [
+            ("", "server", "server"),
+            ("networks", "eip155:1", "networks.\"eip155:1\""),
+            ("networks.\"eip155:1\"", "rpc[0]", "networks.\"eip155:1\".rpc[0]"),
+            ("networks.\"eip155:1\"", "", "networks.\"eip155:1\""),
+        ];
+        for (path, key, joined) in cases {
+            assert_eq!(join(path, key), joined);
+        }
+    }
+
+    #[test]
+    fn a_mistake_from_the_environment_names_the_variable() {
+        let sources = [("a".to_owned(), Source::Environment("FACILITATOR__A".into()))].into();
+        let report = Report::new(sources);
+        drop(section("a = 1", &report));
+        let seen = report.problems().remove(0).seen;
+        assert_eq!(seen, "is not a known key (from the environment variable FACILITATOR__A)");
+    }
+
+    #[test]
     fn secrets_are_never_shown() {
         let report = Report::default();
         let mut root = section("keys = [\"canary\"]\nbad = [[\"canary\"]]\n", &report);
+        assert!(!format!("{root:?}").contains("canary"));
         assert_eq!(root.secrets("keys").len(), 1);
         assert_eq!(root.secrets("bad").len(), 0);
         drop(root);

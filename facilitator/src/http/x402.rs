@@ -6,10 +6,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use chains_core::{
-    Code, Rejection,
-    protocol,
-};
+use chains_core::{Code, Rejection, protocol};
 use serde_json::{Value, json};
 
 use super::{

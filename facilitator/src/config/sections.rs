@@ -1,0 +1,282 @@
+//! What the service's own sections mean. Networks are their families' affair.
+
+use std::{collections::HashSet, net::SocketAddr, path::PathBuf, time::Duration};
+
+use chains_core::{Secret, config::Section};
+use tracing_subscriber::EnvFilter;
+
+use crate::http::auth::{Key, Keys, Scope};
+
+/// The shortest and the longest `settle_wait`: a request that does not wait is
+/// no settle request, and nobody keeps a connection for longer.
+const SETTLE_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
+
+/// The smallest and the largest `body_max_bytes`: room for every payment
+/// known, and not for more than a connection may cost.
+const BODY_MAX: (u64, u64) = (16 * 1024, 16 * 1024 * 1024);
+
+/// `[server]`: the public listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// How long a settle request waits for the chain.
+    pub settle_wait: Duration,
+    /// Bytes of a body.
+    pub body_max_bytes: usize,
+    /// Time for a body.
+    pub request_timeout: Duration,
+    /// Time for a head.
+    pub header_timeout: Duration,
+    /// Connections at a time.
+    pub connections_max: usize,
+    /// Connections of one address at a time.
+    pub connections_per_ip_max: usize,
+    /// The names it answers to; empty: see `config.default.toml`.
+    pub hosts: Vec<String>,
+    /// What is logged, as directives of `tracing`.
+    pub log: String,
+    /// How it is logged.
+    pub log_format: LogFormat,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Plain,
+    /// For collectors.
+    Json,
+}
+
+/// `[admin]`: the second listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// SHA-256 of the token that it asks for; `None` only on a loopback address.
+    pub token_sha256: Option<[u8; 32]>,
+}
+
+/// `[store]`: what must survive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// The SQLite file.
+    pub path: PathBuf,
+    /// Whether `serve` brings an older schema up to date.
+    pub auto_migrate: bool,
+}
+
+pub(super) fn server(mut section: Section) -> Option<Server> {
+    let listen = section.required("listen");
+    let settle_wait = between(&mut section, "settle_wait", SETTLE_WAIT, |wait: Duration| {
+        humantime::format_duration(wait).to_string()
+    });
+    let body_max_bytes = between(&mut section, "body_max_bytes", BODY_MAX, |bytes: u64| bytes.to_string());
+    let request_timeout = time(&mut section, "request_timeout");
+    let header_timeout = time(&mut section, "header_timeout");
+    let connections_max = count(&mut section, "connections_max");
+    let connections_per_ip_max = count(&mut section, "connections_per_ip_max");
+    let hosts = section.required("hosts");
+    let log = section.required::<String>("log");
+    if let Some(log) = &log
+        && EnvFilter::builder().parse(log).is_err()
+    {
+        section.problem(
+            "log",
+            format!("is {log:?}"),
+            "write error, warn, info, debug or trace, or \"info,module=debug\"",
+        );
+    }
+    let log_format = choice(&mut section, "log_format", &[("plain", LogFormat::Plain), ("json", LogFormat::Json)]);
+    Some(Server {
+        listen: listen?,
+        settle_wait: settle_wait?,
+        body_max_bytes: usize::try_from(body_max_bytes?).ok()?,
+        request_timeout: request_timeout?,
+        header_timeout: header_timeout?,
+        connections_max: connections_max?,
+        connections_per_ip_max: connections_per_ip_max?,
+        hosts: hosts?,
+        log: log?,
+        log_format: log_format?,
+    })
+}
+
+pub(super) fn admin(mut section: Section) -> Option<Admin> {
+    let listen = section.required::<SocketAddr>("listen");
+    let given = section.has("token_sha256");
+    let token_sha256 = given.then(|| digest(&mut section, "token_sha256"));
+    if let Some(listen) = listen
+        && !listen.ip().is_loopback()
+        && !given
+    {
+        section.problem(
+            "token_sha256",
+            format!("is missing, and the admin listener {listen} can be reached by other machines"),
+            "set it to the SHA-256 of a token of your own, or listen on 127.0.0.1",
+        );
+    }
+    Some(Admin { listen: listen?, token_sha256: token_sha256.map_or(Some(None), |digest| digest.map(Some))? })
+}
+
+/// What `auth.mode` says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Open,
+    ApiKey,
+}
+
+pub(super) fn auth(mut section: Section, listen: Option<SocketAddr>) -> Option<Keys> {
+    let mode = choice(&mut section, "mode", &[("open", Mode::Open), ("api_key", Mode::ApiKey)]);
+    let allow_open = section.required::<bool>("allow_open");
+    let tables = section.sections("keys").unwrap_or_default();
+    let given = tables.len();
+    let keys: Vec<Key> = tables.into_iter().filter_map(key).collect();
+    let mut seen = HashSet::new();
+    for (i, key) in keys.iter().enumerate() {
+        if given == keys.len() && !seen.insert(key.sha256) {
+            section.problem(&format!("keys[{i}]"), "has the token of a key above", "give every key a token of its own");
+        }
+    }
+    match mode? {
+        Mode::ApiKey if given == 0 => {
+            section.problem("keys", "is empty, and auth.mode is \"api_key\": nobody could ask", "add an [[auth.keys]]");
+            None
+        }
+        Mode::ApiKey => Some(Keys::Required(keys)),
+        Mode::Open if given > 0 => {
+            section.problem("mode", "is \"open\", and auth.keys are given", "write \"api_key\", or remove the keys");
+            None
+        }
+        Mode::Open => {
+            if let Some(listen) = listen
+                && !listen.ip().is_loopback()
+                && allow_open == Some(false)
+            {
+                section.problem(
+                    "mode",
+                    format!(
+                        "is \"open\", and server.listen = {listen} can be reached by other machines: each could \
+                             spend the gas wallets' money"
+                    ),
+                    "write \"api_key\" and add an [[auth.keys]], or set auth.allow_open = true, or listen on 127.0.0.1",
+                );
+            }
+            Some(Keys::Open)
+        }
+    }
+}
+
+fn key(mut section: Section) -> Option<Key> {
+    let name = section.required::<String>("name");
+    if name.as_deref() == Some("") {
+        section.problem("name", "is empty", "write who holds the key; settlements belong to this name");
+    }
+    let sha256 = digest(&mut section, "sha256");
+    let words = section.required::<Vec<String>>("scopes");
+    let mut scopes = Vec::new();
+    for word in words.iter().flatten() {
+        match word.parse::<Scope>() {
+            Ok(scope) => scopes.push(scope),
+            Err(expected) => section.problem("scopes", format!("names {word:?}"), expected),
+        }
+    }
+    if words.as_deref() == Some(&[]) {
+        section.problem("scopes", "is empty: the key may do nothing", "name verify, settle, status, or some of them");
+    }
+    let pay_to = section.optional("pay_to").unwrap_or_default();
+    Some(Key { name: name?, sha256: sha256?, scopes, pay_to })
+}
+
+pub(super) fn store(mut section: Section) -> Option<Store> {
+    let auto_migrate = section.required("auto_migrate");
+    // Taken as a secret: the URLs of other databases hold passwords.
+    let url = section.required::<Secret>("url")?;
+    let (scheme, rest) = url.expose().split_once(':').unwrap_or(("", url.expose()));
+    let path = match (scheme, rest.strip_prefix("//").unwrap_or(rest)) {
+        ("sqlite", path) if is_file(path) => Some(PathBuf::from(path)),
+        ("sqlite", _) => {
+            section.problem("url", "names no file", "write sqlite:// and a path, such as \"sqlite://facilitator.db\"");
+            None
+        }
+        ("postgres" | "postgresql", _) => {
+            let fix =
+                "write \"sqlite://facilitator.db\"; one instance on SQLite stores thousands of settlements a second";
+            section.problem("url", "names PostgreSQL, which this version cannot store in yet", fix);
+            None
+        }
+        _ => {
+            section.problem("url", "names no database that is known", "write \"sqlite://facilitator.db\"");
+            None
+        }
+    };
+    Some(Store { path: path?, auto_migrate: auto_migrate? })
+}
+
+/// A database in memory would lose what was sent; parameters would be ignored.
+fn is_file(path: &str) -> bool {
+    !path.is_empty() && !path.starts_with(':') && !path.contains('?')
+}
+
+pub(super) fn redis(root: &mut Section) {
+    if root.has("redis") {
+        root.section("redis").ignore();
+        root.problem(
+            "redis",
+            "is given: this version runs as one instance and does not use Redis yet",
+            "remove [redis]",
+        );
+    }
+}
+
+fn digest(section: &mut Section, key: &str) -> Option<[u8; 32]> {
+    // Taken as a secret: whoever mistakes it for the token writes that here.
+    let text = section.required::<Secret>(key)?;
+    let digest = hex::decode(text.expose()).ok().and_then(|bytes| bytes.try_into().ok());
+    if digest.is_none() {
+        let fix = "write the token's SHA-256: printf %s \"$token\" | sha256sum";
+        section.problem(key, "is not 64 hex digits (its value is not shown)", fix);
+    }
+    digest
+}
+
+fn time(section: &mut Section, key: &str) -> Option<Duration> {
+    let time = section.required::<Duration>(key)?;
+    if time.is_zero() {
+        section.problem(key, "is no time", "write a duration such as \"10s\"");
+    }
+    Some(time)
+}
+
+fn count(section: &mut Section, key: &str) -> Option<usize> {
+    let count = section.required::<u64>(key)?;
+    if count == 0 {
+        section.problem(key, "is 0", "write 1 or more");
+    }
+    usize::try_from(count).ok()
+}
+
+fn between<T: chains_core::config::FromToml + PartialOrd + Copy>(
+    section: &mut Section,
+    key: &str,
+    (min, max): (T, T),
+    show: impl Fn(T) -> String,
+) -> Option<T> {
+    let value = section.required::<T>(key)?;
+    if value < min || value > max {
+        let fix = format!("write between {} and {}", show(min), show(max));
+        section.problem(key, format!("is {}", show(value)), fix);
+    }
+    Some(value)
+}
+
+fn choice<T: Copy>(section: &mut Section, key: &str, choices: &[(&str, T)]) -> Option<T> {
+    let word = section.required::<String>(key)?;
+    let found = choices.iter().find(|(name, _)| *name == word).map(|(_, choice)| *choice);
+    if found.is_none() {
+        let names: Vec<_> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+        section.problem(key, format!("is {word:?}"), format!("write {}", names.join(" or ")));
+    }
+    found
+}
