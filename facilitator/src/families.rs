@@ -1,6 +1,6 @@
-//! THE list of chain families. Another one is one line in here and one in `Cargo.toml`.
+//! THE list of chain families. A new one is one line here and one dependency.
 
 use chains_core::family::Family;
 
-/// Every family of this build.
-pub static FAMILIES: &[&dyn Family] = &[&chains_evm::Evm];
+/// Every family that can be configured.
+pub const FAMILIES: &[&dyn Family] = &[&chains_evm::Evm];

@@ -10,11 +10,14 @@
 //! | [`submitter`] | from a verified payment to exactly one transfer |
 //! | [`payment`] | the use cases: verify, settle, supported |
 //! | [`http`] | the outside over HTTP |
+//! | [`config`], [`families`] | the configuration, and who reads its networks |
+//! | [`app`], [`cli`] | the composition root; the command line |
 //! | [`audit`] | the store against the chain |
-//! | [`config`], [`families`] | what the operator wants; the list of chain families |
 //! | [`lifecycle`] | how the process ends |
 
+pub mod app;
 pub mod audit;
+pub mod cli;
 pub mod config;
 pub mod families;
 pub mod http;

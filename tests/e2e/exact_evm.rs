@@ -64,6 +64,7 @@ fn authorization<'a>(body: &'a mut Value, key: &str) -> &'a mut Value {
 
 const OTHER: &str = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn cases() -> Vec<Case> {
     vec![
         case("scheme unknown", leave, |b| requirements(b, "scheme", json!("steal")), "unsupported_scheme"),

@@ -8,6 +8,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
+use chains_core::chain::Chain;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -244,4 +245,19 @@ impl Answer {
     pub fn is_good(&self) -> bool {
         self.body["success"] == true || self.body["isValid"] == true
     }
+}
+
+/// A chain of the EVM family as the service would configure it, without the service.
+///
+/// # Panics
+/// When the configuration is wrong.
+pub fn network_section(rpc: &str, clock: &std::sync::Arc<dyn chains_core::clock::Clock>) -> std::sync::Arc<dyn Chain> {
+    let text = format!(
+        "[store]\nurl = \"sqlite://unused.db\"\n[networks.\"{NETWORK}\"]\nrpc = [\"{rpc}\"]\n\
+         gas_wallets = [\"{GAS_WALLET_KEY}\"]\nblock_time = \"1s\"\n"
+    );
+    let environment = facilitator::config::Environment::new();
+    let config = facilitator::config::read(&text, &environment, facilitator::families::FAMILIES, clock);
+    let mut chains = config.unwrap_or_else(|report| panic!("{:?}", report.problems())).chains;
+    chains.remove(0)
 }

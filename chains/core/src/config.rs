@@ -5,7 +5,7 @@
 //! the section is dropped is an unknown key, and a mistake too.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::SocketAddr,
     str::FromStr,
@@ -60,6 +60,7 @@ pub struct Report {
 #[derive(Debug, Default)]
 struct Found {
     problems: Vec<Problem>,
+    settled: BTreeSet<String>,
     effective: Vec<Effective>,
 }
 
@@ -73,7 +74,18 @@ impl Report {
     /// Adds a mistake.
     pub fn problem(&self, key: impl Into<String>, seen: impl Into<String>, fix: impl Into<String>) {
         let problem = Problem { key: key.into(), seen: seen.into(), fix: fix.into() };
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).problems.push(problem);
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if !found.settled.contains(&problem.key) {
+            found.problems.push(problem);
+        }
+    }
+
+    /// Adds a mistake that explains every other about the same key: those are
+    /// about a value that the operator never wrote.
+    pub fn problem_only(&self, problem: Problem) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.settled.insert(problem.key.clone());
+        found.problems.push(problem);
     }
 
     /// The mistakes so far.
@@ -91,15 +103,16 @@ impl Report {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).effective.push(effective);
     }
 
-    fn source(&self, key: &str) -> Source {
+    /// Where a value came from; a list's entries have their own, `rpc[0]`.
+    pub fn source(&self, key: &str) -> Source {
         self.sources.get(key).cloned().unwrap_or(Source::Default)
     }
 }
 
 /// The path of a key in the table at `path`; `path` itself for the empty key.
-/// Keys that TOML would quote are quoted, a list's place (`rpc[0]`) is not.
+/// Keys that TOML would quote are quoted.
 pub fn join(path: &str, key: &str) -> String {
-    let bare = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'[' | b']');
+    let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     let key = if key.bytes().all(bare) { key.to_owned() } else { format!("{key:?}") };
     match (path.is_empty(), key.is_empty()) {
         (true, _) => key,
@@ -135,22 +148,31 @@ impl Section {
 
     /// Adds a mistake about a key in here; the empty key is the section itself.
     pub fn problem(&self, key: &str, seen: impl Into<String>, fix: impl Into<String>) {
-        let path = self.path_of(key);
-        let seen = match self.report.source(&path) {
-            Source::Environment(name) => format!("{} (from the environment variable {name})", seen.into()),
-            Source::Default | Source::File => seen.into(),
-        };
-        self.report.problem(path, seen, fix);
+        self.problem_with(self.path_of(key), seen.into(), fix.into());
     }
 
-    /// Gives the section up unread: what is in it is no mistake of its own.
-    pub fn ignore(mut self) {
-        self.table.clear();
+    /// Adds a mistake about one entry of a list in here.
+    pub fn problem_at(&self, key: &str, index: usize, seen: impl Into<String>, fix: impl Into<String>) {
+        self.problem_with(format!("{}[{index}]", self.path_of(key)), seen.into(), fix.into());
+    }
+
+    /// Who wrote nothing into the file is told which variable to look at.
+    fn problem_with(&self, path: String, seen: String, fix: String) {
+        let seen = match self.report.source(&path) {
+            Source::Environment(name) => format!("{seen} (from the environment variable {name})"),
+            Source::Default | Source::File => seen,
+        };
+        self.report.problem(path, seen, fix);
     }
 
     /// Whether the key is there and not yet taken.
     pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
+    }
+
+    /// A text that is not yet taken, to decide as what to take it.
+    pub fn peek(&self, key: &str) -> Option<&str> {
+        self.table.get(key).and_then(Value::as_str)
     }
 
     /// Takes a value that may be absent.
@@ -224,6 +246,12 @@ impl Section {
                 None
             }
         }
+    }
+
+    /// Leaves whatever is left unread, without calling it unknown: for a table
+    /// whose reader is not known.
+    pub fn forget(mut self) {
+        self.table.clear();
     }
 
     /// Takes every table in here by its key, in order.
@@ -348,7 +376,7 @@ mod tests {
         let cases = [
             ("", "server", "server"),
             ("networks", "eip155:1", "networks.\"eip155:1\""),
-            ("networks.\"eip155:1\"", "rpc[0]", "networks.\"eip155:1\".rpc[0]"),
+            ("networks.\"eip155:1\"", "rpc", "networks.\"eip155:1\".rpc"),
             ("networks.\"eip155:1\"", "", "networks.\"eip155:1\""),
         ];
         for (path, key, joined) in cases {

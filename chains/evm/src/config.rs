@@ -30,8 +30,9 @@ const CUSTOM: Known = Known {
     assets: &[],
 };
 
-/// Transactions at the fee ceiling that a gas wallet must be able to pay for.
-const GAS_BALANCE_TRANSACTIONS: u64 = 20;
+/// Transactions at the fee ceiling that a gas wallet must be able to pay for;
+/// at usual prices it is hundreds.
+const GAS_BALANCE_TRANSACTIONS: u64 = 5;
 
 /// The most that a token may use for an ordinary transfer, in any configuration.
 const GAS_LIMIT_MAX: u64 = 5_000_000;
@@ -145,7 +146,7 @@ fn endpoints(network: &Network, section: &mut Section) -> Option<Rpc> {
     for (i, (url, _)) in urls.iter().enumerate() {
         match Endpoint::new(network.clone(), url.expose().trim(), timeout) {
             Ok(endpoint) => endpoints.push(endpoint),
-            Err(seen) => section.problem(&format!("rpc[{i}]"), seen, "write an http or https URL"),
+            Err(seen) => section.problem_at("rpc", i, seen, "write an http or https URL"),
         }
     }
     let complete = !endpoints.is_empty() && endpoints.len() == urls.len();

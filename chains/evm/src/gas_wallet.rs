@@ -48,16 +48,20 @@ impl GasWallets {
         let mut signers: Vec<Secp256k1Signer> = vec![];
         let mut complete = true;
         for (i, (secret, source)) in keys.iter().enumerate() {
-            let key = format!("gas_wallets[{i}]");
             match read(secret, source, testnet, password.as_ref()) {
                 Ok(signer) if signers.iter().any(|known| known.address() == signer.address()) => {
                     let seen = format!("is {} once more", signer.address());
-                    section.problem(&key, seen, "name every gas wallet once: two senders would use the same nonces");
+                    section.problem_at(
+                        "gas_wallets",
+                        i,
+                        seen,
+                        "name every gas wallet once: two senders would use the same nonces",
+                    );
                     complete = false;
                 }
                 Ok(signer) => signers.push(signer),
                 Err(Bad { seen, fix }) => {
-                    section.problem(&key, seen, fix);
+                    section.problem_at("gas_wallets", i, seen, fix);
                     complete = false;
                 }
             }

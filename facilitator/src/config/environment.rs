@@ -27,6 +27,11 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
 }
 
 impl Environment {
+    /// Nothing at all, for configurations that stand for themselves.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// The environment of this process. What is no Unicode is not there.
     pub fn of_process() -> Self {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {

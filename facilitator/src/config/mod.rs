@@ -14,7 +14,6 @@ pub mod sections;
 mod tests;
 
 use std::{
-    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -31,10 +30,8 @@ use toml::{Table, Value};
 pub use self::{
     environment::Environment,
     layers::DEFAULTS,
-    sections::{Admin, LogFormat, Server, Store},
+    sections::{Admin, Auth, Server, Store},
 };
-use crate::http::auth::Keys;
-
 /// The variable that names the configuration file.
 const FILE_VARIABLE: &str = "FACILITATOR_CONFIG";
 
@@ -45,17 +42,17 @@ const FILE_DEFAULT: &str = "facilitator.toml";
 pub struct Config {
     /// The file it was read from, if any.
     pub file: Option<PathBuf>,
-    /// The public listener.
+    /// `[server]`.
     pub server: Server,
-    /// The admin listener.
+    /// `[admin]`.
     pub admin: Admin,
-    /// Who may use the service.
-    pub keys: Keys,
-    /// What must survive.
+    /// `[auth]`.
+    pub auth: Auth,
+    /// `[store]`.
     pub store: Store,
-    /// The networks, by their identifiers. Never empty.
-    pub networks: Vec<Arc<dyn Chain>>,
-    /// Every value in force, for `config print`.
+    /// `[networks."…"]`, by identifier. Never empty.
+    pub chains: Vec<Arc<dyn Chain>>,
+    /// Every value in force.
     pub report: Report,
 }
 
@@ -63,44 +60,75 @@ pub struct Config {
 /// `$FACILITATOR_CONFIG`, else `./facilitator.toml` if it is there.
 ///
 /// # Errors
-/// A report with at least one problem.
+/// The report, with at least one problem.
 pub fn load(
     path: Option<&Path>,
     environment: &Environment,
     families: &[&dyn Family],
     clock: &Arc<dyn Clock>,
 ) -> Result<Config, Report> {
+    let (file, text) = text(path, environment)?;
+    let config = read(&text, environment, families, clock)?;
+    Ok(Config { file, ..config })
+}
+
+/// Reads `[store]` alone: what is wrong elsewhere, such as a key that is not in
+/// this environment, keeps nobody from looking into the store.
+///
+/// # Errors
+/// The report, with at least one problem.
+pub fn load_store(path: Option<&Path>, environment: &Environment) -> Result<Store, Report> {
+    let (_, text) = text(path, environment)?;
+    let layers = layers::stack(&text, environment);
+    let report = Report::new(layers.sources);
+    for problem in layers.problems {
+        // One that is about no key is about the whole file.
+        if problem.key.starts_with("store") || !problem.key.contains('.') {
+            report.problem_only(problem);
+        }
+    }
+    let mut root = Section::new("", layers.table, report.clone());
+    let store = sections::store(root.section("store"));
+    root.forget();
+    store.filter(|_| report.problems().is_empty()).ok_or(report)
+}
+
+/// The configuration file, and what is in it.
+fn text(path: Option<&Path>, environment: &Environment) -> Result<(Option<PathBuf>, String), Report> {
     let named = path.map(Path::to_owned).or_else(|| environment.get(FILE_VARIABLE).map(PathBuf::from));
-    let file = named.or_else(|| Path::new(FILE_DEFAULT).exists().then(|| FILE_DEFAULT.into()));
-    let text = match &file {
-        None => String::new(),
-        Some(file) => std::fs::read_to_string(file).map_err(|error| {
+    let Some(file) = named.or_else(|| Path::new(FILE_DEFAULT).exists().then(|| FILE_DEFAULT.into())) else {
+        return Ok((None, String::new()));
+    };
+    match std::fs::read_to_string(&file) {
+        Ok(text) => Ok((Some(file), text)),
+        Err(error) => {
             let report = Report::default();
             report.problem(
                 file.display().to_string(),
                 format!("cannot be read: {error}"),
-                "name a readable file with --config or $FACILITATOR_CONFIG",
+                "write one, or name another with --config",
             );
-            report
-        })?,
-    };
-    read(file, &text, environment, families, clock)
+            Err(report)
+        }
+    }
 }
 
 /// Reads the configuration from a file's text.
-fn read(
-    file: Option<PathBuf>,
-    text: &str,
+///
+/// # Errors
+/// The report, with at least one problem.
+pub fn read(
+    file: &str,
     environment: &Environment,
     families: &[&dyn Family],
     clock: &Arc<dyn Clock>,
 ) -> Result<Config, Report> {
-    let mut layers = layers::stack(text, environment);
+    let mut layers = layers::stack(file, environment);
     let strangers = strange_defaults(&layers.table, families);
     layers::underlay(&mut layers.table, &mut layers.sources);
     let report = Report::new(layers.sources);
-    for problem in &layers.problems {
-        report.problem(&problem.key, &problem.seen, &problem.fix);
+    for problem in layers.problems {
+        report.problem_only(problem);
     }
     for key in strangers {
         report.problem(key, "is of no family of this build", fix_namespace(families));
@@ -108,29 +136,17 @@ fn read(
     let mut root = Section::new("", layers.table, report.clone());
     let server = sections::server(root.section("server"));
     let admin = sections::admin(root.section("admin"));
-    let keys = sections::auth(root.section("auth"), server.as_ref().map(|server| server.listen));
+    let auth = sections::auth(root.section("auth"), server.as_ref());
     let store = sections::store(root.section("store"));
     sections::redis(&mut root);
-    let networks = networks(root.section("networks"), families, clock);
+    let chains = networks(root.section("networks"), families, clock);
     drop(root);
-    match (server, admin, keys, store, report.problems().is_empty()) {
-        (Some(server), Some(admin), Some(keys), Some(store), true) => {
-            Ok(Config { file, server, admin, keys, store, networks, report })
+    match (server, admin, auth, store, report.problems().is_empty()) {
+        (Some(server), Some(admin), Some(auth), Some(store), true) => {
+            Ok(Config { file: None, server, admin, auth, store, chains, report })
         }
-        _ => Err(without_echoes(&report)),
+        _ => Err(report),
     }
-}
-
-/// A value that could not be had is a mistake once, not once more for what was
-/// read in its place.
-fn without_echoes(report: &Report) -> Report {
-    let (once, mut seen) = (Report::default(), BTreeSet::new());
-    for problem in report.problems() {
-        if seen.insert(problem.key.clone()) {
-            once.problem(problem.key, problem.seen, problem.fix);
-        }
-    }
-    once
 }
 
 fn networks(mut section: Section, families: &[&dyn Family], clock: &Arc<dyn Clock>) -> Vec<Arc<dyn Chain>> {
@@ -143,14 +159,14 @@ fn networks(mut section: Section, families: &[&dyn Family], clock: &Arc<dyn Cloc
     for (key, table) in tables {
         let Ok(network) = key.parse::<Network>() else {
             table.problem("", "is no network", chains_core::network::NetworkError.to_string());
-            table.ignore();
+            table.forget();
             continue;
         };
         if let Some(family) = families.iter().find(|family| family.namespace() == network.namespace()) {
             chains.extend(family.configure(network, table, Arc::clone(clock)));
         } else {
             table.problem("", "is of no family of this build", fix_namespace(families));
-            table.ignore();
+            table.forget();
         }
     }
     chains

@@ -23,30 +23,21 @@ pub struct Server {
     /// How long a settle request waits for the chain.
     pub settle_wait: Duration,
     /// Bytes of a body.
-    pub body_max_bytes: usize,
+    pub body_max: usize,
     /// Time for a body.
-    pub request_timeout: Duration,
+    pub body_wait: Duration,
     /// Time for a head.
-    pub header_timeout: Duration,
+    pub header_wait: Duration,
     /// Connections at a time.
     pub connections_max: usize,
     /// Connections of one address at a time.
     pub connections_per_ip_max: usize,
-    /// The names it answers to; empty: see `config.default.toml`.
+    /// The names it answers to; empty: to every name.
     pub hosts: Vec<String>,
     /// What is logged, as directives of `tracing`.
     pub log: String,
-    /// How it is logged.
-    pub log_format: LogFormat,
-}
-
-/// How logs are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Plain,
-    /// For collectors.
-    Json,
+    /// Whether it is logged as JSON.
+    pub log_json: bool,
 }
 
 /// `[admin]`: the second listener.
@@ -56,6 +47,13 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// SHA-256 of the token that it asks for; `None` only on a loopback address.
     pub token_sha256: Option<[u8; 32]>,
+}
+
+/// `[auth]`: who may ask.
+#[derive(Clone)]
+pub struct Auth {
+    /// The keys, or that none is asked for.
+    pub keys: Keys,
 }
 
 /// `[store]`: what must survive.
@@ -68,16 +66,16 @@ pub struct Store {
 }
 
 pub(super) fn server(mut section: Section) -> Option<Server> {
-    let listen = section.required("listen");
+    let listen = section.required::<SocketAddr>("listen");
     let settle_wait = between(&mut section, "settle_wait", SETTLE_WAIT, |wait: Duration| {
         humantime::format_duration(wait).to_string()
     });
-    let body_max_bytes = between(&mut section, "body_max_bytes", BODY_MAX, |bytes: u64| bytes.to_string());
-    let request_timeout = time(&mut section, "request_timeout");
-    let header_timeout = time(&mut section, "header_timeout");
+    let body_max = between(&mut section, "body_max_bytes", BODY_MAX, |bytes: u64| bytes.to_string());
+    let body_wait = time(&mut section, "body_timeout");
+    let header_wait = time(&mut section, "header_timeout");
     let connections_max = count(&mut section, "connections_max");
     let connections_per_ip_max = count(&mut section, "connections_per_ip_max");
-    let hosts = section.required("hosts");
+    let hosts = section.required::<Vec<String>>("hosts");
     let log = section.required::<String>("log");
     if let Some(log) = &log
         && EnvFilter::builder().parse(log).is_err()
@@ -88,19 +86,30 @@ pub(super) fn server(mut section: Section) -> Option<Server> {
             "write error, warn, info, debug or trace, or \"info,module=debug\"",
         );
     }
-    let log_format = choice(&mut section, "log_format", &[("plain", LogFormat::Plain), ("json", LogFormat::Json)]);
+    let log_json = choice(&mut section, "log_format", &[("text", false), ("json", true)]);
+    let listen = listen?;
     Some(Server {
-        listen: listen?,
+        listen,
         settle_wait: settle_wait?,
-        body_max_bytes: usize::try_from(body_max_bytes?).ok()?,
-        request_timeout: request_timeout?,
-        header_timeout: header_timeout?,
+        body_max: usize::try_from(body_max?).ok()?,
+        body_wait: body_wait?,
+        header_wait: header_wait?,
         connections_max: connections_max?,
         connections_per_ip_max: connections_per_ip_max?,
-        hosts: hosts?,
+        hosts: hosts_of(listen, hosts?),
         log: log?,
-        log_format: log_format?,
+        log_json: log_json?,
     })
+}
+
+/// On loopback, only names of this machine and those that are configured; on
+/// other addresses names are the proxy's business, unless some are configured.
+fn hosts_of(listen: SocketAddr, mut configured: Vec<String>) -> Vec<String> {
+    if listen.ip().is_loopback() {
+        configured.extend(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned));
+        configured.push(listen.ip().to_string());
+    }
+    configured
 }
 
 pub(super) fn admin(mut section: Section) -> Option<Admin> {
@@ -127,7 +136,7 @@ enum Mode {
     ApiKey,
 }
 
-pub(super) fn auth(mut section: Section, listen: Option<SocketAddr>) -> Option<Keys> {
+pub(super) fn auth(mut section: Section, server: Option<&Server>) -> Option<Auth> {
     let mode = choice(&mut section, "mode", &[("open", Mode::Open), ("api_key", Mode::ApiKey)]);
     let allow_open = section.required::<bool>("allow_open");
     let tables = section.sections("keys").unwrap_or_default();
@@ -136,7 +145,7 @@ pub(super) fn auth(mut section: Section, listen: Option<SocketAddr>) -> Option<K
     let mut seen = HashSet::new();
     for (i, key) in keys.iter().enumerate() {
         if given == keys.len() && !seen.insert(key.sha256) {
-            section.problem(&format!("keys[{i}]"), "has the token of a key above", "give every key a token of its own");
+            section.problem_at("keys", i, "has the token of a key above", "give every key a token of its own");
         }
     }
     match mode? {
@@ -144,13 +153,13 @@ pub(super) fn auth(mut section: Section, listen: Option<SocketAddr>) -> Option<K
             section.problem("keys", "is empty, and auth.mode is \"api_key\": nobody could ask", "add an [[auth.keys]]");
             None
         }
-        Mode::ApiKey => Some(Keys::Required(keys)),
+        Mode::ApiKey => Some(Auth { keys: Keys::Required(keys) }),
         Mode::Open if given > 0 => {
             section.problem("mode", "is \"open\", and auth.keys are given", "write \"api_key\", or remove the keys");
             None
         }
         Mode::Open => {
-            if let Some(listen) = listen
+            if let Some(listen) = server.map(|server| server.listen)
                 && !listen.ip().is_loopback()
                 && allow_open == Some(false)
             {
@@ -163,7 +172,7 @@ pub(super) fn auth(mut section: Section, listen: Option<SocketAddr>) -> Option<K
                     "write \"api_key\" and add an [[auth.keys]], or set auth.allow_open = true, or listen on 127.0.0.1",
                 );
             }
-            Some(Keys::Open)
+            Some(Auth { keys: Keys::Open })
         }
     }
 }
@@ -191,9 +200,12 @@ fn key(mut section: Section) -> Option<Key> {
 
 pub(super) fn store(mut section: Section) -> Option<Store> {
     let auto_migrate = section.required("auto_migrate");
-    // Taken as a secret: the URLs of other databases hold passwords.
-    let url = section.required::<Secret>("url")?;
-    let (scheme, rest) = url.expose().split_once(':').unwrap_or(("", url.expose()));
+    let url = match section.peek("url") {
+        Some(url) if url.starts_with("sqlite:") => section.required::<String>("url")?,
+        // Taken as a secret: the URLs of other databases hold passwords.
+        _ => section.required::<Secret>("url")?.expose().to_owned(),
+    };
+    let (scheme, rest) = url.split_once(':').unwrap_or(("", &url));
     let path = match (scheme, rest.strip_prefix("//").unwrap_or(rest)) {
         ("sqlite", path) if is_file(path) => Some(PathBuf::from(path)),
         ("sqlite", _) => {
@@ -221,7 +233,7 @@ fn is_file(path: &str) -> bool {
 
 pub(super) fn redis(root: &mut Section) {
     if root.has("redis") {
-        root.section("redis").ignore();
+        root.section("redis").forget();
         root.problem(
             "redis",
             "is given: this version runs as one instance and does not use Redis yet",

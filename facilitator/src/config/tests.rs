@@ -1,6 +1,6 @@
 //! Tables of what is written and what comes of it.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use chains_core::{
     Network,
@@ -11,6 +11,7 @@ use chains_core::{
 };
 
 use super::*;
+use crate::http::auth::Keys;
 
 /// A family that reads the keys of the interface and makes no chain of them.
 struct Stub;
@@ -37,12 +38,18 @@ impl Family for Stub {
     }
 }
 
+/// Environment variables.
+type Variables = &'static [(&'static str, &'static str)];
+
+/// Text, variables, a key, its value, where that comes from.
+type Case = (&'static str, Variables, String, &'static str, Source);
+
 const NETWORK: &str = "[networks.\"eip155:84532\"]\nrpc = [\"http://127.0.0.1:8545\"]\ngas_wallets = [\"${KEY}\"]\n";
 
 fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, Report> {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Millis(0)));
     let environment = [("KEY", "canary")].iter().chain(variables).copied().collect();
-    read(None, text, &environment, &[&Stub], &clock)
+    read(text, &environment, &[&Stub], &clock)
 }
 
 fn good(text: &str, variables: &[(&str, &str)]) -> Config {
@@ -63,10 +70,10 @@ fn a_network_is_all_that_must_be_written() {
     let config = good(NETWORK, &[]);
     assert_eq!(config.server.listen, "127.0.0.1:8402".parse().expect("an address"));
     assert_eq!(config.server.settle_wait, std::time::Duration::from_secs(20));
-    assert_eq!((config.server.body_max_bytes, config.server.log_format), (262_144, LogFormat::Plain));
+    assert_eq!((config.server.body_max, config.server.log_json), (262_144, false));
     assert_eq!((config.admin.token_sha256, config.store.auto_migrate), (None, true));
     assert_eq!(config.store.path, Path::new("facilitator.db"));
-    assert!(matches!(config.keys, Keys::Open));
+    assert!(matches!(config.auth.keys, Keys::Open));
 }
 
 #[test]
@@ -74,7 +81,7 @@ fn each_layer_stands_above_the_one_below_and_says_so() {
     let file = format!("[server]\nsettle_wait = \"3s\"\nlog = \"warn\"\n{NETWORK}");
     let network = "networks.\"eip155:84532\"";
     let environment = |name: &str| Source::Environment(name.to_owned());
-    let cases: [(&str, &[(&str, &str)], String, &str, Source); 13] = [
+    let cases: [Case; 13] = [
         ("", &[], "server.listen".into(), "\"127.0.0.1:8402\"", Source::Default),
         ("", &[], "server.settle_wait".into(), "\"3s\"", Source::File),
         (
@@ -167,7 +174,7 @@ fn strings_read_variables() {
 fn mistakes_name_the_key_and_the_way_out() {
     let token = "00".repeat(32);
     let key = |sha256: &str| format!("[[auth.keys]]\nname = \"shop\"\nsha256 = \"{sha256}\"\nscopes = [\"verify\"]\n");
-    let cases: Vec<(String, &[(&str, &str)], &str, &str)> = vec![
+    let cases: Vec<(String, Variables, &str, &str)> = vec![
         ("[server]\nlisten = \"8402\"".into(), &[], "server.listen", "an address with a port"),
         ("[server]\nlisten = \"0.0.0.0:1\"".into(), &[], "auth.mode", "auth.allow_open = true"),
         ("[server]\nsettle_wait = \"1h\"".into(), &[], "server.settle_wait", "between 1s and 5m"),
@@ -176,7 +183,7 @@ fn mistakes_name_the_key_and_the_way_out() {
         ("[server]\nheader_timeout = \"0s\"".into(), &[], "server.header_timeout", "a duration"),
         ("[server]\nconnections_max = 0".into(), &[], "server.connections_max", "1 or more"),
         ("[server]\nlog = \"a=b=c\"".into(), &[], "server.log", "error, warn, info"),
-        ("[server]\nlog_format = \"xml\"".into(), &[], "server.log_format", "\"plain\" or \"json\""),
+        ("[server]\nlog_format = \"xml\"".into(), &[], "server.log_format", "\"text\" or \"json\""),
         ("[server]\nlisen = \"x\"".into(), &[], "server.lisen", "correct its spelling"),
         ("[sever]".into(), &[], "sever", "correct its spelling"),
         ("server = 1".into(), &[], "server", "a table"),
@@ -227,6 +234,25 @@ fn what_is_no_toml_is_named_by_its_line_and_not_quoted() {
 }
 
 #[test]
+fn the_store_is_found_without_keys_and_networks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("facilitator.toml");
+    let write = |text: &str| std::fs::write(&path, text).expect("written");
+    write("[store]\nurl = \"sqlite://${DIR}/a.db\"\n[networks.x]\ngas_wallets = [\"${NOPE}\"]\nodd = 1\n");
+    let environment: Environment = [("DIR", "/data")].into_iter().collect();
+    let store = load_store(Some(&path), &environment).expect("read");
+    assert_eq!(store.path, Path::new("/data/a.db"));
+    let named: Environment = [(FILE_VARIABLE, path.display().to_string())].into_iter().collect();
+    let unset = load_store(None, &named).expect_err("DIR is not set").problems();
+    assert_eq!(unset.iter().map(|p| p.key.as_str()).collect::<Vec<_>>(), ["store.url"], "{unset:?}");
+    write("[store");
+    assert_eq!(load_store(Some(&path), &environment).expect_err("no TOML").problems()[0].key, "line 1");
+    let missing = folder.path().join("nowhere.toml");
+    let unread = load_store(Some(&missing), &environment).expect_err("no file").problems();
+    assert!(unread[0].key.ends_with("nowhere.toml") && unread[0].fix.contains("--config"), "{unread:?}");
+}
+
+#[test]
 fn an_open_listener_needs_a_yes() {
     let listen = "[server]\nlisten = \"0.0.0.0:8402\"\n";
     good(&format!("{listen}[auth]\nallow_open = true\n{NETWORK}"), &[]);
@@ -234,7 +260,7 @@ fn an_open_listener_needs_a_yes() {
     let token = "ab".repeat(32);
     let keys = format!("[auth]\nmode = \"api_key\"\n[[auth.keys]]\nname = \"shop\"\nsha256 = \"{token}\"\n");
     let config = good(&format!("{listen}{keys}scopes = [\"settle\"]\npay_to = [\"0x1\"]\n{NETWORK}"), &[]);
-    let Keys::Required(keys) = config.keys else { panic!("keys are required") };
+    let Keys::Required(keys) = config.auth.keys else { panic!("keys are required") };
     assert_eq!((keys[0].name.as_str(), keys[0].sha256, keys[0].pay_to.len()), ("shop", [0xab; 32], 1));
     let admin = format!("[admin]\nlisten = \"0.0.0.0:1\"\ntoken_sha256 = \"{token}\"\n{NETWORK}");
     assert_eq!(good(&admin, &[]).admin.token_sha256, Some([0xab; 32]));
@@ -243,7 +269,7 @@ fn an_open_listener_needs_a_yes() {
 /// I01.
 #[test]
 fn no_secret_is_ever_shown() {
-    let config = good(NETWORK, &[("FACILITATOR__STORE__URL", "sqlite://canary-path")]);
+    let config = good(NETWORK, &[]);
     let environment: Environment = [("KEY", "canary")].into_iter().collect();
     let shown = format!("{:?}{:?}{:?}", config.report, environment, (&config.server, &config.admin));
     assert!(!shown.contains("canary"), "{shown}");
@@ -282,8 +308,8 @@ fn the_families_of_this_build_read_the_defaults() {
     let key = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Millis(0)));
     let environment = [("KEY", key)].into_iter().collect();
-    let read = read(None, NETWORK, &environment, crate::families::FAMILIES, &clock);
+    let read = read(NETWORK, &environment, crate::families::FAMILIES, &clock);
     let config = read.unwrap_or_else(|report| panic!("{:?}", report.problems()));
-    assert_eq!(config.networks.len(), 1);
+    assert_eq!(config.chains.len(), 1);
     assert!(!format!("{:?}", config.report).contains(&key[2..]));
 }

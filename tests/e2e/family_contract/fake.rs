@@ -31,8 +31,7 @@ impl FakeWorld {
         world.fund("payer", 1_000_000);
         world.fund("gas", 1_000_000);
         let pace = Pace { in_flight_max: 16, confirmations: 1, block_time: Duration::from_millis(10) };
-        let network = "fake:1".parse();
-        let network = network.unwrap_or_else(|_| "fake:local".parse().expect("CAIP-2"));
+        let network = "fake:local".parse().expect("CAIP-2");
         let chain = Arc::new(FakeChain::new(network, vec!["gas".into()], pace, Arc::clone(&world)));
         Self { world, chain, payments: AtomicU64::new(0) }
     }
@@ -40,7 +39,7 @@ impl FakeWorld {
 
 impl World for FakeWorld {
     fn chain(&self) -> Arc<dyn Chain> {
-        Arc::clone(&self.chain) as Arc<dyn Chain>
+        self.chain.clone()
     }
 
     fn payment(&self) -> Payment {

@@ -183,7 +183,7 @@ mod tests {
         assert!(batch.push(&item(196), 32, u64::MAX));
         let data = batch.data();
         let body = data.strip_prefix("0x").and_then(|d| d.strip_prefix(CODE.trim_end())).expect("code first");
-        let expected = format!("01{}0001d400c40002{}0203{}", "aa".repeat(20), "01".repeat(196), "00e3");
+        let expected = format!("01{}0001d4c000c40002{}0203{}", "aa".repeat(20), "01".repeat(196), "00e3");
         assert_eq!(body, expected, "1 + 28 + 196 + 2 = 227 bytes");
         assert_eq!(batch.gas(), 200_000 + 500_000 + 360_000);
     }

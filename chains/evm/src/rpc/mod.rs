@@ -215,23 +215,31 @@ impl Rpc {
         F: Fn(&'a Endpoint) -> A,
         A: Future<Output = Result<T, CallError>>,
     {
+        let first = order.first().copied();
         let mut rest = order.into_iter().filter_map(|i| Some((i, self.endpoints.get(i)?)));
         let tagged = |(i, endpoint)| ask(endpoint).map(move |result| (i, result));
         let mut asked = FuturesUnordered::new();
         asked.extend(rest.next().map(tagged));
         let mut failure = CallError::NoEndpoint;
+        let mut slow = None;
         loop {
             let next = match select(asked.next(), std::pin::pin!(sleep(self.hedge_after))).await {
                 Either::Left((next, _)) => next,
                 Either::Right(((), _)) => {
                     // Slow: ask another one too, and wait for whoever is first.
+                    slow = first;
                     asked.extend(rest.next().map(tagged));
                     asked.next().await
                 }
             };
             match next {
                 None => return Err(failure),
-                Some((_, Ok(value))) => return Ok(value),
+                Some((index, Ok(value))) => {
+                    if let Some(slow) = slow.filter(|slow| *slow != index) {
+                        self.avoid(slow);
+                    }
+                    return Ok(value);
+                }
                 Some((_, Err(CallError::Node { host, error }))) if error.is_revert() => {
                     return Err(CallError::Node { host, error });
                 }

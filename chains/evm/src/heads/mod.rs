@@ -4,14 +4,17 @@
 //! both notices a block and brings it. When to ask is predicted from the last
 //! arrival: often around the expected moment, seldom otherwise.
 
+mod poll;
+
 use std::{collections::HashSet, collections::VecDeque, sync::atomic::AtomicBool, time::Duration};
 
 use alloy::primitives::U256;
 use chains_core::chain::{ChainUnavailable, Head, Watch};
 use parking_lot::Mutex;
 use serde::Deserialize;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
+use self::poll::{Came, Plan};
 use crate::rpc::{
     Rpc,
     error::{CallError, Fault},
@@ -20,12 +23,6 @@ use crate::rpc::{
 
 /// How far behind the newest block one may be and still take every block.
 const BEHIND_MAX: u64 = 64;
-
-/// How often is asked around the moment at which a block is expected.
-const POLL_CLOSE: Duration = Duration::from_millis(10);
-
-/// How often is asked, at least, when a block is late and somebody waits.
-const POLL_LATE_MAX: Duration = Duration::from_millis(250);
 
 /// How often is asked when nobody waits, at most.
 const POLL_IDLE_MIN: Duration = Duration::from_secs(2);
@@ -60,7 +57,10 @@ pub struct Newest {
     /// Its base fee in wei; 0 where the chain has none.
     pub base_fee: u128,
     /// When it was seen here.
-    pub arrived: Instant,
+    arrived: Instant,
+    /// Whether it was not there a moment before, so that `arrived` is about
+    /// when it came.
+    live: bool,
 }
 
 /// A block of the recent past.
@@ -78,7 +78,7 @@ pub struct Recent {
 struct State {
     newest: Option<Newest>,
     recent: VecDeque<Recent>,
-    /// The usual time between arrivals, as observed.
+    /// The usual time between blocks, as observed.
     interval: Duration,
     proven: Instant,
 }
@@ -129,20 +129,35 @@ impl Heads {
     /// No endpoint gave an answer.
     pub async fn next(&self, rpc: &Rpc, after: Option<&Head>, watch: Watch) -> Result<Head, ChainUnavailable> {
         self.prove_again(rpc).await;
-        let found = match after {
-            None => self.jump(rpc).await,
-            Some(after) => self.follow(rpc, after, watch).await,
+        let found = match (after, watch) {
+            (None, Watch::Closely | Watch::Idly) => self.jump(rpc).await,
+            (Some(after), Watch::Closely) => self.follow(rpc, after).await,
+            (Some(after), Watch::Idly) => self.glance(rpc, after).await,
         };
         found.map_err(|error| rpc.unavailable(error))
     }
 
-    async fn follow(&self, rpc: &Rpc, after: &Head, watch: Watch) -> Result<Head, CallError> {
+    /// The newest block, once it is another than `after`. For when nobody
+    /// waits: what is left out has nothing of ours in it.
+    async fn glance(&self, rpc: &Rpc, after: &Head) -> Result<Head, CallError> {
+        loop {
+            sleep(self.block_time.max(POLL_IDLE_MIN)).await;
+            let block: Block = rpc.call(Call::block(At::Latest)).await?;
+            if block.hash != after.hash {
+                let came =
+                    if block.parent_hash == after.hash { Came::Before { predicted: false } } else { Came::Jumped };
+                return self.see(block, came);
+            }
+        }
+    }
+
+    async fn follow(&self, rpc: &Rpc, after: &Head) -> Result<Head, CallError> {
         let wanted = after.number.saturating_add(1);
         let mut turn = 0;
         let mut paused = false;
         loop {
             let now = Instant::now();
-            let plan = self.plan(after.number, watch, now);
+            let plan = self.plan(after.number, now);
             if paused || plan.early {
                 sleep_until(plan.next).await;
             }
@@ -151,17 +166,29 @@ impl Heads {
             let block: Option<Block> = rpc.call_at(Call::block(At::Number(wanted)), turn).await?;
             let Some(block) = block else {
                 paused = true;
+                if plan.overdue && self.is_gone(rpc, after).await? {
+                    return self.jump(rpc).await;
+                }
                 continue;
             };
             // A block that was there at the first look: perhaps many are.
-            if !paused && !plan.early && self.is_far_behind(rpc, wanted).await? {
+            let came = if paused { Came::Live } else { Came::Before { predicted: plan.early } };
+            if !paused && self.is_far_behind(rpc, wanted).await? {
                 return self.jump(rpc).await;
             }
             if block.parent_hash != after.hash {
                 return self.jump(rpc).await;
             }
-            return self.see(block, true);
+            return self.see(block, came);
         }
+    }
+
+    /// Whether the chain went back to before this block.
+    async fn is_gone(&self, rpc: &Rpc, head: &Head) -> Result<bool, CallError> {
+        let now: Block = rpc.call(Call::block(At::Latest)).await?;
+        let number = number(&now.number).unwrap_or(head.number);
+        // A lower newest block may be that of an endpoint that lags: ask for the very one.
+        Ok(number <= head.number && self.at(rpc, head.number).await?.is_some_and(|block| block.hash != head.hash))
     }
 
     async fn is_far_behind(&self, rpc: &Rpc, wanted: u64) -> Result<bool, CallError> {
@@ -173,33 +200,32 @@ impl Heads {
     /// The newest block, with nothing said of those before it.
     async fn jump(&self, rpc: &Rpc) -> Result<Head, CallError> {
         let block: Block = rpc.call(Call::block(At::Latest)).await?;
-        self.see(block, false)
+        self.see(block, Came::Jumped)
     }
 
-    fn see(&self, block: Block, follows: bool) -> Result<Head, CallError> {
+    fn see(&self, block: Block, came: Came) -> Result<Head, CallError> {
         let (seen, base_fee, transactions) = read(block)?;
         let arrived = Instant::now();
         let mut state = self.state.lock();
-        if let Some(last) = state.newest.as_ref().filter(|last| follows && last.number + 1 == seen.number) {
-            let took = arrived.duration_since(last.arrived).min(self.block_time * 4);
-            state.interval = (state.interval * 3 + took) / 4;
-        }
-        state.newest = Some(Newest { number: seen.number, timestamp: seen.timestamp, base_fee, arrived });
+        let last = state.newest.as_ref().filter(|last| last.live && last.number + 1 == seen.number);
+        let took = last.map(|last| arrived.duration_since(last.arrived));
+        state.interval = poll::learn(state.interval, took, came, self.block_time);
+        let live = came == Came::Live;
+        state.newest = Some(Newest { number: seen.number, timestamp: seen.timestamp, base_fee, arrived, live });
         state.recent.retain(|block| block.number < seen.number);
         state.recent.push_back(seen.clone());
         if state.recent.len() > RECENT_MAX {
             state.recent.pop_front();
         }
         drop(state);
-        let transactions = follows.then_some(transactions);
+        let transactions = (came != Came::Jumped).then_some(transactions);
         Ok(Head { number: seen.number, hash: seen.hash, timestamp: seen.timestamp, transactions })
     }
 
-    fn plan(&self, after: u64, watch: Watch, now: Instant) -> Plan {
+    fn plan(&self, after: u64, now: Instant) -> Plan {
         let state = self.state.lock();
-        // Nothing is known of the arrival of a block other than the newest.
-        let newest = state.newest.as_ref().filter(|newest| newest.number == after);
-        plan(newest.map(|newest| newest.arrived), state.interval, watch, now)
+        let newest = state.newest.as_ref().filter(|newest| newest.live && newest.number == after);
+        poll::plan(newest.map(|newest| newest.arrived), state.interval, now)
     }
 
     /// Lets endpoints show their chain id again from time to time: one that
@@ -232,37 +258,6 @@ impl Drop for Proving<'_> {
     }
 }
 
-/// When to ask for the next block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Plan {
-    next: Instant,
-    /// The block is not expected yet.
-    early: bool,
-    /// The block is so late that the endpoint itself is in doubt.
-    overdue: bool,
-}
-
-/// Pure: `arrived` is when the block before came, `interval` the usual time
-/// between two.
-fn plan(arrived: Option<Instant>, interval: Duration, watch: Watch, now: Instant) -> Plan {
-    let Some(arrived) = arrived else {
-        let pause = if watch == Watch::Closely { POLL_CLOSE } else { POLL_IDLE_MIN };
-        return Plan { next: now + pause, early: false, overdue: false };
-    };
-    let expected = arrived + interval;
-    // A twentieth on both sides: arrivals jitter with the network.
-    let slack = (interval / 20).max(POLL_CLOSE);
-    let overdue = now > expected + interval * 2;
-    let next = match watch {
-        Watch::Idly => (arrived + interval.max(POLL_IDLE_MIN))
-            .max(now + if now < expected { Duration::ZERO } else { POLL_IDLE_MIN }),
-        Watch::Closely if now < expected - slack.min(interval) => expected - slack.min(interval),
-        Watch::Closely if now <= expected + slack => now + POLL_CLOSE,
-        Watch::Closely => now + (interval / 10).clamp(POLL_CLOSE, POLL_LATE_MAX),
-    };
-    Plan { next, early: now < expected - slack.min(interval), overdue }
-}
-
 fn number(text: &str) -> Option<u64> {
     quantity(text).and_then(|value| u64::try_from(value).ok())
 }
@@ -289,31 +284,6 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    #[test]
-    fn asks_often_only_when_a_block_is_expected() {
-        let born = Instant::now() + ms(60_000);
-        // (milliseconds since the last block, watch, next ask in milliseconds, early, overdue)
-        let cases = [
-            (0, Watch::Closely, 1900, true, false),
-            (1000, Watch::Closely, 900, true, false),
-            (1900, Watch::Closely, 10, false, false),
-            (2100, Watch::Closely, 10, false, false),
-            (2101, Watch::Closely, 200, false, false),
-            (9000, Watch::Closely, 200, false, true),
-            (0, Watch::Idly, 2000, true, false),
-            (500, Watch::Idly, 1500, true, false),
-            (2500, Watch::Idly, 2000, false, false),
-        ];
-        for (since, watch, next, early, overdue) in cases {
-            let now = born + ms(since);
-            let expected = Plan { next: now + ms(next), early, overdue };
-            assert_eq!(plan(Some(born), ms(2000), watch, now), expected, "{since} {watch:?}");
-        }
-        let fast = plan(Some(born), ms(100), Watch::Idly, born);
-        assert_eq!(fast.next, born + POLL_IDLE_MIN, "an idle fast chain is not asked for every block");
-        assert!(!plan(None, ms(2000), Watch::Closely, born).early);
-    }
-
     fn block(number: u64, hash: &str, parent: &str) -> Block {
         Block {
             number: format!("{number:#x}"),
@@ -329,11 +299,11 @@ mod tests {
     fn the_newest_block_is_kept_and_a_reorg_replaces_names() {
         let heads = Heads::new(1, ms(2000));
         assert!(heads.newest().is_none());
-        assert_eq!(heads.see(block(5, "a5", "a4"), false).expect("read").transactions, None);
-        let next = heads.see(block(6, "a6", "a5"), true).expect("read");
+        assert_eq!(heads.see(block(5, "a5", "a4"), Came::Jumped).expect("read").transactions, None);
+        let next = heads.see(block(6, "a6", "a5"), Came::Live).expect("read");
         assert_eq!(next.transactions.expect("listed").len(), 1);
         assert_eq!(heads.newest().map(|n| (n.number, n.timestamp, n.base_fee)), Some((6, 1006, 7)));
-        heads.see(block(5, "b5", "a4"), false).expect("read");
+        heads.see(block(5, "b5", "a4"), Came::Jumped).expect("read");
         assert_eq!(heads.recent(6), None, "gone with the reorg");
         assert_eq!(heads.recent(5).map(|b| b.hash), Some("b5".to_owned()));
         assert_eq!(heads.timestamp(), 1005);
@@ -344,7 +314,7 @@ mod tests {
         let heads = Heads::new(1, ms(2000));
         for (number, timestamp) in [("5", "0x1"), ("0x", "0x1"), ("0x5", "x"), ("0x10000000000000000", "0x1")] {
             let block = Block { number: number.into(), timestamp: timestamp.into(), ..block(1, "a", "b") };
-            assert!(heads.see(block, true).is_err(), "{number} {timestamp}");
+            assert!(heads.see(block, Came::Live).is_err(), "{number} {timestamp}");
         }
     }
 }

@@ -1,0 +1,177 @@
+//! `doctor`: what was seen, what it means, how to fix it.
+
+use std::process::ExitCode;
+
+use chains_core::{
+    chain::{Finding, Severity},
+    config::{Problem, Report, Source},
+};
+use clap::Args;
+use futures::future::join_all;
+
+use super::{ConfigFile, EXIT_CONFIG};
+use crate::{
+    config::{Config, Environment, Store},
+    http::auth::Keys,
+    store::sqlite::open::{Inspection, inspect},
+};
+
+/// Entries of a list of keys that are looked at; more gas wallets than anybody has.
+const LIST_MAX: usize = 64;
+
+/// Says what is wrong, what it means and how to fix it. Exit code 0: all is
+/// well; 1: it works but will hurt; 2: it does not work.
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Doctor {
+    pub(super) async fn run(self, environment: &Environment) -> anyhow::Result<ExitCode> {
+        let findings = match self.config.read(environment) {
+            Ok(config) => examine(&config).await,
+            Err(report) => {
+                let mut findings: Vec<_> = report.problems().into_iter().map(of_problem).collect();
+                // The store does not depend on what is wrong elsewhere.
+                if let Ok(store) = self.config.load_store(environment) {
+                    findings.push(of_store(&store).await);
+                }
+                findings
+            }
+        };
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&findings)?);
+        } else {
+            findings.iter().for_each(print);
+        }
+        let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Ok);
+        Ok(match worst {
+            Severity::Ok => ExitCode::SUCCESS,
+            Severity::Warning => ExitCode::from(1),
+            Severity::Error => ExitCode::from(2),
+        })
+    }
+}
+
+async fn examine(config: &Config) -> Vec<Finding> {
+    let mut findings = vec![
+        finding(Severity::Ok, "configuration", "no mistakes", "the service would start with it", ""),
+        of_store(&config.store).await,
+    ];
+    findings.extend(of_file(config));
+    findings.extend(of_listeners(config));
+    let online = join_all(config.chains.iter().map(|chain| chain.check())).await;
+    findings.extend(online.into_iter().flatten());
+    findings
+}
+
+fn finding(severity: Severity, subject: &str, seen: impl Into<String>, meaning: &str, fix: &str) -> Finding {
+    Finding { severity, subject: subject.into(), seen: seen.into(), meaning: meaning.into(), fix: fix.into() }
+}
+
+fn of_problem(problem: Problem) -> Finding {
+    let meaning = format!("the service refuses to start (exit code {EXIT_CONFIG})");
+    finding(Severity::Error, &problem.key, problem.seen, &meaning, &problem.fix)
+}
+
+async fn of_store(store: &Store) -> Finding {
+    const REFUSES: &str = "the service refuses to start";
+    let path = store.path.display();
+    let Inspection { version, needed, holder } = match inspect(&store.path).await {
+        Ok(inspection) => inspection,
+        Err(error) => {
+            let fix = "check that `store.url` names a SQLite file that this user can read and write";
+            return finding(Severity::Error, "store", format!("{path}: {error}"), REFUSES, fix);
+        }
+    };
+    let holder = holder.map_or_else(String::new, |holder| format!(", in use by {holder}"));
+    let folder = store.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match version {
+        None if folder.is_some_and(|folder| !folder.is_dir()) => {
+            let seen = format!("{path}: its directory does not exist");
+            finding(Severity::Error, "store", seen, REFUSES, "make the directory, or correct `store.url`")
+        }
+        None => finding(Severity::Ok, "store", format!("{path}: no database yet"), "the first start makes it", ""),
+        Some(version) => {
+            let seen = format!("{path}: schema version {version} of {needed}{holder}");
+            if version > needed {
+                let fix = "run the newer release that wrote it, or restore the copy made before the upgrade";
+                finding(Severity::Error, "store", seen, REFUSES, fix)
+            } else if version < needed && !store.auto_migrate {
+                let fix = "run `facilitator migrate`, or set store.auto_migrate = true";
+                finding(Severity::Error, "store", seen, REFUSES, fix)
+            } else {
+                finding(Severity::Ok, "store", seen, "the service can use it", "")
+            }
+        }
+    }
+}
+
+/// A file with keys in it that others can read. Keystore files are their
+/// family's affair, which refuses such ones.
+fn of_file(config: &Config) -> Option<Finding> {
+    let file = config.file.as_deref()?;
+    let literal = literal_secrets(&config.report);
+    if literal.is_empty() || !is_open_to_others(file) {
+        return None;
+    }
+    let seen = format!("{} holds {} and can be read by others", file.display(), literal.join(", "));
+    let meaning = "every user of this machine can spend what these keys hold";
+    let fix = format!("chmod 600 {}, or take the keys from the environment: \"${{NAME}}\"", file.display());
+    Some(finding(Severity::Warning, "configuration", seen, meaning, &fix))
+}
+
+/// Secrets that are written out in the file. Not those that are no use to a
+/// thief: hashes. Nor nodes, whose addresses are taken as secrets for the sake
+/// of the few that hold a key.
+fn literal_secrets(report: &Report) -> Vec<String> {
+    let harmless =
+        |key: &str| matches!(key.rsplit_once('.').map_or(key, |(_, name)| name), "sha256" | "token_sha256" | "rpc");
+    // The list itself is from the file even when each entry is from the environment.
+    let entries = |key: &str| (0..LIST_MAX).map(|i| report.source(&format!("{key}[{i}]"))).collect::<Vec<_>>();
+    let is_literal = |key: &str| {
+        let entries = entries(key);
+        let is_list = entries.iter().any(|source| *source != Source::Default);
+        if is_list { entries.contains(&Source::File) } else { report.source(key) == Source::File }
+    };
+    let secrets = report.effective().into_iter().filter(|effective| effective.value == "***");
+    secrets.map(|effective| effective.key).filter(|key| !harmless(key) && is_literal(key)).collect()
+}
+
+#[cfg(unix)]
+fn is_open_to_others(path: &std::path::Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_open_to_others(_: &std::path::Path) -> bool {
+    false
+}
+
+/// Listeners that are open to others because the operator says so.
+fn of_listeners(config: &Config) -> Option<Finding> {
+    let exposed = !config.server.listen.ip().is_loopback() && matches!(config.auth.keys, Keys::Open);
+    exposed.then(|| {
+        let seen = format!("auth.mode is \"open\" and server.listen is {}", config.server.listen);
+        let meaning = "whoever reaches the listener spends the gas wallets' money";
+        let fix = "nothing, if a proxy or a private network keeps others away; else write auth.mode = \"api_key\"";
+        finding(Severity::Warning, "auth", seen, meaning, fix)
+    })
+}
+
+fn print(finding: &Finding) {
+    let mark = match finding.severity {
+        Severity::Ok => "ok     ",
+        Severity::Warning => "warning",
+        Severity::Error => "error  ",
+    };
+    println!("{mark} {}: {}\n        {}", finding.subject, finding.seen, finding.meaning);
+    if !finding.fix.is_empty() {
+        println!("        fix: {}", finding.fix);
+    }
+}

@@ -1,0 +1,29 @@
+//! `migrate`: brings the store's schema up to date.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::ConfigFile;
+use crate::{config::Environment, store::sqlite::open::migrate_file};
+
+/// Brings the store's schema up to date.
+#[derive(Debug, Args)]
+pub(super) struct Migrate {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl Migrate {
+    pub(super) async fn run(self, environment: &Environment) -> anyhow::Result<ExitCode> {
+        let store = self.config.load_store(environment)?;
+        let (before, after) = migrate_file(&store.path).await?;
+        let path = store.path.display();
+        if before == after {
+            println!("{path}: schema version {after} already; nothing was done");
+        } else {
+            println!("{path}: schema version {before} → {after}");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
