@@ -197,15 +197,18 @@ impl Case<'_> {
         Rejection::new(code, format!("the transaction failed on chain: {said}"))
     }
 
-    /// What the contract says to the same call one block earlier.
+    /// What the contract says to the same call: after its block, since what
+    /// made it fail may have come in the same block, or else before it.
     async fn replay(&self) -> Option<String> {
         let from = self.context.wallets.address(&self.attempt.gas_wallet)?;
-        let before = At::Number(self.block.number.saturating_sub(1));
-        let call = Call::replay(from, self.plan.to, &self.plan.data, self.plan.gas_limit, before);
-        match self.context.rpc.call::<Bytes>(call).await {
-            Err(CallError::Node { error, .. }) if error.is_revert() => Some(error.revert_text()),
-            Err(_) | Ok(_) => None,
+        for number in [self.block.number, self.block.number.saturating_sub(1)] {
+            let call = Call::replay(from, self.plan.to, &self.plan.data, self.plan.gas_limit, At::Number(number));
+            match self.context.rpc.call::<Bytes>(call).await {
+                Err(CallError::Node { error, .. }) if error.is_revert() => return Some(error.revert_text()),
+                Err(_) | Ok(_) => {}
+            }
         }
+        None
     }
 
     /// Who used the authorization, when it was not this transaction.

@@ -137,10 +137,17 @@ impl Payments {
         {
             return Ok(Break(asked.say.key_reused()));
         }
-        match self.store.by_identity(&identity).await? {
-            Some(record) => Ok(Break(self.stored(asked, record).await?)),
-            None => Ok(Continue(None)),
+        let Some(record) = self.store.by_identity(&identity).await? else { return Ok(Continue(None)) };
+        if record.outcome.is_some() {
+            return Ok(Break(self.stored(asked, record).await?));
         }
+        // Begun between the two looks: now the guard has it, or it has ended
+        // meanwhile and the store says how, or its network is not open yet.
+        if let Some(flight) = self.guard.find(&identity) {
+            return Ok(Continue(Some(flight)));
+        }
+        let record = self.store.by_identity(&identity).await?.unwrap_or(record);
+        Ok(Break(self.stored(asked, record).await?))
     }
 
     /// Answers from a stored settlement that is not under way here.
