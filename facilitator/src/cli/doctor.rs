@@ -175,3 +175,52 @@ fn print(finding: &Finding) {
         println!("        fix: {}", finding.fix);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::open::migrate_file;
+
+    #[tokio::test]
+    async fn a_store_is_judged_as_the_service_would_find_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = |name: &str, auto_migrate| Store { path: folder.path().join(name), auto_migrate };
+        std::fs::write(folder.path().join("text.db"), "no database at all, but long enough for a header")
+            .expect("written");
+        std::fs::write(folder.path().join("empty.db"), "").expect("written");
+        migrate_file(&folder.path().join("good.db")).await.expect("migrated");
+        let cases = [
+            ("new.db", true, Severity::Ok, "no database yet", ""),
+            ("good.db", false, Severity::Ok, "schema version 1 of 1", ""),
+            ("empty.db", true, Severity::Ok, "schema version 0 of 1", ""),
+            ("empty.db", false, Severity::Error, "schema version 0 of 1", "facilitator migrate"),
+            ("no/x.db", true, Severity::Error, "does not exist", "make the directory"),
+            ("text.db", true, Severity::Error, "not a database", "names a SQLite file"),
+        ];
+        for (name, auto_migrate, severity, seen, fix) in cases {
+            let found = of_store(&store(name, auto_migrate)).await;
+            assert_eq!(found.severity, severity, "{name}: {found:?}");
+            assert!(found.seen.contains(seen) && found.fix.contains(fix), "{name}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn keys_in_the_file_are_noticed_and_keys_in_the_environment_are_not() {
+        let key = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+        let cases = [
+            ("gas_wallets = [\"${KEY}\"]\n", 0),
+            (&format!("gas_wallets = [\"{key}\"]\n"), 1),
+            (&format!("gas_wallets = [\"${{OTHER}}\", \"{key}\"]\n"), 1),
+            ("gas_wallets = [\"${KEY}\"]\nkeystore_password = \"canary\"\n", 1),
+        ];
+        let other = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+        let environment: Environment = [("KEY", key), ("OTHER", other)].into_iter().collect();
+        let clock: std::sync::Arc<dyn chains_core::clock::Clock> = std::sync::Arc::new(chains_core::clock::SystemClock);
+        for (text, count) in cases {
+            let text = format!("[networks.\"eip155:84532\"]\nrpc = [\"http://127.0.0.1:1/key\"]\n{text}");
+            let config = crate::config::read(&text, &environment, crate::families::FAMILIES, &clock);
+            let config = config.unwrap_or_else(|report| panic!("{:?}", report.problems()));
+            assert_eq!(literal_secrets(&config.report).len(), count, "{text}");
+        }
+    }
+}
