@@ -4,8 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    facilitator::cli::run(
-        std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?))).collect(),
-    )
-    .await
+    facilitator::cli::run(facilitator::config::Environment::of_process()).await
 }

@@ -257,9 +257,8 @@ pub fn network_section(rpc: &str, clock: &std::sync::Arc<dyn chains_core::clock:
         "[store]\nurl = \"sqlite://unused.db\"\n[networks.\"{NETWORK}\"]\nrpc = [\"{rpc}\"]\n\
          gas_wallets = [\"{GAS_WALLET_KEY}\"]\nblock_time = \"1s\"\n"
     );
-    let (table, report) =
-        facilitator::config::load::merge(&text, &facilitator::config::Environment::new()).expect("TOML");
-    let config = facilitator::config::read(table, &report, facilitator::families::FAMILIES, clock);
-    let mut chains = config.unwrap_or_else(|| panic!("{:?}", report.problems())).chains;
+    let environment = facilitator::config::Environment::new();
+    let config = facilitator::config::read(&text, &environment, facilitator::families::FAMILIES, clock);
+    let mut chains = config.unwrap_or_else(|report| panic!("{:?}", report.problems())).chains;
     chains.remove(0)
 }

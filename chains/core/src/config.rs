@@ -5,7 +5,7 @@
 //! the section is dropped is an unknown key, and a mistake too.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::SocketAddr,
     str::FromStr,
@@ -60,6 +60,7 @@ pub struct Report {
 #[derive(Debug, Default)]
 struct Found {
     problems: Vec<Problem>,
+    settled: BTreeSet<String>,
     effective: Vec<Effective>,
 }
 
@@ -73,7 +74,18 @@ impl Report {
     /// Adds a mistake.
     pub fn problem(&self, key: impl Into<String>, seen: impl Into<String>, fix: impl Into<String>) {
         let problem = Problem { key: key.into(), seen: seen.into(), fix: fix.into() };
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).problems.push(problem);
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if !found.settled.contains(&problem.key) {
+            found.problems.push(problem);
+        }
+    }
+
+    /// Adds a mistake that explains every other about the same key: those are
+    /// about a value that the operator never wrote.
+    pub fn problem_only(&self, problem: Problem) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.settled.insert(problem.key.clone());
+        found.problems.push(problem);
     }
 
     /// The mistakes so far.
@@ -91,17 +103,36 @@ impl Report {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).effective.push(effective);
     }
 
-    fn source(&self, key: &str) -> Source {
+    /// Where a value came from; a list's entries have their own, `rpc[0]`.
+    pub fn source(&self, key: &str) -> Source {
         self.sources.get(key).cloned().unwrap_or(Source::Default)
     }
 }
 
-/// One table of the configuration.
-#[derive(Debug)]
+/// The path of a key in the table at `path`; `path` itself for the empty key.
+/// Keys that TOML would quote are quoted.
+pub fn join(path: &str, key: &str) -> String {
+    let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    let key = if key.bytes().all(bare) { key.to_owned() } else { format!("{key:?}") };
+    match (path.is_empty(), key.is_empty()) {
+        (true, _) => key,
+        (false, true) => path.to_owned(),
+        (false, false) => format!("{path}.{key}"),
+    }
+}
+
+/// One table of the configuration. Its `Debug` shows the path only: nothing in
+/// the table is known to be no secret before it is read.
 pub struct Section {
     path: String,
     table: Table,
     report: Report,
+}
+
+impl fmt::Debug for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Section").field(&self.path).finish()
+    }
 }
 
 impl Section {
@@ -110,29 +141,38 @@ impl Section {
         Self { path: path.into(), table, report }
     }
 
-    /// The full path of a key in here.
+    /// The full path of a key in here; of the section itself for the empty key.
     pub fn path_of(&self, key: &str) -> String {
-        if key.is_empty() {
-            return self.path.clone();
-        }
-        let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        let key = if key.bytes().all(bare) { key.to_owned() } else { format!("{key:?}") };
-        if self.path.is_empty() { key } else { format!("{}.{key}", self.path) }
+        join(&self.path, key)
     }
 
-    /// Adds a mistake about a key in here.
+    /// Adds a mistake about a key in here; the empty key is the section itself.
     pub fn problem(&self, key: &str, seen: impl Into<String>, fix: impl Into<String>) {
-        self.report.problem(self.path_of(key), seen, fix);
+        self.problem_with(self.path_of(key), seen.into(), fix.into());
     }
 
     /// Adds a mistake about one entry of a list in here.
     pub fn problem_at(&self, key: &str, index: usize, seen: impl Into<String>, fix: impl Into<String>) {
-        self.report.problem(format!("{}[{index}]", self.path_of(key)), seen, fix);
+        self.problem_with(format!("{}[{index}]", self.path_of(key)), seen.into(), fix.into());
+    }
+
+    /// Who wrote nothing into the file is told which variable to look at.
+    fn problem_with(&self, path: String, seen: String, fix: String) {
+        let seen = match self.report.source(&path) {
+            Source::Environment(name) => format!("{seen} (from the environment variable {name})"),
+            Source::Default | Source::File => seen,
+        };
+        self.report.problem(path, seen, fix);
     }
 
     /// Whether the key is there and not yet taken.
     pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
+    }
+
+    /// A text that is not yet taken, to decide as what to take it.
+    pub fn peek(&self, key: &str) -> Option<&str> {
+        self.table.get(key).and_then(Value::as_str)
     }
 
     /// Takes a value that may be absent.
@@ -332,9 +372,32 @@ mod tests {
     }
 
     #[test]
+    fn paths_are_written_as_in_the_file() {
+        let cases = [
+            ("", "server", "server"),
+            ("networks", "eip155:1", "networks.\"eip155:1\""),
+            ("networks.\"eip155:1\"", "rpc", "networks.\"eip155:1\".rpc"),
+            ("networks.\"eip155:1\"", "", "networks.\"eip155:1\""),
+        ];
+        for (path, key, joined) in cases {
+            assert_eq!(join(path, key), joined);
+        }
+    }
+
+    #[test]
+    fn a_mistake_from_the_environment_names_the_variable() {
+        let sources = [("a".to_owned(), Source::Environment("FACILITATOR__A".into()))].into();
+        let report = Report::new(sources);
+        drop(section("a = 1", &report));
+        let seen = report.problems().remove(0).seen;
+        assert_eq!(seen, "is not a known key (from the environment variable FACILITATOR__A)");
+    }
+
+    #[test]
     fn secrets_are_never_shown() {
         let report = Report::default();
         let mut root = section("keys = [\"canary\"]\nbad = [[\"canary\"]]\n", &report);
+        assert!(!format!("{root:?}").contains("canary"));
         assert_eq!(root.secrets("keys").len(), 1);
         assert_eq!(root.secrets("bad").len(), 0);
         drop(root);

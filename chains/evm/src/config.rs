@@ -359,7 +359,7 @@ pub(crate) mod tests {
     #[test]
     fn mistakes_name_their_key() {
         let cases = [
-            ("eip155:08453", "", "n."),
+            ("eip155:08453", "", "n: is"),
             ("eip155:8453", "confirmations = 0\n", "n.confirmations"),
             ("eip155:8453", "block_time = \"0s\"\n", "n.block_time"),
             ("eip155:8453", "fee_per_gas_max = \"1\"\n", "n.fee_per_gas_max"),

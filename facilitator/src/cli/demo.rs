@@ -8,7 +8,7 @@ mod seller;
 
 use std::{process::ExitCode, sync::Arc};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use chains_core::{Amount, clock::SystemClock};
 use chains_evm::local::{LocalChain, NETWORK, Payer};
 use clap::Args;
@@ -86,10 +86,9 @@ async fn start(rpc: &str, folder: &chain::Folder) -> anyhow::Result<Running> {
          [networks.\"{NETWORK}\"]\nrpc = [\"{rpc}\"]\ngas_wallets = [\"{GAS_WALLET_KEY}\"]\nblock_time = \"1s\"\n",
         folder.path().join("demo.db").display()
     );
-    let (table, report) = crate::config::load::merge(&text, &Environment::new()).map_err(anyhow::Error::msg)?;
     let clock: Arc<dyn chains_core::clock::Clock> = Arc::new(SystemClock);
-    let config = crate::config::read(table, &report, FAMILIES, &clock);
-    let config = config.with_context(|| format!("the demo's own configuration is wrong: {:?}", report.problems()))?;
+    let config = crate::config::read(&text, &Environment::new(), FAMILIES, &clock)
+        .map_err(|report| anyhow!("the demo's own configuration is wrong: {:?}", report.problems()))?;
     Ok(app::start(config, install_metrics()?, false, Lifecycle::default()).await?)
 }
 

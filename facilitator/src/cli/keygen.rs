@@ -33,7 +33,7 @@ impl Keygen {
             let password = environment
                 .get("FACILITATOR_KEYSTORE_PASSWORD")
                 .context("set FACILITATOR_KEYSTORE_PASSWORD to the password that shall encrypt the key")?;
-            let address = chains_evm::keygen::keystore(&path, &Secret::new(password.clone()))?;
+            let address = chains_evm::keygen::keystore(&path, &Secret::new(password.to_owned()))?;
             println!("address   {address}\nkeystore  {}", path.display());
             println!("configure gas_wallets = [\"keystore:{}\"]", path.display());
         } else {

@@ -16,9 +16,14 @@ pub(super) struct Migrate {
 
 impl Migrate {
     pub(super) async fn run(self, environment: &Environment) -> anyhow::Result<ExitCode> {
-        let config = self.config.load(environment)?;
-        let (before, after) = migrate_file(&config.store.path).await?;
-        println!("schema version {before} → {after}");
+        let store = self.config.load_store(environment)?;
+        let (before, after) = migrate_file(&store.path).await?;
+        let path = store.path.display();
+        if before == after {
+            println!("{path}: schema version {after} already; nothing was done");
+        } else {
+            println!("{path}: schema version {before} → {after}");
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

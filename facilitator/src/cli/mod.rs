@@ -3,7 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "commands talk to people")]
 
 mod audit;
-mod config;
+mod config_command;
 mod demo;
 mod doctor;
 mod keygen;
@@ -11,13 +11,21 @@ mod migrate;
 mod serve;
 mod settlement;
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use chains_core::{clock::SystemClock, config::Report};
+use chains_core::{
+    clock::{Clock, Millis, SystemClock},
+    config::Report,
+};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    config::{Config, Environment},
+    config::{self, Config, Environment},
     families::FAMILIES,
 };
 
@@ -46,7 +54,7 @@ enum Command {
     /// Says what is wrong, what it means and how to fix it.
     Doctor(doctor::Doctor),
     /// Judges or shows the configuration.
-    Config(config::ConfigCommand),
+    Config(config_command::ConfigCommand),
     /// Makes a new gas wallet.
     Keygen(keygen::Keygen),
     /// Brings the store's schema up to date.
@@ -82,38 +90,83 @@ pub async fn run(environment: Environment) -> ExitCode {
         Ok(code) => code,
         Err(error) if error.is::<BadConfig>() => ExitCode::from(EXIT_CONFIG),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", with_causes(&error));
             ExitCode::FAILURE
         }
     }
 }
 
-impl ConfigFile {
-    fn path(&self, environment: &Environment) -> PathBuf {
-        let named = || environment.get("FACILITATOR_CONFIG").map(PathBuf::from);
-        self.config.clone().or_else(named).unwrap_or_else(|| PathBuf::from("facilitator.toml"))
-    }
+/// The error and those of its causes that its text does not name already.
+fn with_causes(error: &anyhow::Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+    })
+}
 
-    /// The report and, without mistakes, the configuration.
-    fn read(&self, environment: &Environment) -> anyhow::Result<(Option<Config>, Report)> {
-        let (table, report) = crate::config::load(&self.path(environment), environment)?;
-        let clock: Arc<dyn chains_core::clock::Clock> = Arc::new(SystemClock);
-        let config = crate::config::read(table, &report, FAMILIES, &clock);
-        Ok((config, report))
+impl ConfigFile {
+    /// The configuration, or the report with every mistake.
+    fn read(&self, environment: &Environment) -> Result<Config, Report> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        config::load(self.config.as_deref(), environment, FAMILIES, &clock)
     }
 
     /// The configuration, or every mistake printed.
     fn load(&self, environment: &Environment) -> anyhow::Result<Config> {
-        let (config, report) = self.read(environment)?;
-        config.ok_or_else(|| {
-            print_problems(&report);
-            BadConfig.into()
-        })
+        self.read(environment).map_err(|report| bad(&report))
+    }
+
+    /// `[store]` alone, for commands that need no keys and no networks.
+    fn load_store(&self, environment: &Environment) -> anyhow::Result<config::Store> {
+        config::load_store(self.config.as_deref(), environment).map_err(|report| bad(&report))
     }
 }
 
-fn print_problems(report: &Report) {
-    for problem in report.problems() {
+/// Prints every mistake.
+fn bad(report: &Report) -> anyhow::Error {
+    let problems = report.problems();
+    for problem in &problems {
         eprintln!("error: `{}` {}\n  fix: {}", problem.key, problem.seen, problem.fix);
+    }
+    let count = problems.len();
+    eprintln!("{count} {} in the configuration", if count == 1 { "mistake" } else { "mistakes" });
+    BadConfig.into()
+}
+
+/// The first millisecond of the year 10000, from which on times have no such form.
+const TIMES_END: u64 = 253_402_300_800_000;
+
+/// A point in time, for people.
+fn time(at: Millis) -> String {
+    if at.0 >= TIMES_END {
+        return format!("{} ms", at.0);
+    }
+    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + Duration::from_millis(at.0)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = || std::io::Error::other("disk full");
+        let inside = anyhow::Error::new(cause()).context("cannot write: disk full");
+        assert_eq!(with_causes(&inside), "cannot write: disk full");
+        let beside = anyhow::Error::new(cause()).context("cannot write");
+        assert_eq!(with_causes(&beside), "cannot write: disk full");
+    }
+
+    #[test]
+    fn times_are_written_for_people() {
+        assert_eq!(time(Millis(1_795_200_000_123)), "2026-11-20T18:40:00.123Z");
+        assert_eq!(time(Millis(u64::MAX)), format!("{} ms", u64::MAX));
     }
 }

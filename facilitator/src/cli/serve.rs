@@ -22,12 +22,20 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) async fn run(self, environment: &Environment) -> anyhow::Result<ExitCode> {
         let config = self.config.load(environment)?;
-        let filter = environment.get("RUST_LOG").unwrap_or(&config.server.log);
-        log_to_stderr(filter, config.server.log_json)?;
+        no_core_dumps();
+        log_to_stderr(&config.server.log, config.server.log_json)?;
         let metrics = install_metrics()?;
         let running = app::start(config, metrics, self.accept_foreign_sequences, Lifecycle::default()).await?;
         running.until_told().await?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A core dump holds the keys (I06).
+fn no_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
+        eprintln!("warning: core dumps cannot be turned off: {error}. One would hold the gas wallets' keys");
     }
 }
 

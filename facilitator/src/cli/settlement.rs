@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use clap::Args;
 use uuid::Uuid;
 
-use super::ConfigFile;
+use super::{ConfigFile, time};
 use crate::{
     config::Environment,
+    http::status::SettlementBody,
     settlement::{
-        SettlementId,
-        record::{Outcome, Timeline},
+        SettlementId, State,
+        record::{Attempt, Outcome, Record, Timeline},
     },
     store::{Query, Store as _, sqlite::SqliteStore},
 };
@@ -22,62 +23,107 @@ pub(super) struct Settlement {
     config: ConfigFile,
     /// Its id, or the name of any of its transactions.
     id_or_transaction: String,
+    /// For machines: what `GET /settlements/{id}` answers.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Settlement {
     pub(super) async fn run(self, environment: &Environment) -> anyhow::Result<ExitCode> {
-        let config = self.config.load(environment)?;
-        let store = SqliteStore::open_to_read(&config.store.path).await?;
-        let id = if let Ok(id) = self.id_or_transaction.parse::<Uuid>() {
-            Some(SettlementId(id))
+        let path = self.config.load_store(environment)?.path;
+        // Beside a running service too: reading takes no lock.
+        let store = SqliteStore::open_to_read(&path).await?;
+        let Some(timeline) = find(&store, &self.id_or_transaction).await? else {
+            anyhow::bail!(
+                "no settlement in {} has the id or a transaction {}. If the payment was answered by another \
+                 instance, ask its store",
+                path.display(),
+                self.id_or_transaction
+            );
+        };
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&SettlementBody::from(timeline))?);
         } else {
-            let transaction = Some(self.id_or_transaction.clone());
-            let query = Query { transaction, limit: 1, ..Query::default() };
-            store.find(&query).await?.first().map(|record| record.id)
-        };
-        let timeline = match id {
-            Some(id) => store.timeline(id).await?,
-            None => None,
-        };
-        match timeline {
-            Some(timeline) => {
-                print(&timeline);
-                Ok(ExitCode::SUCCESS)
-            }
-            None => anyhow::bail!("no settlement has this id or transaction: {}", self.id_or_transaction),
+            print(&timeline);
         }
+        Ok(ExitCode::SUCCESS)
     }
+}
+
+async fn find(store: &SqliteStore, name: &str) -> anyhow::Result<Option<Timeline>> {
+    let id = if let Ok(id) = name.parse::<Uuid>() {
+        Some(SettlementId(id))
+    } else {
+        let query = Query { transaction: Some(name.to_owned()), limit: 1, ..Query::default() };
+        store.find(&query).await?.first().map(|record| record.id)
+    };
+    Ok(match id {
+        Some(id) => store.timeline(id).await?,
+        None => None,
+    })
 }
 
 fn print(timeline: &Timeline) {
     let record = &timeline.record;
     println!("settlement   {}", record.id);
     println!("state        {}", record.state.as_str());
-    println!("payment      {} of {} on {}", record.amount, record.asset, record.network);
+    println!("payment      {} of {} on {}, scheme {}", record.amount, record.asset, record.network, record.scheme);
     println!("payer        {}", record.payer);
     println!("payTo        {}", record.pay_to);
     println!("nonce        {}", record.nonce);
+    if !record.caller.tenant.is_empty() {
+        println!("API key      {}", record.caller.tenant);
+    }
     println!("transaction  {}", record.transaction);
-    match &record.outcome {
-        Some(Outcome::Settled { block, .. }) => println!("settled in   block {} {}", block.number, block.hash),
-        Some(Outcome::Failed { reason, message, .. }) => println!("failed       {reason}: {message}"),
-        None => println!("not final"),
-    }
-    println!("claimed      {} ms, after block {}", record.created_at.0, record.claimed_at);
-    match record.delivered_at {
-        Some(at) => println!("delivered    {} ms", at.0),
-        None => println!("delivered    to nobody yet"),
-    }
+    print_end(record);
+    println!("\n{}  claimed, after block {}", time(record.created_at), record.claimed_at);
     for attempt in &timeline.attempts {
-        let signed = &attempt.signed;
-        let sequence = signed.sequence.map_or_else(|| "none".to_owned(), |sequence| sequence.to_string());
-        println!("attempt      {}", signed.transaction);
-        println!("  signed     {} ms by {}, sequence {sequence}", attempt.created_at.0, signed.gas_wallet);
-        for send in &attempt.sends {
-            println!("  sent       {} ms: {} {}", send.at.0, send.answer, send.detail);
+        print_attempt(attempt);
+    }
+    match (record.delivered_at, record.state) {
+        (Some(at), _) => println!("{}  the success was given to a request", time(at)),
+        (None, State::Settled) => println!("the success was given to nobody yet: the next request for it gets it"),
+        (None, State::Claimed | State::Signed | State::Broadcast | State::Failed) => {}
+    }
+}
+
+fn print_end(record: &Record) {
+    match &record.outcome {
+        Some(Outcome::Settled { transaction, block }) => {
+            println!("settled in   block {} {}", block.number, block.hash);
+            if *transaction != record.transaction {
+                println!("by           {transaction}");
+            }
         }
-        if let Some(landed) = &attempt.landed {
-            println!("  landed     block {}, gas {}, fee {}", landed.block.number, landed.gas_used, landed.fee_paid);
+        Some(Outcome::Failed { reason, message, transaction, block }) => {
+            println!("failed       {reason}: {message}");
+            if let (Some(transaction), Some(block)) = (transaction, block) {
+                println!("shown by     {transaction} in block {} {}", block.number, block.hash);
+            }
         }
+        None => println!("             not final: the service follows it until the chain has decided"),
+    }
+}
+
+fn print_attempt(attempt: &Attempt) {
+    let signed = &attempt.signed;
+    let sequence = signed.sequence.map_or_else(String::new, |sequence| format!(", sequence {sequence}"));
+    println!("{}  signed {}", time(attempt.created_at), signed.transaction);
+    println!(
+        "                          by {}{sequence}, at most {} per gas",
+        signed.gas_wallet, signed.fees.per_gas_max
+    );
+    for send in &attempt.sends {
+        let detail = if send.detail.is_empty() { String::new() } else { format!(": {}", send.detail) };
+        println!("{}  sent: {}{detail}", time(send.at), send.answer);
+    }
+    let kept = u64::try_from(attempt.sends.len()).unwrap_or(u64::MAX);
+    if attempt.sends_total > kept {
+        println!("                          and {} times more", attempt.sends_total - kept);
+    }
+    if let Some(landed) = &attempt.landed {
+        let block = &landed.block;
+        println!("                          landed in block {} {}", block.number, block.hash);
+        println!("                          for {} of gas, {} paid", landed.gas_used, landed.fee_paid);
     }
 }

@@ -1,25 +1,47 @@
-//! The configuration: three layers, every mistake at once.
+//! The configuration: `config.default.toml`, the file over it, the environment
+//! over both; read once, with every mistake reported at once.
 //!
-//! * [`load`]: `config.default.toml` below the file below the environment.
-//! * [`sections`]: the tables, read into types that cannot be wrong.
+//! | module | what it holds |
+//! |---|---|
+//! | [`Environment`] | the process environment as a value: nobody else reads it |
+//! | `layers` | which value is in force, and where it came from |
+//! | [`sections`] | what `[server]`, `[admin]`, `[auth]`, `[store]` mean |
 
-pub mod load;
+mod environment;
+mod layers;
 pub mod sections;
+#[cfg(test)]
+mod tests;
 
-use std::sync::Arc;
-
-use chains_core::{
-    chain::Chain,
-    clock::Clock,
-    config::{Report, Section},
-    family::Family,
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
-pub use load::{Environment, load};
-pub use sections::{Admin, Auth, Server, Store};
+use chains_core::{
+    Network,
+    chain::Chain,
+    clock::Clock,
+    config::{Report, Section, join},
+    family::Family,
+};
+use toml::{Table, Value};
 
-/// A configuration without mistakes.
+pub use self::{
+    environment::Environment,
+    layers::DEFAULTS,
+    sections::{Admin, Auth, Server, Store},
+};
+/// The variable that names the configuration file.
+const FILE_VARIABLE: &str = "FACILITATOR_CONFIG";
+
+/// The configuration file that is read when none is named.
+const FILE_DEFAULT: &str = "facilitator.toml";
+
+/// The configuration in force. Has no `Debug`: it holds keys.
 pub struct Config {
+    /// The file it was read from, if any.
+    pub file: Option<PathBuf>,
     /// `[server]`.
     pub server: Server,
     /// `[admin]`.
@@ -28,62 +50,144 @@ pub struct Config {
     pub auth: Auth,
     /// `[store]`.
     pub store: Store,
-    /// `[networks."…"]`.
+    /// `[networks."…"]`, by identifier. Never empty.
     pub chains: Vec<Arc<dyn Chain>>,
+    /// Every value in force.
+    pub report: Report,
 }
 
-/// Reads the merged table. The report has every mistake, and the values in force.
-pub fn read(table: toml::Table, report: &Report, families: &[&dyn Family], clock: &Arc<dyn Clock>) -> Option<Config> {
-    let mut root = Section::new("", table, report.clone());
+/// Reads the configuration: the file named by the command line, else by
+/// `$FACILITATOR_CONFIG`, else `./facilitator.toml` if it is there.
+///
+/// # Errors
+/// The report, with at least one problem.
+pub fn load(
+    path: Option<&Path>,
+    environment: &Environment,
+    families: &[&dyn Family],
+    clock: &Arc<dyn Clock>,
+) -> Result<Config, Report> {
+    let (file, text) = text(path, environment)?;
+    let config = read(&text, environment, families, clock)?;
+    Ok(Config { file, ..config })
+}
+
+/// Reads `[store]` alone: what is wrong elsewhere, such as a key that is not in
+/// this environment, keeps nobody from looking into the store.
+///
+/// # Errors
+/// The report, with at least one problem.
+pub fn load_store(path: Option<&Path>, environment: &Environment) -> Result<Store, Report> {
+    let (_, text) = text(path, environment)?;
+    let layers = layers::stack(&text, environment);
+    let report = Report::new(layers.sources);
+    for problem in layers.problems {
+        // One that is about no key is about the whole file.
+        if problem.key.starts_with("store") || !problem.key.contains('.') {
+            report.problem_only(problem);
+        }
+    }
+    let mut root = Section::new("", layers.table, report.clone());
+    let store = sections::store(root.section("store"));
+    root.forget();
+    store.filter(|_| report.problems().is_empty()).ok_or(report)
+}
+
+/// The configuration file, and what is in it.
+fn text(path: Option<&Path>, environment: &Environment) -> Result<(Option<PathBuf>, String), Report> {
+    let named = path.map(Path::to_owned).or_else(|| environment.get(FILE_VARIABLE).map(PathBuf::from));
+    let Some(file) = named.or_else(|| Path::new(FILE_DEFAULT).exists().then(|| FILE_DEFAULT.into())) else {
+        return Ok((None, String::new()));
+    };
+    match std::fs::read_to_string(&file) {
+        Ok(text) => Ok((Some(file), text)),
+        Err(error) => {
+            let report = Report::default();
+            report.problem(
+                file.display().to_string(),
+                format!("cannot be read: {error}"),
+                "write one, or name another with --config",
+            );
+            Err(report)
+        }
+    }
+}
+
+/// Reads the configuration from a file's text.
+///
+/// # Errors
+/// The report, with at least one problem.
+pub fn read(
+    file: &str,
+    environment: &Environment,
+    families: &[&dyn Family],
+    clock: &Arc<dyn Clock>,
+) -> Result<Config, Report> {
+    let mut layers = layers::stack(file, environment);
+    let strangers = strange_defaults(&layers.table, families);
+    layers::underlay(&mut layers.table, &mut layers.sources);
+    let report = Report::new(layers.sources);
+    for problem in layers.problems {
+        report.problem_only(problem);
+    }
+    for key in strangers {
+        report.problem(key, "is of no family of this build", fix_namespace(families));
+    }
+    let mut root = Section::new("", layers.table, report.clone());
     let server = sections::server(root.section("server"));
     let admin = sections::admin(root.section("admin"));
     let auth = sections::auth(root.section("auth"), server.as_ref());
     let store = sections::store(root.section("store"));
-    if root.has("redis") {
-        root.section("redis").forget();
-        root.problem("redis", "is set", "remove it: this version runs as one instance and does not use Redis yet");
-    }
-    let chains = networks(root.section("networks"), report, families, clock);
+    sections::redis(&mut root);
+    let chains = networks(root.section("networks"), families, clock);
     drop(root);
-    let config = Config { server: server?, admin: admin?, auth: auth?, store: store?, chains: chains? };
-    report.problems().is_empty().then_some(config)
+    match (server, admin, auth, store, report.problems().is_empty()) {
+        (Some(server), Some(admin), Some(auth), Some(store), true) => {
+            Ok(Config { file: None, server, admin, auth, store, chains, report })
+        }
+        _ => Err(report),
+    }
 }
 
-fn networks(
-    mut section: Section,
-    report: &Report,
-    families: &[&dyn Family],
-    clock: &Arc<dyn Clock>,
-) -> Option<Vec<Arc<dyn Chain>>> {
+fn networks(mut section: Section, families: &[&dyn Family], clock: &Arc<dyn Clock>) -> Vec<Arc<dyn Chain>> {
     let tables = section.tables();
     if tables.is_empty() {
-        report.problem("networks", "has no network", "write a table such as `[networks.\"eip155:84532\"]`");
+        let fix = "add a table such as [networks.\"eip155:84532\"] with `rpc` and `gas_wallets`";
+        section.problem("", "names no network", fix);
     }
-    let mut chains = Vec::new();
-    let mut complete = true;
-    for (name, table) in tables {
-        let family = |n: &chains_core::Network| families.iter().find(|f| f.namespace() == n.namespace());
-        let chain = match name.parse() {
-            Ok(network) => {
-                if let Some(family) = family(&network) {
-                    family.configure(network, table, Arc::clone(clock))
-                } else {
-                    let known: Vec<_> = families.iter().map(|f| f.namespace()).collect();
-                    table.problem("", "is of no known family", format!("use one of: {}", known.join(", ")));
-                    table.forget();
-                    None
-                }
-            }
-            Err(error) => {
-                table.problem("", "is no network", error.to_string());
-                table.forget();
-                None
-            }
+    let mut chains = Vec::with_capacity(tables.len());
+    for (key, table) in tables {
+        let Ok(network) = key.parse::<Network>() else {
+            table.problem("", "is no network", chains_core::network::NetworkError.to_string());
+            table.forget();
+            continue;
         };
-        match chain {
-            Some(chain) => chains.push(chain),
-            None => complete = false,
+        if let Some(family) = families.iter().find(|family| family.namespace() == network.namespace()) {
+            chains.extend(family.configure(network, table, Arc::clone(clock)));
+        } else {
+            table.problem("", "is of no family of this build", fix_namespace(families));
+            table.forget();
         }
     }
-    complete.then_some(chains)
+    chains
+}
+
+fn fix_namespace(families: &[&dyn Family]) -> String {
+    let known: Vec<_> = families.iter().map(|family| format!("`{}:…`", family.namespace())).collect();
+    format!("this build serves {}", if known.is_empty() { "no network at all".to_owned() } else { known.join(", ") })
+}
+
+/// `[defaults.…]` that no network can ever take up.
+fn strange_defaults(table: &Table, families: &[&dyn Family]) -> Vec<String> {
+    let of_ours = |key: &str| families.iter().any(|family| family.namespace() == key);
+    let documented: Table = DEFAULTS.parse().unwrap_or_default();
+    let is_documented = |key: &str| documented.get("defaults").is_some_and(|defaults| defaults.get(key).is_some());
+    match table.get("defaults") {
+        Some(Value::Table(defaults)) => defaults
+            .keys()
+            .filter(|key| !of_ours(key) && !is_documented(key))
+            .map(|key| join("defaults", key))
+            .collect(),
+        _ => Vec::new(),
+    }
 }

@@ -150,10 +150,7 @@ async fn find_one(api: &Api, headers: &HeaderMap, id: &str) -> Result<Settlement
     let Ok(id) = id.parse::<Uuid>() else { return Err(missing) };
     let timeline = api.payments.store().timeline(SettlementId(id)).await.map_err(store_failure)?;
     let seen = timeline.filter(|found| principal.sees().is_none_or(|tenant| tenant == found.record.caller.tenant));
-    let Some(Timeline { record, attempts }) = seen else { return Err(missing) };
-    let mut body = describe(record);
-    body.attempts = Some(attempts.iter().map(describe_attempt).collect());
-    Ok(body)
+    seen.map(SettlementBody::from).ok_or(missing)
 }
 
 async fn find_page(api: &Api, headers: &HeaderMap, asked: ListQuery) -> Result<SettlementPage, Failure> {
@@ -185,6 +182,13 @@ async fn find_page(api: &Api, headers: &HeaderMap, asked: ListQuery) -> Result<S
 fn store_failure(error: crate::store::StoreError) -> Failure {
     tracing::error!(%error, "a look-up failed");
     Failure::Store
+}
+
+impl From<Timeline> for SettlementBody {
+    fn from(Timeline { record, attempts }: Timeline) -> Self {
+        let attempts = Some(attempts.iter().map(describe_attempt).collect());
+        Self { attempts, ..describe(record) }
+    }
 }
 
 fn describe(record: Record) -> SettlementBody {

@@ -59,7 +59,9 @@ enum Which<'a> {
 }
 
 impl Which<'_> {
-    /// A query that ends with the condition on `settlement s`.
+    /// A query that ends with the condition on `settlement s`. `CROSS JOIN`
+    /// is how SQLite is told to start with the settlements: it knows nothing
+    /// of how few are live.
     fn query(self, start: &str) -> QueryBuilder<Sqlite> {
         let mut query = QueryBuilder::new(start);
         match self {
@@ -108,7 +110,7 @@ async fn attempts(
     let mut answers = answers(connection, which).await?;
     let mut query = which.query(
         "SELECT i.settlement, slot.gas_wallet, slot.sequence, a.* FROM settlement s \
-         JOIN slot_item i ON i.settlement = s.id JOIN slot ON slot.id = i.slot JOIN attempt a ON a.slot = i.slot",
+         CROSS JOIN slot_item i ON i.settlement = s.id JOIN slot ON slot.id = i.slot JOIN attempt a ON a.slot = i.slot",
     );
     query.push(" ORDER BY slot.created_at, slot.id, a.number");
     let mut attempts: HashMap<_, Vec<_>> = HashMap::new();
@@ -126,8 +128,8 @@ async fn answers(
     which: Which<'_>,
 ) -> Result<HashMap<(SettlementId, String), Vec<StoredSend>>, StoreError> {
     let mut query = which.query(
-        "SELECT i.settlement, b.* FROM settlement s JOIN slot_item i ON i.settlement = s.id \
-         JOIN attempt a ON a.slot = i.slot JOIN broadcast_answer b ON b.transaction_id = a.transaction_id",
+        "SELECT i.settlement, b.* FROM settlement s CROSS JOIN slot_item i ON i.settlement = s.id \
+         CROSS JOIN attempt a ON a.slot = i.slot CROSS JOIN broadcast_answer b ON b.transaction_id = a.transaction_id",
     );
     query.push(" ORDER BY b.id");
     let mut answers: HashMap<_, Vec<_>> = HashMap::new();
