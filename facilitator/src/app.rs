@@ -91,7 +91,7 @@ pub async fn start(
     let admin_router = http::admin::router(Admin { metrics, token_sha256: config.admin.token_sha256 });
     for (listener, router) in [(public, http::router(api)), (admin, admin_router)] {
         let serving = serve(listener, router, limits, lifecycle.drain.clone(), lifecycle.stop.clone());
-        lifecycle.tasks.spawn(serving);
+        lifecycle.listeners.spawn(serving);
     }
     tracing::info!(%address, "listening");
     Ok(Running { address, lifecycle, payments, store })
@@ -120,15 +120,7 @@ impl Running {
 
     /// Stops: answers what is in flight, then ends every task and the store.
     pub async fn end(self) {
-        self.lifecycle.drain.cancel();
-        let answered = async {
-            while !self.payments.is_idle() {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        };
-        let waited = tokio::time::timeout(crate::lifecycle::DRAIN_MAX, answered);
-        // Whether all was answered or not: what is left is in the store.
-        let _: Option<_> = self.lifecycle.stop.run_until_cancelled(waited).await;
+        self.lifecycle.answer().await;
         self.lifecycle.end().await;
         self.store.close().await;
         tracing::info!("stopped");

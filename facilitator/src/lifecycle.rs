@@ -11,8 +11,10 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// Everything that ends with the process.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
-    /// Every task of the service.
+    /// Every task of the service but the listeners.
     pub tasks: TaskTracker,
+    /// The listeners with their connections: they end first.
+    pub listeners: TaskTracker,
     /// Cancelled first: no new requests, but those in flight are answered.
     pub drain: CancellationToken,
     /// Cancelled last: every task ends.
@@ -44,6 +46,16 @@ impl Lifecycle {
             lifecycle.stop.cancel();
         });
         Ok(())
+    }
+
+    /// Takes no new request and waits until those in flight are answered. A
+    /// settlement that is then still under way is in the store, and goes on
+    /// at the next start.
+    pub async fn answer(&self) {
+        self.drain.cancel();
+        self.listeners.close();
+        let answered = tokio::time::timeout(DRAIN_MAX, self.listeners.wait());
+        let _: Option<_> = self.stop.run_until_cancelled(answered).await;
     }
 
     /// Ends every task and waits for them.

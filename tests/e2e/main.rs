@@ -8,11 +8,13 @@
 //! | [`faults`] | nothing is lost when the chain or the way to it misbehaves |
 //! | [`crash`] | nothing is lost when the process is killed |
 //! | [`abuse`] | bad input spends nothing and gets a clear answer |
+//! | [`access`] | who may ask, and how the service ends |
 //! | [`status`] | what happened can be looked up |
 //! | [`family_contract`] | every chain family keeps the seam's promises |
 //! | [`tidy`] | the arrows of the architecture |
 
 mod abuse;
+mod access;
 mod crash;
 mod exact_evm;
 mod family_contract;

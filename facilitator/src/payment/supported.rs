@@ -52,11 +52,6 @@ impl Payments {
         self.networks.keys().map(ToString::to_string).collect()
     }
 
-    /// Whether no settlement is under way.
-    pub fn is_idle(&self) -> bool {
-        self.guard.is_empty()
-    }
-
     /// Whether payments can be settled, part by part.
     pub async fn readiness(&self) -> Readiness {
         let line = |subject: String, state: Result<(), String>| ReadinessLine {
