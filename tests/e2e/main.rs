@@ -6,6 +6,7 @@
 //! | [`sdk`] | the official SDKs pay through the service, unpatched |
 //! | [`replay`] | one payment, one success |
 //! | [`faults`] | nothing is lost when the chain or the way to it misbehaves |
+//! | [`recovery`] | what a start trusts, and what a reorg changes |
 //! | [`crash`] | nothing is lost when the process is killed |
 //! | [`abuse`] | bad input spends nothing and gets a clear answer |
 //! | [`access`] | who may ask, and how the service ends |
@@ -19,6 +20,7 @@ mod crash;
 mod exact_evm;
 mod family_contract;
 mod faults;
+mod recovery;
 mod replay;
 mod sdk;
 mod status;

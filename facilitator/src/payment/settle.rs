@@ -8,6 +8,7 @@
 use std::{
     ops::ControlFlow::{self, Break, Continue},
     sync::Arc,
+    time::Duration,
 };
 
 use chains_core::{
@@ -32,6 +33,10 @@ use crate::{
 /// Times that a request starts over because the settlement it met was given
 /// back. Each needs another request to fail in between, so a few are plenty.
 const TRIES_MAX: usize = 4;
+
+/// How long a request that is being given the success waits for its commit
+/// before it looks again whether it still is.
+const GIFT_WAIT: Duration = Duration::from_millis(100);
 
 /// One settle request, read.
 struct Asked<'a> {
@@ -195,19 +200,17 @@ fn ticket(asked: &Asked<'_>, verified: &VerifiedPayment) -> Ticket {
 /// Waits as the one request that may be given the success.
 async fn wait_as_owner(asked: &Asked<'_>, waiter: Waiter) -> Step<()> {
     let flight = Arc::clone(waiter.flight());
-    let ended = timeout_at(asked.deadline, end_of(&flight)).await;
-    let end = match ended {
-        Ok(end) => Some(end),
-        // The success is being given to this request this very moment: the
-        // outcome is known and its commit is under way.
-        Err(_) => match waiter.leave() {
-            Some(waiter) => {
-                let end = end_of(&flight).await;
-                drop(waiter);
-                Some(end)
-            }
-            None => None,
-        },
+    let (mut waiter, mut until) = (waiter, asked.deadline);
+    let end = loop {
+        match timeout_at(until, end_of(&flight)).await {
+            Ok(end) => break Some(end),
+            // The success is being given to this request this very moment: its
+            // commit is under way, or fails and the gift is taken back.
+            Err(_) => match waiter.leave() {
+                Some(given) => (waiter, until) = (given, Instant::now() + GIFT_WAIT),
+                None => break None,
+            },
+        }
     };
     answer_to_end(asked, &flight, end)
 }

@@ -1,0 +1,89 @@
+//! What a start trusts, and what a block that is taken back changes.
+
+use std::fs;
+
+use e2e::{
+    anvil::{Anvil, GAS_WALLET, PAYEE, USDC},
+    eventually,
+    payer::Draft,
+    service::Home,
+};
+use serde_json::json;
+
+/// 25: a backup knows less than the chain: going on from it would give out sequences twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_restored_from_an_old_copy_opens_no_lane_until_the_operator_says_so() {
+    let chain = Anvil::start().await;
+    let home = Home::new(&chain);
+    let first = home.serve().await;
+    assert!(first.post("/settle", &Draft::default().v2()).await.is_good());
+    assert_eq!(first.stop(), Some(0));
+    let (database, copy) = (home.path().join("facilitator.db"), home.path().join("copy"));
+    fs::copy(&database, &copy).expect("a closed store is one file");
+    let second = home.serve().await;
+    let forgotten = Draft::default();
+    assert!(second.post("/settle", &forgotten.v2()).await.is_good());
+    assert_eq!(second.stop(), Some(0));
+    fs::copy(&copy, &database).expect("restored");
+
+    let third = home.spawn();
+    let detail = eventually("the service says why its lane is closed", || async {
+        let ready = third.try_get("/ready").await?;
+        let text = ready.body.to_string();
+        (ready.status == 503 && text.contains("sequence")).then_some(text)
+    })
+    .await;
+    assert!(detail.contains("audit") && detail.contains("--accept-foreign-sequences"), "{detail}");
+    assert_eq!(third.post("/settle", &Draft::default().v2()).await.status, 503);
+    drop(third);
+
+    let mut accepted = home.command(&["serve", "--accept-foreign-sequences"]).spawn().expect("the binary starts");
+    let client = reqwest::Client::new();
+    let settle = async |draft: Draft| {
+        let sent = client.post(format!("{}/settle", home.url)).json(&draft.v2()).send().await.ok()?;
+        sent.json::<serde_json::Value>().await.ok()
+    };
+    eventually("the operator's word opens the lane", || async {
+        let answer = settle(Draft::default()).await?;
+        (answer["success"] == true).then_some(())
+    })
+    .await;
+    // G15: what the store has forgotten, the chain has not.
+    let again = settle(forgotten).await.expect("an answer");
+    assert_eq!(again["errorReason"], "invalid_exact_evm_nonce_already_used", "{again}");
+    accepted.kill().expect("killed");
+    accepted.wait().expect("gone");
+}
+
+/// 16: a block that held the transfer is taken back before it was deep enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_counts_only_when_it_is_deep_enough_and_survives_a_reorg() {
+    let chain = Anvil::start_with(&["--no-mining"]).await;
+    let home = Home::with(&chain.node.url, "settle_wait = \"30s\"", "confirmations = 3");
+    let service = std::sync::Arc::new(home.serve().await);
+    let body = Draft::default().v2();
+    let waiting = tokio::spawn({
+        let (service, body) = (std::sync::Arc::clone(&service), body.clone());
+        async move { service.post("/settle", &body).await }
+    });
+    eventually("the transaction is in the pool", || async {
+        let status = chain.node.try_call("txpool_status", json!([])).await?;
+        (status["pending"] != "0x0").then_some(())
+    })
+    .await;
+    chain.node.mine().await;
+    assert_eq!(chain.node.token_balance(USDC, PAYEE).await, 10_000, "it is in a block");
+    assert!(!waiting.is_finished(), "one block is not three");
+    chain.node.call("anvil_reorg", json!([1, []])).await;
+    eventually("the payment is on chain again, and told once it is deep enough", || async {
+        chain.node.mine().await;
+        waiting.is_finished().then_some(())
+    })
+    .await;
+    let answer = waiting.await.expect("no panic");
+    assert!(answer.is_good(), "{answer:?}\n{}", home.log());
+    assert_eq!(chain.node.token_balance(USDC, PAYEE).await, 10_000);
+    assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 1);
+    let (code, text) = home.audit();
+    assert_eq!(code, 0, "{text}");
+}
