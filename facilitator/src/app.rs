@@ -88,6 +88,7 @@ pub async fn start(
     let options = Options { body_max: server.body_max, body_wait: server.body_wait, hosts: server.hosts };
     let api = Api { payments: Arc::clone(&payments), keys: Arc::new(config.auth.keys), options: Arc::new(options) };
     let address = public.local_addr()?;
+    lifecycle.tasks.spawn(http::admin::upkeep(metrics.clone(), lifecycle.stop.clone()));
     let admin_router = http::admin::router(Admin { metrics, token_sha256: config.admin.token_sha256 });
     for (listener, router) in [(public, http::router(api)), (admin, admin_router)] {
         let serving = serve(listener, router, limits, lifecycle.drain.clone(), lifecycle.stop.clone());

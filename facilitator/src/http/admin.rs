@@ -1,5 +1,7 @@
 //! The second listener: metrics, for who runs the service.
 
+use std::time::Duration;
+
 use axum::{
     Router,
     extract::{Request, State},
@@ -9,6 +11,7 @@ use axum::{
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio_util::sync::CancellationToken;
 
 use super::error::{Failure, RequestId, Shape};
 
@@ -32,6 +35,18 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .install_recorder()
+}
+
+/// How often samples are folded into their histograms.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Folds samples into histograms until `stop`: without it they pile up in
+/// memory for as long as nobody reads the metrics.
+pub async fn upkeep(metrics: PrometheusHandle, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        metrics.run_upkeep();
+    }
 }
 
 /// Every route of the admin listener.

@@ -64,14 +64,20 @@ pub async fn serve(
     stop.run_until_cancelled(connections.wait()).await;
 }
 
-/// The next connection, once there is a place for it.
+/// The next connection. One for which there is no place is closed at once:
+/// waiting for a place would let slow callers keep everybody else out.
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
 ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, peer)) => Some((stream, peer, place)),
+        Ok((stream, peer)) => {
+            let place = Arc::clone(places).try_acquire_owned().ok();
+            if place.is_none() {
+                metrics::counter!("connections_refused_total").increment(1);
+            }
+            place.map(|place| (stream, peer, place))
+        }
         Err(error) => {
             tracing::warn!(%error, "a connection could not be accepted");
             tokio::time::sleep(ACCEPT_RETRY).await;

@@ -220,7 +220,8 @@ fn describe(record: Record) -> SettlementBody {
 
 fn describe_attempt(attempt: &Attempt) -> Value {
     let landed = attempt.landed.as_ref();
-    let sends = attempt.sends.iter().map(|send| json!({"at": send.at, "answer": send.answer, "detail": send.detail}));
+    // The endpoints' own texts stay inside: `facilitator settlement` shows them.
+    let sends = attempt.sends.iter().map(|send| json!({"at": send.at, "answer": send.answer}));
     json!({
         "transaction": attempt.signed.transaction,
         "gasWallet": attempt.signed.gas_wallet,
