@@ -23,6 +23,7 @@ async fn a_settlement_is_found_by_id_transaction_payer_and_nonce_and_tells_its_w
     {
         assert_eq!(found.text(key), value, "{found:?}");
     }
+    assert!(found.text("feePaid").parse::<u128>().is_ok_and(|fee| fee > 0), "{found:?}");
     assert!(found.body["attempts"][0].to_string().contains(transaction), "{found:?}");
     let (payer, nonce) = (draft.from, draft.nonce);
     for query in [format!("transaction={transaction}"), format!("network={NETWORK}&payer={payer}&nonce={nonce}")] {

@@ -56,6 +56,9 @@ pub struct SettlementBody {
     /// The block that decided it.
     #[schema(value_type = Option<Object>)]
     block: Option<Value>,
+    /// What the gas wallet paid, in the coin's atomic units; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fee_paid: Option<String>,
     /// Why it failed.
     reason: Option<String>,
     /// The same for people.
@@ -186,8 +189,9 @@ fn store_failure(error: crate::store::StoreError) -> Failure {
 
 impl From<Timeline> for SettlementBody {
     fn from(Timeline { record, attempts }: Timeline) -> Self {
+        let fee_paid = attempts.iter().find_map(|a| a.landed.as_ref().map(|landed| landed.fee_paid.to_string()));
         let attempts = Some(attempts.iter().map(describe_attempt).collect());
-        Self { attempts, ..describe(record) }
+        Self { fee_paid, attempts, ..describe(record) }
     }
 }
 
@@ -209,6 +213,7 @@ fn describe(record: Record) -> SettlementBody {
         nonce: record.nonce,
         transaction: record.transaction,
         block: block.map(|block| json!({"number": block.number, "hash": block.hash})),
+        fee_paid: None,
         reason,
         message,
         created_at: record.created_at.0,
