@@ -108,6 +108,9 @@ pub struct Pace {
     pub block_time: Duration,
     /// Blocks that a transaction may stay unseen before its bytes are sent again.
     pub resend_after: u64,
+    /// Blocks on top of a settled transfer after which the chain no longer
+    /// takes it back: then it is looked at once more.
+    pub final_after: u64,
 }
 
 /// One entry of `/supported`.

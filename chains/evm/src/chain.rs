@@ -32,6 +32,10 @@ use crate::{
 /// Blocks that a transaction may stay unseen before its bytes are sent again.
 const RESEND_AFTER_BLOCKS: u64 = 2;
 
+/// Blocks after which a transfer counts as final: two epochs of Ethereum, and
+/// more than any reorganisation that the served networks have seen.
+const FINAL_AFTER_BLOCKS: u64 = 64;
+
 /// One configured EVM network.
 pub(crate) struct EvmChain {
     context: Arc<Context>,
@@ -101,6 +105,7 @@ impl Chain for EvmChain {
             confirmations: config.confirmations,
             block_time: config.block_time,
             resend_after: RESEND_AFTER_BLOCKS,
+            final_after: FINAL_AFTER_BLOCKS,
         }
     }
 

@@ -7,6 +7,7 @@
 //! ```
 //!
 //! * [`decide`]: the rules, pure.
+//! * [`aftercare`]: the second look at what is settled.
 //! * [`lane`]: one gas wallet; gives out its sequence, signs, stores.
 //! * [`sender`]: sends what is stored, and nothing else.
 //! * [`step`]: settlements of several transactions.
@@ -16,6 +17,7 @@
 //! Invariant: no bytes reach [`sender`] that [`crate::store::Store::begin`] has
 //! not made durable.
 
+mod aftercare;
 pub mod decide;
 mod lane;
 mod recover;

@@ -116,6 +116,7 @@ async fn attempt(
         for timeline in deps.store.live(submitter.network()).await? {
             resume(submitter, watcher, timeline);
         }
+        watcher.remember_settled().await?;
         *loaded = true;
     }
     deps.chain.open().await?;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Submitter,
+    aftercare::Aftercare,
     decide::{self, AfterLook, AfterSend},
     lane::Lane,
     sender::Outgoing,
@@ -54,20 +55,21 @@ pub(super) enum ToWatcher {
 
 /// The task that follows a network.
 pub(super) struct Watcher {
-    submitter: Arc<Submitter>,
-    senders: HashMap<String, mpsc::Sender<Outgoing>>,
+    pub(super) submitter: Arc<Submitter>,
+    pub(super) senders: HashMap<String, mpsc::Sender<Outgoing>>,
     /// In the order in which they were tracked, so that sequences are in order.
     slots: BTreeMap<u64, Slot>,
     by_transaction: HashMap<String, u64>,
+    pub(super) aftercare: Aftercare,
     tracked: u64,
-    head: Option<Head>,
+    pub(super) head: Option<Head>,
     balances_read: Option<Instant>,
 }
 
 impl Watcher {
     pub fn new(submitter: Arc<Submitter>, senders: HashMap<String, mpsc::Sender<Outgoing>>) -> Self {
-        let (slots, by_transaction) = (BTreeMap::new(), HashMap::new());
-        Self { submitter, senders, slots, by_transaction, tracked: 0, head: None, balances_read: None }
+        let (slots, by_transaction, aftercare) = (BTreeMap::new(), HashMap::new(), Aftercare::default());
+        Self { submitter, senders, slots, by_transaction, aftercare, tracked: 0, head: None, balances_read: None }
     }
 
     /// Takes up a transaction.
@@ -137,6 +139,7 @@ impl Watcher {
         self.head = Some(head);
         self.look(&wanted).await;
         self.send_again();
+        self.look_at_settled().await;
     }
 
     /// Between blocks: looks into doubts, and reads the balances when it is time.
@@ -273,6 +276,10 @@ impl Watcher {
     fn end(&mut self, key: u64, outcome: Outcome) {
         let Some(slot) = self.untrack(key) else { return };
         log_end(&slot.flight, &outcome);
+        if let Outcome::Settled { block, .. } = &outcome {
+            let final_after = self.submitter.deps.chain.pace().final_after;
+            self.aftercare.keep(block.number.saturating_add(final_after), slot.flight.ticket.id);
+        }
         let network = self.submitter.network().to_string();
         metrics::counter!("settlements_total", "network" => network, "state" => outcome.state().as_str()).increment(1);
         self.submitter.deps.guard.finish(&slot.flight, outcome);
