@@ -122,11 +122,13 @@ impl Audit {
     fn compare(&mut self, record: &Record, observation: Observation) {
         let shown = match observation {
             Observation::Pending => Shown::Nothing,
+            Observation::Expired(why) => Shown::Expired(why.message.into_owned()),
             Observation::Landed(landed) => Shown::of(landed, record.claimed_at),
         };
         let agrees = match (&record.outcome, &shown) {
             (Some(Outcome::Settled { transaction, .. }), Shown::Paid(by)) => transaction == by,
-            (Some(Outcome::Failed { .. }), Shown::NotPaid(_)) => true,
+            (Some(Outcome::Failed { .. }), Shown::NotPaid(_) | Shown::Expired(_))
+            | (Some(Outcome::NothingToSend), Shown::Nothing) => true,
             (None, Shown::Nothing) => {
                 self.under_way += 1;
                 true
@@ -136,6 +138,7 @@ impl Audit {
         if !agrees {
             let stored = match &record.outcome {
                 Some(Outcome::Settled { transaction, .. }) => format!("settled by {transaction}"),
+                Some(Outcome::NothingToSend) => "settled, with nothing to send".to_owned(),
                 Some(Outcome::Failed { reason, .. }) => format!("failed ({reason})"),
                 None => format!("{}, not final", record.state.as_str()),
             };
@@ -150,6 +153,7 @@ enum Shown {
     Nothing,
     Paid(String),
     NotPaid(String),
+    Expired(String),
     Unclear(String),
 }
 
@@ -171,6 +175,7 @@ impl fmt::Display for Shown {
             Self::Nothing => f.write_str("no transaction"),
             Self::Paid(transaction) => write!(f, "the payment in {transaction}"),
             Self::NotPaid(transaction) => write!(f, "no payment, but {transaction}"),
+            Self::Expired(why) => write!(f, "that it never can ({why})"),
             Self::Unclear(why) => write!(f, "nothing certain ({why})"),
         }
     }

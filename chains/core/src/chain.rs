@@ -22,9 +22,14 @@ pub trait Chain: Send + Sync {
     /// The schemes that can be paid with here.
     fn schemes(&self) -> &[Arc<dyn Scheme>];
 
-    /// What `/supported` says of this network. Called once at start, and when
-    /// readiness changes.
-    fn kinds(&self) -> Vec<Kind>;
+    /// What `/supported` says of this network when it announces this gas
+    /// wallet. Schemes that bind a payment to the wallet that sends it name it
+    /// in `extra`; every other configured wallet stays valid.
+    fn kinds(&self, gas_wallet: &str) -> Vec<Kind>;
+
+    /// The extensions of the protocol that this network understands, by their
+    /// keys, for `/supported`.
+    fn extensions(&self) -> Vec<&'static str>;
 
     /// The addresses that pay gas, in configuration order. Never empty.
     fn gas_wallets(&self) -> &[String];
@@ -92,6 +97,8 @@ pub struct Pace {
     pub confirmations: u64,
     /// The usual time between blocks.
     pub block_time: Duration,
+    /// Blocks that a transaction may stay unseen before its bytes are sent again.
+    pub resend_after: u64,
 }
 
 /// One entry of `/supported`.
@@ -207,8 +214,11 @@ pub struct Watched<'a> {
 /// What was found of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observation {
-    /// Not in a block.
+    /// Not in a block, and may still get into one.
     Pending,
+    /// Not in a block, and proven to never get into one: what makes it valid
+    /// is over on chain. The rejection says what expired.
+    Expired(Rejection),
     /// In a block of the canonical chain.
     Landed(Landed),
 }

@@ -67,4 +67,7 @@ pub struct VerifiedPayment {
     pub amount: Amount,
     /// The transaction that moves it.
     pub plan: PlannedTransaction,
+    /// The payment is good and asks for nothing (`upto` with amount 0): it is
+    /// stored as settled, and no transaction is sent.
+    pub nothing_to_send: bool,
 }

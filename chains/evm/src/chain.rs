@@ -29,6 +29,9 @@ use crate::{
     },
 };
 
+/// Blocks that a transaction may stay unseen before its bytes are sent again.
+const RESEND_AFTER_BLOCKS: u64 = 2;
+
 /// One configured EVM network.
 pub(crate) struct EvmChain {
     context: Arc<Context>,
@@ -75,12 +78,16 @@ impl Chain for EvmChain {
         &self.schemes
     }
 
-    fn kinds(&self) -> Vec<Kind> {
+    fn kinds(&self, _gas_wallet: &str) -> Vec<Kind> {
         let kind =
             |version, network: &str| Kind { version, scheme: exact::NAME, network: network.to_owned(), extra: None };
         let v2 = kind(Version::V2, self.network().as_str());
         let v1 = self.legacy_name().map(|name| kind(Version::V1, name));
         std::iter::once(v2).chain(v1).collect()
+    }
+
+    fn extensions(&self) -> Vec<&'static str> {
+        Vec::new()
     }
 
     fn gas_wallets(&self) -> &[String] {
@@ -89,7 +96,12 @@ impl Chain for EvmChain {
 
     fn pace(&self) -> Pace {
         let config = &self.context.config;
-        Pace { in_flight_max: config.in_flight_max, confirmations: config.confirmations, block_time: config.block_time }
+        Pace {
+            in_flight_max: config.in_flight_max,
+            confirmations: config.confirmations,
+            block_time: config.block_time,
+            resend_after: RESEND_AFTER_BLOCKS,
+        }
     }
 
     async fn open(&self) -> Result<(), OpenError> {
@@ -238,7 +250,11 @@ mod tests {
         assert_eq!(chain.sequence(&wallet).await, Ok(Some(Sequence { latest: 5 })));
         assert_eq!(chain.gas_balance(&wallet).await.map(|b| b.balance), Ok(Amount::from(255_u64)));
         assert!(chain.gas_balance("0x00").await.is_err());
-        let kinds: Vec<_> = chain.kinds().into_iter().map(|kind| (kind.version, kind.scheme, kind.network)).collect();
+        let kinds: Vec<_> = chain
+            .kinds(&chain.gas_wallets()[0])
+            .into_iter()
+            .map(|kind| (kind.version, kind.scheme, kind.network))
+            .collect();
         let expected = [(Version::V2, "exact", "eip155:84532"), (Version::V1, "exact", "base-sepolia")];
         assert_eq!(kinds, expected.map(|(version, scheme, network)| (version, scheme, network.to_owned())));
     }

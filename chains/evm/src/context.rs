@@ -100,7 +100,7 @@ mod tests {
 
     fn payment() -> VerifiedPayment {
         let plan = PlannedTransaction { gas_wallet: None, body: String::new(), valid_before: None };
-        VerifiedPayment { amount: Amount::ZERO, plan }
+        VerifiedPayment { amount: Amount::ZERO, plan, nothing_to_send: false }
     }
 
     #[test]

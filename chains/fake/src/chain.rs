@@ -84,9 +84,13 @@ impl Chain for FakeChain {
         &self.schemes
     }
 
-    fn kinds(&self) -> Vec<Kind> {
+    fn kinds(&self, _gas_wallet: &str) -> Vec<Kind> {
         let kind = |version, network: &str| Kind { version, scheme: "exact", network: network.to_owned(), extra: None };
         vec![kind(Version::V2, self.network.as_str()), kind(Version::V1, "fake")]
+    }
+
+    fn extensions(&self) -> Vec<&'static str> {
+        Vec::new()
     }
 
     fn gas_wallets(&self) -> &[String] {

@@ -46,6 +46,7 @@ impl Family for FakeFamily {
             in_flight_max: usize::try_from(in_flight_max).unwrap_or(usize::MAX),
             confirmations: section.optional("confirmations").unwrap_or(1),
             block_time: section.required("block_time")?,
+            resend_after: 2,
         };
         Some(Arc::new(FakeChain::new(network, gas_wallets, pace, Arc::new(World::default()))))
     }

@@ -95,6 +95,6 @@ impl Authorization for Signed {
         }
         let body = serde_json::to_string(&self.transfer).unwrap_or_else(|_| unreachable!("texts and numbers"));
         let plan = PlannedTransaction { gas_wallet: None, body, valid_before: None };
-        Verdict::Valid(VerifiedPayment { amount: Amount::from(*value), plan })
+        Verdict::Valid(VerifiedPayment { amount: Amount::from(*value), plan, nothing_to_send: *value == 0 })
     }
 }

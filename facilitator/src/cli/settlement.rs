@@ -95,6 +95,7 @@ fn print_end(record: &Record) {
                 println!("by           {transaction}");
             }
         }
+        Some(Outcome::NothingToSend) => println!("settled      the payment asked for nothing: no transaction"),
         Some(Outcome::Failed { reason, message, transaction, block }) => {
             println!("failed       {reason}: {message}");
             if let (Some(transaction), Some(block)) = (transaction, block) {

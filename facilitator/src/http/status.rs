@@ -199,7 +199,7 @@ fn describe(record: Record) -> SettlementBody {
     let (block, reason, message) = match record.outcome {
         Some(Outcome::Settled { block, .. }) => (Some(block), None, None),
         Some(Outcome::Failed { reason, message, block, .. }) => (block, Some(reason), Some(message)),
-        None => (None, None, None),
+        Some(Outcome::NothingToSend) | None => (None, None, None),
     };
     SettlementBody {
         id: record.id.to_string(),

@@ -66,6 +66,7 @@ impl Settling {
         let (reason, message, transaction) = match outcome {
             Outcome::Failed { reason, message, transaction, .. } => (reason, message, transaction),
             Outcome::Settled { transaction, .. } => return self.duplicate(id, transaction),
+            Outcome::NothingToSend => return self.duplicate(id, ""),
         };
         let mut response = self.failure(reason, message.clone());
         response.transaction = transaction.clone().unwrap_or_default();

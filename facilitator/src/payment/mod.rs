@@ -6,7 +6,11 @@ mod settle;
 mod supported;
 mod verify;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 use chains_core::{
     Network, Payment, Rejection,
@@ -29,6 +33,7 @@ pub struct Payments {
     guard: Arc<ReplayGuard>,
     clock: Arc<dyn Clock>,
     settle_wait: Duration,
+    supported_turn: AtomicUsize,
 }
 
 impl Payments {
@@ -45,7 +50,7 @@ impl Payments {
             |s: &Arc<Submitter>| s.chain().legacy_name().map(|name| (name.to_owned(), s.chain().network().clone()));
         let names = submitters.iter().filter_map(name).collect();
         let networks = submitters.into_iter().map(|s| (s.chain().network().clone(), s)).collect();
-        Self { networks, names, store, guard, clock, settle_wait }
+        Self { networks, names, store, guard, clock, settle_wait, supported_turn: AtomicUsize::new(0) }
     }
 
     /// v1 names of the configured networks, for [`chains_core::protocol::parse`].

@@ -26,7 +26,7 @@ use crate::{
         record::{Caller, Outcome, Record},
         replay_guard::{Claim, Dropped, Flight, Join, Progress, Ticket, Waiter},
     },
-    store::StoreError,
+    store::{BeginError, StoreError},
     submitter::{Busy, Job, Submitter},
 };
 
@@ -104,6 +104,9 @@ impl Payments {
             Claim::UnderWay(flight) => return Ok(self.meet(asked, &flight).await),
             Claim::KeyReused => return Ok(Break(asked.say.key_reused())),
         };
+        if verified.nothing_to_send {
+            return self.settle_nothing(asked, waiter, verified, claimed_at).await;
+        }
         if let Err(busy) = asked.submitter.submit(self.job(asked, &waiter, verified, claimed_at)) {
             self.guard.give_back(waiter.flight(), Dropped::Unavailable);
             let message = match busy {
@@ -113,6 +116,38 @@ impl Payments {
             return Ok(Break(asked.say.unavailable(message)));
         }
         Ok(wait_as_owner(asked, waiter).await)
+    }
+
+    /// Ends a claimed payment that asks for nothing: stored as settled, so that
+    /// the authorization pays nothing else through this service.
+    async fn settle_nothing(
+        &self,
+        asked: &Asked<'_>,
+        waiter: Waiter,
+        verified: VerifiedPayment,
+        claimed_at: u64,
+    ) -> Result<Step<()>, StoreError> {
+        let flight = Arc::clone(waiter.flight());
+        let job = self.job(asked, &waiter, verified, claimed_at);
+        let row = job.row(asked.submitter.chain().network(), None);
+        let (store, guard, kept) = (Arc::clone(&self.store), Arc::clone(&self.guard), Arc::clone(&flight));
+        // A task of its own: the claim must end even if the request goes away.
+        let begun = tokio::spawn(async move {
+            let begun = store.begin(vec![row]).await;
+            match &begun {
+                Ok(()) => guard.finish(&kept, Outcome::NothingToSend),
+                Err(BeginError::Claimed(_)) => guard.give_back(&kept, Dropped::KnownToStore),
+                Err(BeginError::Store(_)) => guard.give_back(&kept, Dropped::Unavailable),
+            }
+            begun
+        });
+        match begun.await {
+            Ok(Ok(())) => Ok(Break(asked.say.success(flight.ticket.id, String::new(), flight.ticket.amount))),
+            Ok(Err(BeginError::Claimed(_))) => Ok(Continue(())),
+            Ok(Err(BeginError::Store(error))) => Err(error),
+            // It panicked: nothing is known, so nothing is promised.
+            Err(_) => Ok(Break(asked.say.unavailable("the store does not answer"))),
+        }
     }
 
     fn job(&self, asked: &Asked<'_>, waiter: &Waiter, verified: VerifiedPayment, claimed_at: u64) -> Job {
@@ -164,6 +199,8 @@ impl Payments {
             None if same_request => say.pending(record.id, &record.transaction),
             None => say.duplicate(record.id, &record.transaction),
             Some(outcome @ Outcome::Failed { .. }) => say.failed(record.id, outcome),
+            Some(Outcome::NothingToSend) if same_caller => say.success(record.id, String::new(), record.amount),
+            Some(Outcome::NothingToSend) => say.duplicate(record.id, ""),
             Some(Outcome::Settled { transaction, .. }) => {
                 let free = same_request && record.delivered_at.is_none();
                 if same_caller || (free && self.store.deliver(record.id, self.clock.now()).await?) {
@@ -256,6 +293,7 @@ fn answer_to_end(asked: &Asked<'_>, flight: &Flight, end: Option<Progress>) -> S
         Progress::Done(_) if !in_time => return Continue(()),
         Progress::Done(outcome) => match &*outcome {
             Outcome::Settled { transaction, .. } => say.success(ticket.id, transaction.clone(), ticket.amount),
+            Outcome::NothingToSend => say.success(ticket.id, String::new(), ticket.amount),
             Outcome::Failed { .. } => say.failed(ticket.id, &outcome),
         },
         Progress::Sent(transaction) | Progress::Signing(transaction) => say.pending(ticket.id, &transaction),

@@ -1,6 +1,9 @@
 //! `/supported` and `/ready`: what can be paid with here, now.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, atomic::Ordering},
+};
 
 use chains_core::protocol::{Supported, SupportedKind};
 
@@ -30,13 +33,18 @@ impl Payments {
     /// The kinds of payment that can be settled now. A network that is not
     /// open, or has no gas money, is not among them: servers that start now
     /// shall not offer it.
+    /// Of several gas wallets each answer announces the next, so that payments
+    /// that are bound to a wallet spread over them.
     pub fn supported(&self) -> Arc<Supported> {
-        let usable = self.networks.values().filter(|submitter| submitter.takes_payments());
+        let turn = self.supported_turn.fetch_add(1, Ordering::Relaxed);
         let mut kinds = Vec::new();
+        let mut extensions = BTreeSet::new();
         let mut signers: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for submitter in usable {
+        for submitter in self.networks.values() {
+            let Some(gas_wallet) = submitter.announced(turn) else { continue };
             let chain = submitter.chain();
-            kinds.extend(chain.kinds().into_iter().map(SupportedKind::from));
+            extensions.extend(chain.extensions());
+            kinds.extend(chain.kinds(gas_wallet).into_iter().map(SupportedKind::from));
             let family = signers.entry(format!("{}:*", chain.network().namespace())).or_default();
             for wallet in chain.gas_wallets() {
                 if !family.contains(wallet) {
@@ -44,7 +52,7 @@ impl Payments {
                 }
             }
         }
-        Arc::new(Supported { kinds, extensions: Vec::new(), signers })
+        Arc::new(Supported { kinds, extensions: extensions.into_iter().map(str::to_owned).collect(), signers })
     }
 
     /// The networks that are configured, for people.

@@ -46,8 +46,9 @@ pub struct NewSettlement {
     pub claimed_at: u64,
     /// What is to happen on chain.
     pub plan: PlannedTransaction,
-    /// The bytes that make it happen.
-    pub signed: SignedTransaction,
+    /// The bytes that make it happen; `None` where there is nothing to send:
+    /// then it is stored as settled, and as given to the request that asks.
+    pub signed: Option<SignedTransaction>,
     /// When it was claimed.
     pub created_at: Millis,
 }
@@ -62,6 +63,8 @@ pub enum Outcome {
         /// Its block.
         block: BlockRef,
     },
+    /// The payment asked for nothing (`upto` with amount 0); no transaction.
+    NothingToSend,
     /// It did not happen and no longer can.
     Failed {
         /// The code, in the spelling of protocol v2.
@@ -80,7 +83,7 @@ impl Outcome {
     /// The final state it stands for.
     pub const fn state(&self) -> State {
         match self {
-            Self::Settled { .. } => State::Settled,
+            Self::Settled { .. } | Self::NothingToSend => State::Settled,
             Self::Failed { .. } => State::Failed,
         }
     }

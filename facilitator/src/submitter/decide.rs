@@ -5,14 +5,13 @@
 //! the effect; an effect that was there before our claim is not ours.
 
 use chains_core::{
-    chain::{Broadcast, Effect, Landed, Observation},
+    Rejection,
+    chain::{BlockRef, Broadcast, Effect, Landed, Observation},
+    protocol::Version,
     reason,
 };
 
 use crate::settlement::record::{LandedAttempt, Outcome};
-
-/// Blocks that a transaction may stay unseen before its bytes are sent again.
-pub const RESEND_AFTER_BLOCKS: u64 = 2;
 
 /// Blocks after which a transaction that no block listed is looked for by
 /// name: a list may have been lost with a block that the chain took back.
@@ -32,9 +31,14 @@ pub enum AfterLook {
     Finish(Outcome, Option<LandedAttempt>),
 }
 
-/// Decides on what was observed, with the chain at height `head`.
-pub fn after_look(observation: Observation, head: u64, confirmations: u64, claimed_at: u64) -> AfterLook {
-    let Observation::Landed(landed) = observation else { return AfterLook::Keep };
+/// Decides on what was observed of a transaction that is called `newest`, with
+/// the chain at height `head`.
+pub fn after_look(observation: Observation, newest: &str, head: u64, confirmations: u64, claimed_at: u64) -> AfterLook {
+    let landed = match observation {
+        Observation::Pending => return AfterLook::Keep,
+        Observation::Expired(why) => return AfterLook::Finish(failed(why, newest.to_owned(), None), None),
+        Observation::Landed(landed) => landed,
+    };
     let Landed { transaction, block, fee_paid, gas_used, effect } = landed;
     let final_at = block.number.saturating_add(confirmations.max(1) - 1);
     if head < final_at {
@@ -47,29 +51,21 @@ pub fn after_look(observation: Observation, head: u64, confirmations: u64, claim
             AfterLook::Finish(Outcome::Settled { transaction, block }, Some(attempt))
         }
         Effect::DoneElsewhere { transaction, block } => {
-            let reason = reason::DUPLICATE_SETTLEMENT;
             let message = "the authorization was executed by another transaction before this settlement was claimed";
-            AfterLook::Finish(failed(reason, message.into(), transaction, block), Some(attempt))
+            let why = Rejection::new(reason::DUPLICATE_SETTLEMENT, message);
+            AfterLook::Finish(failed(why, transaction, Some(block)), Some(attempt))
         }
-        Effect::Missing(rejection) => {
-            let outcome = failed(rejection.code, rejection.message.into_owned(), transaction, block);
-            AfterLook::Finish(outcome, Some(attempt))
-        }
+        Effect::Missing(why) => AfterLook::Finish(failed(why, transaction, Some(block)), Some(attempt)),
         Effect::Unclear(_) => AfterLook::Keep,
     }
 }
 
-fn failed(
-    code: chains_core::Code,
-    message: String,
-    transaction: String,
-    block: chains_core::chain::BlockRef,
-) -> Outcome {
+fn failed(why: Rejection, transaction: String, block: Option<BlockRef>) -> Outcome {
     Outcome::Failed {
-        reason: code.spelling(chains_core::protocol::Version::V2).to_owned(),
-        message,
+        reason: why.code.spelling(Version::V2).to_owned(),
+        message: why.message.into_owned(),
         transaction: Some(transaction),
-        block: Some(block),
+        block,
     }
 }
 
@@ -147,7 +143,7 @@ pub const fn next_sequence(chain: Option<u64>, stored_max: Option<u64>) -> NextS
 
 #[cfg(test)]
 mod tests {
-    use chains_core::{Amount, Code, Rejection, chain::BlockRef};
+    use chains_core::{Amount, Code};
 
     use super::*;
 
@@ -169,6 +165,7 @@ mod tests {
             AfterLook::Keep => "keep".into(),
             AfterLook::Deepen { final_at } => format!("deepen {final_at}"),
             AfterLook::Finish(Outcome::Settled { transaction, .. }, _) => format!("settled {transaction}"),
+            AfterLook::Finish(Outcome::NothingToSend, _) => unreachable!("nothing was sent"),
             AfterLook::Finish(Outcome::Failed { reason, transaction, .. }, _) => {
                 format!("failed {reason} {}", transaction.unwrap_or_default())
             }
@@ -180,6 +177,7 @@ mod tests {
         let no = || Effect::Missing(Rejection::new(Code::new("why"), "because"));
         let cases = [
             (Observation::Pending, 99, 1, "keep"),
+            (Observation::Expired(Rejection::new(Code::new("why"), "because")), 1, 3, "failed why newest"),
             (landed(10, Effect::Unclear("rpc".into())), 99, 1, "keep"),
             (landed(10, Effect::Done), 10, 1, "settled ours"),
             (landed(10, Effect::Done), 10, 0, "settled ours"),
@@ -192,7 +190,7 @@ mod tests {
             (landed(10, elsewhere(5)), 10, 1, "failed duplicate_settlement foreign"),
         ];
         for (observation, head, confirmations, expected) in cases {
-            let got = summary(after_look(observation.clone(), head, confirmations, 5));
+            let got = summary(after_look(observation.clone(), "newest", head, confirmations, 5));
             assert_eq!(got, expected, "{observation:?} at {head} with {confirmations}");
         }
     }

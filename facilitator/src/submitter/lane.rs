@@ -14,10 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Busy, Job, Submitter, sender::Outgoing, slot::Slot, watcher::ToWatcher};
-use crate::{
-    settlement::{record::NewSettlement, replay_guard::Dropped},
-    store::BeginError,
-};
+use crate::{settlement::replay_guard::Dropped, store::BeginError};
 
 /// Settlements that share a commit at most: enough that the disk is not what
 /// limits, few enough that a commit stays short.
@@ -201,7 +198,10 @@ impl Signer {
             if signed.is_empty() {
                 return;
             }
-            let rows = signed.iter().map(|(admitted, signed)| self.row(&admitted.job, signed)).collect();
+            let rows = signed
+                .iter()
+                .map(|(admitted, signed)| admitted.job.row(self.submitter.network(), Some(signed)))
+                .collect();
             match self.submitter.deps.store.begin(rows).await {
                 Ok(()) => {
                     self.next = self.next.map(|next| next + u64::try_from(signed.len()).unwrap_or(u64::MAX));
@@ -240,27 +240,6 @@ impl Signer {
             }
         }
         signed
-    }
-
-    fn row(&self, job: &Job, signed: &SignedTransaction) -> NewSettlement {
-        let ticket = &job.flight.ticket;
-        NewSettlement {
-            id: ticket.id,
-            identity: ticket.identity,
-            fingerprint: ticket.fingerprint,
-            caller: ticket.caller.clone(),
-            network: self.submitter.network().clone(),
-            scheme: job.scheme.clone(),
-            payer: ticket.payer.clone(),
-            pay_to: job.pay_to.clone(),
-            asset: job.asset.clone(),
-            amount: ticket.amount,
-            nonce: job.nonce.clone(),
-            claimed_at: job.claimed_at,
-            plan: job.plan.clone(),
-            signed: signed.clone(),
-            created_at: job.created_at,
-        }
     }
 
     /// The bytes are durable: from here on the settlement is driven to its end.

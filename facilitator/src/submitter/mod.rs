@@ -32,7 +32,7 @@ use std::{
 
 use chains_core::{
     Network,
-    chain::{Chain, PlannedTransaction},
+    chain::{Chain, PlannedTransaction, SignedTransaction},
     clock::{Clock, Millis},
 };
 use parking_lot::{Mutex, RwLock};
@@ -41,7 +41,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use lane::Lane;
 
 use crate::{
-    settlement::replay_guard::{Dropped, Flight, ReplayGuard},
+    settlement::{
+        record::NewSettlement,
+        replay_guard::{Dropped, Flight, ReplayGuard},
+    },
     store::Store,
 };
 
@@ -97,6 +100,31 @@ pub struct Job {
     pub claimed_at: u64,
     /// When it was claimed.
     pub created_at: Millis,
+}
+
+impl Job {
+    /// The settlement as it is first stored; without bytes where there is
+    /// nothing to send.
+    pub fn row(&self, network: &Network, signed: Option<&SignedTransaction>) -> NewSettlement {
+        let ticket = &self.flight.ticket;
+        NewSettlement {
+            id: ticket.id,
+            identity: ticket.identity,
+            fingerprint: ticket.fingerprint,
+            caller: ticket.caller.clone(),
+            network: network.clone(),
+            scheme: self.scheme.clone(),
+            payer: ticket.payer.clone(),
+            pay_to: self.pay_to.clone(),
+            asset: self.asset.clone(),
+            amount: ticket.amount,
+            nonce: self.nonce.clone(),
+            claimed_at: self.claimed_at,
+            plan: self.plan.clone(),
+            signed: signed.cloned(),
+            created_at: self.created_at,
+        }
+    }
 }
 
 /// No lane can take a payment now; nothing was begun.
@@ -182,6 +210,16 @@ impl Submitter {
     /// wallet can pay. A silent chain is no reason to refuse: the claim waits.
     pub fn takes_payments(&self) -> bool {
         *self.condition.read() == Condition::Open && self.lanes.iter().any(|lane| lane.is_usable())
+    }
+
+    /// The gas wallet to announce in the given turn: of those that can pay now,
+    /// one after the other. `None` when no payment can be taken.
+    pub fn announced(&self, turn: usize) -> Option<&str> {
+        if *self.condition.read() != Condition::Open {
+            return None;
+        }
+        let usable: Vec<_> = self.lanes.iter().filter(|lane| lane.is_usable()).collect();
+        usable.get(turn.checked_rem(usable.len())?).map(|lane| lane.wallet())
     }
 
     /// The height of the newest block that was seen.

@@ -56,8 +56,9 @@ impl Slot {
     }
 
     /// Whether the bytes are to be sent again at this height.
-    pub fn wants_send(&self, head: u64) -> bool {
-        self.final_at.is_none() && (self.send_again || head >= self.sent_at + decide::RESEND_AFTER_BLOCKS)
+    /// `resend_after`: [`chains_core::chain::Pace::resend_after`].
+    pub fn wants_send(&self, head: u64, resend_after: u64) -> bool {
+        self.final_at.is_none() && (self.send_again || head >= self.sent_at.saturating_add(resend_after))
     }
 
     /// The slot as the chain wants to see it.

@@ -173,7 +173,8 @@ impl Watcher {
 
     fn send_again(&mut self) {
         let height = self.head.as_ref().map_or(0, |head| head.number);
-        for slot in self.slots.values_mut().filter(|slot| slot.wants_send(height)) {
+        let resend_after = self.submitter.deps.chain.pace().resend_after;
+        for slot in self.slots.values_mut().filter(|slot| slot.wants_send(height, resend_after)) {
             let Some(sender) = self.senders.get(slot.lane.wallet()) else { continue };
             let outgoing = Outgoing { id: slot.flight.ticket.id, signed: slot.newest().clone() };
             // A full queue means that the sender is at it; the next block asks again.
@@ -209,7 +210,8 @@ impl Watcher {
             let Some(slot) = self.slots.get_mut(key) else { continue };
             slot.looked_at = height;
             let unclear = is_unclear(&observation);
-            match decide::after_look(observation, height, confirmations, slot.claimed_at) {
+            let newest = &slot.newest().transaction;
+            match decide::after_look(observation, newest, height, confirmations, slot.claimed_at) {
                 AfterLook::Keep => (slot.doubtful, slot.final_at) = (unclear, None),
                 AfterLook::Deepen { final_at } => (slot.doubtful, slot.final_at) = (false, Some(final_at)),
                 AfterLook::Finish(outcome, landed) => decided.push((*key, outcome, landed)),
@@ -260,7 +262,7 @@ impl Watcher {
 fn is_unclear(observation: &chains_core::chain::Observation) -> bool {
     use chains_core::chain::{Effect, Observation};
     match observation {
-        Observation::Pending => false,
+        Observation::Pending | Observation::Expired(_) => false,
         Observation::Landed(landed) => matches!(landed.effect, Effect::Unclear(_)),
     }
 }
@@ -271,6 +273,7 @@ fn log_end(flight: &Flight, outcome: &Outcome) {
         Outcome::Settled { transaction, .. } => {
             tracing::info!(%settlement, payer, %amount, transaction, "settled");
         }
+        Outcome::NothingToSend => tracing::info!(%settlement, payer, "settled: the payment asked for nothing"),
         Outcome::Failed { reason, message, transaction, .. } => {
             tracing::warn!(%settlement, payer, %amount, transaction, reason, message, "failed");
         }

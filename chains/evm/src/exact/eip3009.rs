@@ -193,7 +193,7 @@ impl Eip3009 {
         // Beyond what a store's integers hold it never expires.
         let valid_before = u64::try_from(t.validBefore).ok().filter(|time| i64::try_from(*time).is_ok());
         let plan = PlannedTransaction { gas_wallet: None, body, valid_before };
-        VerifiedPayment { amount: self.demand.amount, plan }
+        VerifiedPayment { amount: self.demand.amount, plan, nothing_to_send: false }
     }
 }
 

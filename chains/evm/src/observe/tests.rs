@@ -158,7 +158,7 @@ impl Scene {
     async fn effect(self) -> Effect {
         match self.look(fake_node::NOW + 60).await {
             Observation::Landed(landed) => landed.effect,
-            Observation::Pending => panic!("it landed"),
+            Observation::Pending | Observation::Expired(_) => panic!("it landed"),
         }
     }
 }

@@ -45,6 +45,7 @@ macro_rules! store_contract {
                 what_ended_never_changes,
                 a_success_is_delivered_exactly_once,
                 a_success_that_finish_gave_away_is_not_delivered_again,
+                what_has_nothing_to_send_is_settled_and_given_at_once,
             }
             reads {
                 the_timeline_shows_every_send,
@@ -90,16 +91,21 @@ pub(crate) fn payment(number: u64, wallet: &str, sequence: u64) -> NewSettlement
         nonce: format!("0xABC{number}"),
         claimed_at: 7,
         plan: PlannedTransaction { gas_wallet: None, body: "{}".into(), valid_before: Some(99) },
-        signed: SignedTransaction {
+        signed: Some(SignedTransaction {
             transaction: format!("0x{wallet}{sequence}"),
             raw: vec![2, 0, 255],
             gas_wallet: wallet.into(),
             sequence: Some(sequence),
             gas_limit: 120_000,
             fees: Fees { per_gas_max: u128::MAX, tip_per_gas: 1 },
-        },
+        }),
         created_at: Millis(1_000 + number),
     }
+}
+
+/// The bytes of a settlement that has some.
+pub(crate) fn signed(payment: &NewSettlement) -> &SignedTransaction {
+    payment.signed.as_ref().expect("it has bytes")
 }
 
 fn keyed(mut payment: NewSettlement, tenant: &str, key: &str) -> NewSettlement {
@@ -112,7 +118,7 @@ fn block() -> BlockRef {
 }
 
 fn settled(payment: &NewSettlement, delivered: bool) -> Finished {
-    let transaction = payment.signed.transaction.clone();
+    let transaction = signed(payment).transaction.clone();
     let landed = LandedAttempt {
         transaction: transaction.clone(),
         block: block(),
@@ -134,7 +140,7 @@ fn failed(payment: &NewSettlement) -> Finished {
 }
 
 fn sent(payment: &NewSettlement, answer: &'static str, at: u64) -> Sent {
-    let transaction = payment.signed.transaction.clone();
+    let transaction = signed(payment).transaction.clone();
     Sent { id: payment.id, transaction, answer, detail: "its words".into(), at: Millis(at) }
 }
 

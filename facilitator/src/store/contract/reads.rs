@@ -83,7 +83,7 @@ pub(crate) async fn everything_survives_a_reopening(backend: &impl Backend) {
     let live = store.live(&network()).await.expect("read");
     assert_eq!((live.len(), live[0].record.id), (1, payments[1].id));
     assert_eq!((live[0].record.state, live[0].attempts[0].sends_total), (State::Broadcast, 1));
-    assert_eq!(live[0].attempts[0].signed, payments[1].signed, "the bytes are what recovery sends again");
+    assert_eq!(live[0].attempts[0].signed, *signed(&payments[1]), "the bytes are what recovery sends again");
     assert_eq!(claimed(store.begin(vec![payments[0].clone()]).await), [payments[0].id], "for ever");
     assert!(store.deliver(payments[0].id, Millis(9_000)).await.expect("stored"));
     store.close().await;

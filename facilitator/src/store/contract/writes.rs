@@ -14,7 +14,7 @@ pub(crate) async fn one_payment_is_one_row_under_200_concurrent_begins(backend: 
     let all = store.find(&Query { limit: 1000, ..Query::default() }).await.expect("read");
     assert_eq!(all.iter().map(|record| record.id).collect::<Vec<_>>(), [won[0].0.id]);
     let slots = store.sequence_max(&network(), "w").await.expect("read");
-    assert_eq!(slots, won[0].0.signed.sequence, "who lost took no sequence");
+    assert_eq!(slots, signed(won[0].0).sequence, "who lost took no sequence");
     store.close().await;
 }
 
@@ -69,7 +69,7 @@ pub(crate) async fn what_was_begun_reads_back_as_it_was(backend: &impl Backend) 
     let mut wanted = keyed(payment(1, "w", 1), "shop", "key");
     wanted.plan.gas_wallet = Some("w".into());
     let mut bare = payment(2, "w", 0);
-    bare.signed.sequence = None;
+    bare.signed.as_mut().expect("it has bytes").sequence = None;
     bare.plan.valid_before = None;
     begun(&*store, &[wanted.clone(), bare.clone()]).await;
     for new in [wanted, bare] {
@@ -82,11 +82,11 @@ pub(crate) async fn what_was_begun_reads_back_as_it_was(backend: &impl Backend) 
         assert_eq!((&record.payer, &record.pay_to, &record.asset), (&new.payer, &new.pay_to, &new.asset));
         assert_eq!((record.amount, &record.nonce), (new.amount, &new.nonce));
         assert_eq!((record.claimed_at, &record.plan), (new.claimed_at, &new.plan));
-        assert_eq!(record.transaction, new.signed.transaction);
+        assert_eq!(record.transaction, signed(&new).transaction);
         assert_eq!((record.created_at, record.updated_at), (new.created_at, new.created_at));
         assert_eq!((&record.outcome, record.delivered_at), (&None, None));
         assert_eq!(timeline.attempts.len(), 1);
-        assert_eq!(timeline.attempts[0].signed, new.signed);
+        assert_eq!(timeline.attempts[0].signed, *signed(&new));
         assert_eq!(store.by_identity(&new.identity).await.expect("read").as_ref(), Some(record));
     }
     store.close().await;
@@ -96,7 +96,7 @@ pub(crate) async fn a_sequence_is_given_out_once(backend: &impl Backend) {
     let store = backend.open().await;
     begun(&*store, &[payment(1, "w", 1)]).await;
     let mut second = payment(2, "w", 1);
-    second.signed.transaction = "0xother".into();
+    second.signed.as_mut().expect("it has bytes").transaction = "0xother".into();
     let neighbours: Vec<_> = (3..40).map(|n| payment(n, "w", n)).collect();
     let (refused, rest) = tokio::join!(
         store.begin(vec![second.clone()]),
@@ -129,7 +129,7 @@ pub(crate) async fn what_ended_never_changes(backend: &impl Backend) {
     assert_eq!((record.state, &record.outcome), (State::Settled, &Some(settled(&good, true).outcome)));
     let record = store.timeline(bad.id).await.expect("read").expect("stored").record;
     assert_eq!((record.state, &record.outcome), (State::Failed, &Some(failed(&bad).outcome)));
-    assert_eq!(record.transaction, bad.signed.transaction, "without a deciding transaction, the newest attempt");
+    assert_eq!(record.transaction, signed(&bad).transaction, "without a deciding transaction, the newest attempt");
     store.close().await;
 }
 
@@ -163,5 +163,21 @@ pub(crate) async fn a_success_that_finish_gave_away_is_not_delivered_again(backe
     assert!(!store.deliver(only.id, Millis(9_000)).await.expect("stored"));
     let record = store.by_identity(&only.identity).await.expect("read").expect("stored");
     assert_eq!(record.delivered_at, Some(Millis(5_000)));
+    store.close().await;
+}
+
+pub(crate) async fn what_has_nothing_to_send_is_settled_and_given_at_once(backend: &impl Backend) {
+    let store = backend.open().await;
+    let mut nothing = payment(1, "w", 1);
+    (nothing.signed, nothing.amount) = (None, Amount::ZERO);
+    // Beside one with bytes, in the same commit.
+    begun(&*store, &[payment(2, "w", 2), nothing.clone()]).await;
+    let timeline = store.timeline(nothing.id).await.expect("read").expect("stored");
+    assert_eq!((timeline.record.state, &timeline.record.outcome), (State::Settled, &Some(Outcome::NothingToSend)));
+    assert_eq!((timeline.record.transaction.as_str(), timeline.attempts), ("", Vec::new()));
+    assert!(!store.deliver(nothing.id, Millis(9_000)).await.expect("an answer"), "given away already");
+    let again = NewSettlement { id: SettlementId(Uuid::now_v7()), ..payment(1, "w", 3) };
+    assert_eq!(claimed(store.begin(vec![again.clone()]).await), [again.id], "the payment is claimed for ever");
+    assert_eq!(store.live(&network()).await.expect("read").len(), 1);
     store.close().await;
 }

@@ -124,9 +124,10 @@ fn outcome(read: &Reader<'_>, state: State) -> Result<Option<Outcome>, StoreErro
     Ok(match state {
         State::Claimed => return Err(read.wrong("state")),
         State::Signed | State::Broadcast => None,
-        State::Settled => Some(Outcome::Settled {
-            transaction: transaction.ok_or_else(|| read.wrong("final_transaction"))?,
-            block: block.ok_or_else(|| read.wrong("final_block_number"))?,
+        State::Settled => Some(match (transaction, block) {
+            (Some(transaction), Some(block)) => Outcome::Settled { transaction, block },
+            (None, None) => Outcome::NothingToSend,
+            (Some(_), None) | (None, Some(_)) => return Err(read.wrong("final_transaction")),
         }),
         State::Failed => {
             Some(Outcome::Failed { reason: read.text("reason")?, message: read.text("message")?, transaction, block })

@@ -15,7 +15,7 @@ use crate::{
     settlement::record::Sent,
     store::{
         BeginError, Store, StoreError,
-        contract::{Backend, network, payment, store_contract},
+        contract::{Backend, network, payment, signed, store_contract},
     },
 };
 
@@ -113,7 +113,7 @@ async fn settlements_of_one_transaction_share_its_slot() {
     for item in &batch {
         let timeline = store.timeline(item.id).await.expect("read").expect("stored");
         assert_eq!(timeline.attempts.len(), 1);
-        assert_eq!(timeline.attempts[0].signed, item.signed);
+        assert_eq!(timeline.attempts[0].signed, *signed(item));
     }
     store.close().await;
 }
@@ -126,7 +126,7 @@ async fn notes_are_written_soon_when_no_commit_comes_by() {
     store.begin(vec![begun.clone()]).await.expect("begun");
     let note = Sent {
         id: begun.id,
-        transaction: begun.signed.transaction.clone(),
+        transaction: signed(begun).transaction.clone(),
         answer: "accepted",
         detail: String::new(),
         at: Millis(1),
@@ -151,7 +151,7 @@ async fn notes_are_written_soon_when_no_commit_comes_by() {
 }
 
 fn timeline_note(begun: &crate::settlement::record::NewSettlement) -> Vec<Sent> {
-    let transaction = begun.signed.transaction.clone();
+    let transaction = signed(&begun).transaction.clone();
     vec![Sent { id: begun.id, transaction, answer: "accepted", detail: String::new(), at: Millis(2) }]
 }
 

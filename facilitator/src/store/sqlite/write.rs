@@ -37,7 +37,7 @@ pub(super) struct Verdicts {
 
 /// Refuses what the columns cannot hold exactly and must.
 pub(super) fn check_ranges(settlements: &[NewSettlement]) -> Result<(), StoreError> {
-    let sequences = settlements.iter().filter_map(|settlement| settlement.signed.sequence);
+    let sequences = settlements.iter().filter_map(|settlement| settlement.signed.as_ref()?.sequence);
     match sequences.into_iter().find(|sequence| i64::try_from(*sequence).is_err()) {
         Some(value) => Err(StoreError::TooLarge { column: "sequence", value }),
         None => Ok(()),
@@ -178,19 +178,25 @@ async fn begin(connection: &mut SqliteConnection, rows: &[&NewSettlement]) -> Re
     insert_settlements(connection, rows).await?;
     // Settlements that share a transaction share its slot.
     let mut slots: HashMap<&str, &NewSettlement> = HashMap::new();
-    let mut items = Vec::with_capacity(rows.len());
+    let (mut items, mut firsts) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
     for row in rows {
-        let first = slots.entry(&row.signed.transaction).or_insert(row);
+        let Some(signed) = &row.signed else { continue };
+        let first = slots.entry(&signed.transaction).or_insert(row);
         items.push((first.id, row.id));
+        if first.id == row.id {
+            firsts.push((row, signed));
+        }
     }
-    let firsts: Vec<_> = rows.iter().filter(|row| slots[row.signed.transaction.as_str()].id == row.id).collect();
+    if items.is_empty() {
+        return Ok(());
+    }
     let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO slot (id, network, gas_wallet, sequence, created_at) ");
-    query.push_values(&firsts, |mut tuple, row| {
+    query.push_values(&firsts, |mut tuple, (row, signed)| {
         tuple
             .push_bind(row.id.0.as_bytes().as_slice())
             .push_bind(row.network.as_str())
-            .push_bind(row.signed.gas_wallet.as_str())
-            .push_bind(row.signed.sequence.map(int))
+            .push_bind(signed.gas_wallet.as_str())
+            .push_bind(signed.sequence.map(int))
             .push_bind(int(row.created_at.0));
     });
     query.build().execute(&mut *connection).await?;
@@ -202,15 +208,15 @@ async fn begin(connection: &mut SqliteConnection, rows: &[&NewSettlement]) -> Re
     let mut query = QueryBuilder::<Sqlite>::new(
         "INSERT INTO attempt (transaction_id, slot, number, raw, gas_limit, fee_per_gas_max, tip_per_gas, created_at) ",
     );
-    query.push_values(&firsts, |mut tuple, row| {
+    query.push_values(&firsts, |mut tuple, (row, signed)| {
         tuple
-            .push_bind(row.signed.transaction.as_str())
+            .push_bind(signed.transaction.as_str())
             .push_bind(row.id.0.as_bytes().as_slice())
             .push_bind(0_i64)
-            .push_bind(row.signed.raw.as_slice())
-            .push_bind(int(row.signed.gas_limit))
-            .push_bind(row.signed.fees.per_gas_max.to_string())
-            .push_bind(row.signed.fees.tip_per_gas.to_string())
+            .push_bind(signed.raw.as_slice())
+            .push_bind(int(signed.gas_limit))
+            .push_bind(signed.fees.per_gas_max.to_string())
+            .push_bind(signed.fees.tip_per_gas.to_string())
             .push_bind(int(row.created_at.0));
     });
     query.build().execute(connection).await.map(|_| ())
@@ -219,17 +225,18 @@ async fn begin(connection: &mut SqliteConnection, rows: &[&NewSettlement]) -> Re
 async fn insert_settlements(connection: &mut SqliteConnection, rows: &[&NewSettlement]) -> Result<(), sqlx::Error> {
     let mut query = QueryBuilder::<Sqlite>::new(
         "INSERT INTO settlement (id, identity, fingerprint, tenant, idempotency_key, state, network, scheme, payer, \
-         pay_to, asset, amount, nonce, claimed_at, plan_gas_wallet, plan_body, plan_valid_before, created_at, \
-         updated_at) ",
+         pay_to, asset, amount, nonce, claimed_at, plan_gas_wallet, plan_body, plan_valid_before, \
+         delivered_at, created_at, updated_at) ",
     );
     query.push_values(rows, |mut tuple, row| {
+        let state = if row.signed.is_some() { State::Signed } else { State::Settled };
         tuple
             .push_bind(row.id.0.as_bytes().as_slice())
             .push_bind(row.identity.as_bytes().as_slice())
             .push_bind(row.fingerprint.as_bytes().as_slice())
             .push_bind(row.caller.tenant.as_str())
             .push_bind(row.caller.idempotency_key.as_deref())
-            .push_bind(State::Signed.as_str())
+            .push_bind(state.as_str())
             .push_bind(row.network.as_str())
             .push_bind(row.scheme.as_str())
             .push_bind(row.payer.as_str())
@@ -241,6 +248,7 @@ async fn insert_settlements(connection: &mut SqliteConnection, rows: &[&NewSettl
             .push_bind(row.plan.gas_wallet.as_deref())
             .push_bind(row.plan.body.as_str())
             .push_bind(row.plan.valid_before.map(int))
+            .push_bind(row.signed.is_none().then(|| int(row.created_at.0)))
             .push_bind(int(row.created_at.0))
             .push_bind(int(row.created_at.0));
     });
@@ -296,6 +304,7 @@ async fn finish(connection: &mut SqliteConnection, finished: &[&Finished]) -> Re
     query.push_values(finished, |mut tuple, row| {
         let (transaction, block, reason, message) = match &row.outcome {
             Outcome::Settled { transaction, block } => (Some(transaction), Some(block), None, None),
+            Outcome::NothingToSend => (None, None, None, None),
             Outcome::Failed { reason, message, transaction, block } => {
                 (transaction.as_ref(), block.as_ref(), Some(reason), Some(message))
             }
