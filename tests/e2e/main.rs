@@ -3,6 +3,7 @@
 //! | module | guarantee |
 //! |---|---|
 //! | [`exact_evm`] | an EIP-3009 payment is judged and settled as the protocol says |
+//! | [`permit2_evm`] | so is a payment by Permit2 |
 //! | [`sdk`] | the official SDKs pay through the service, unpatched |
 //! | [`replay`] | one payment, one success |
 //! | [`faults`] | nothing is lost when the chain or the way to it misbehaves |
@@ -20,6 +21,7 @@ mod crash;
 mod exact_evm;
 mod family_contract;
 mod faults;
+mod permit2_evm;
 mod recovery;
 mod replay;
 mod sdk;

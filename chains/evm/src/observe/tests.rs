@@ -16,6 +16,7 @@ fn transfer() -> Transfer {
         to: Address::repeat_byte(2),
         value: U256::from(10_000),
         nonce: B256::repeat_byte(7),
+        method: Method::Eip3009,
     }
 }
 
