@@ -1,4 +1,4 @@
-// Compiles the Solidity of the product and of the tests. For each contract that has its file's name it writes out/<Contract>.hex
+// Compiles the Solidity of the product and of the tests, and takes what others deployed from their package. For each contract that has its file's name it writes out/<Contract>.hex
 // (creation code) and, where a constructor has nothing to add to it, out/<Contract>.runtime.hex (what anvil_setCode takes): lower-case
 // hex without 0x and without a line end, for include_str!.
 // `--check` writes nothing and fails when the committed files are not what the sources yield.
@@ -10,7 +10,7 @@ import solc from "solc";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = resolve(here, "../..");
-const folders = { "chains/evm/contracts": "chains/evm/contracts/out", "tests/contracts/tokens": "tests/contracts/out", "tests/contracts/wallets": "tests/contracts/out" };
+const folders = { "chains/evm/contracts": "chains/evm/contracts/out", "tests/contracts/permit2": "tests/contracts/out", "tests/contracts/tokens": "tests/contracts/out", "tests/contracts/wallets": "tests/contracts/out" };
 const outs = [...new Set(Object.values(folders))].map((out) => join(root, out));
 const check = process.argv.includes("--check");
 
@@ -31,7 +31,7 @@ const input = {
     optimizer: { enabled: true, runs: 1_000_000 },
     // No metadata: the same source gives the same bytes wherever it is compiled.
     metadata: { appendCBOR: false, bytecodeHash: "none" },
-    outputSelection: { "*": { "*": ["evm.bytecode.object", "evm.deployedBytecode", "evm.methodIdentifiers"] } },
+    outputSelection: { "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode"] } },
   },
 };
 
@@ -53,14 +53,23 @@ if (messages.length > 0) process.exit(1); // a warning too: it would be looked a
 
 const wanted = new Map();
 for (const [file, contracts] of Object.entries(output.contracts)) {
-  const evm = contracts[basename(file, ".sol")]?.evm;
+  const { abi, evm } = contracts[basename(file, ".sol")] ?? {};
   const out = folders[dirname(file)];
   if (!out || !evm?.bytecode.object) continue; // imported from npm, or abstract
   wanted.set(join(root, out, `${basename(file, ".sol")}.hex`), evm.bytecode.object);
   const immutables = Object.keys(evm.deployedBytecode.immutableReferences);
-  if (immutables.length === 0 && Object.keys(evm.methodIdentifiers).length > 0) {
+  if (immutables.length === 0 && abi.some(({ type }) => type === "function" || type === "fallback")) {
     wanted.set(join(root, out, `${basename(file, ".sol")}.runtime.hex`), evm.deployedBytecode.object);
   }
+}
+
+// Permit2 and Multicall3 as they stand on every chain: nobody can compile those bytes again. Permit2's are those of Ethereum; on a chain with
+// another id it computes its domain separator at each call.
+const preinstalls = readFileSync(npm.resolve("@eth-optimism/contracts-bedrock/src/libraries/Preinstalls.sol"), "utf8");
+for (const [name, constant] of [["Permit2", "Permit2TemplateCode"], ["Multicall3", "MultiCall3Code"]]) {
+  const [, hex] = preinstalls.match(new RegExp(`constant ${constant} =\\s*hex"([0-9a-f]+)";`)) ?? [];
+  if (!hex) throw new Error(`no ${constant} in the package`);
+  wanted.set(join(root, "tests/contracts/out", `${name}.runtime.hex`), hex);
 }
 
 for (const out of outs) mkdirSync(out, { recursive: true });

@@ -27,3 +27,24 @@ async fn official_v2_client_pays_official_v2_server() {
 async fn official_v1_client_pays_official_v1_server() {
     official_client_pays("v1").await;
 }
+
+/// The official v2 packages buy in these ways, each with an effect on the chain that they are to have.
+async fn official_packages_pay(ways: &[&str]) {
+    let chain = Anvil::start_with(&[]).await;
+    let home = Home::new(&chain);
+    let service = home.serve().await;
+    let (good, printed) = sdk::buy(ways, &service.url, &chain.node.url, &[]).await;
+    assert!(good, "{printed}\n{}", home.log());
+    let (code, text) = home.audit();
+    assert_eq!(code, 0, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_smart_wallet_pays() {
+    official_packages_pay(&["eip1271-eip3009"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_buyer_and_seller_understand_is_in_nobody_s_way() {
+    official_packages_pay(&["payment-identifier"]).await;
+}

@@ -3,10 +3,13 @@ import express from "express";
 import { readOptions, sdk } from "./options.mjs";
 
 export const startSeller = async (options) => {
-  const { middleware } = await sdk(options.protocol);
+  const { middleware, charge } = await sdk(options.protocol);
   const app = express();
   app.use(middleware(options));
-  app.get(options.path, (request, response) => response.json({ paid: true }));
+  app.get(options.path, (request, response) => {
+    charge?.(options, response);
+    response.json({ paid: true });
+  });
   const server = await new Promise((resolve, reject) => {
     const listening = app.listen(options.port ?? 0, "127.0.0.1", () => resolve(listening));
     listening.on("error", reject);

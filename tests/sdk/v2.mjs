@@ -3,27 +3,74 @@ import { HTTPFacilitatorClient } from "@x402/core/server";
 import { toClientEvmSigner } from "@x402/evm";
 import { ExactEvmScheme as ExactEvmClient } from "@x402/evm/exact/client";
 import { ExactEvmScheme as ExactEvmServer } from "@x402/evm/exact/server";
-import { paymentMiddleware, x402ResourceServer } from "@x402/express";
+import { UptoEvmScheme as UptoEvmClient } from "@x402/evm/upto/client";
+import { UptoEvmScheme as UptoEvmServer } from "@x402/evm/upto/server";
+import { paymentMiddleware, setSettlementOverrides, x402ResourceServer } from "@x402/express";
+import { declareEip2612GasSponsoringExtension, declareErc20ApprovalGasSponsoringExtension } from "@x402/extensions";
+import { BUILDER_CODE, BuilderCodeClientExtension, builderCodeResourceServerExtension, declareBuilderCodeExtension } from "@x402/extensions/builder-code";
+import { PAYMENT_IDENTIFIER, appendPaymentIdentifierToExtensions, declarePaymentIdentifierExtension, paymentIdentifierResourceServerExtension } from "@x402/extensions/payment-identifier";
 import { decodePaymentResponseHeader, wrapFetchWithPayment, x402Client } from "@x402/fetch";
 import { createPublicClient, http } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
+import { serializeErc6492Signature } from "viem/utils";
 
 export const responseHeader = "PAYMENT-RESPONSE";
 export const decodeResponse = decodePaymentResponseHeader;
 
-export const middleware = ({ facilitatorUrl, token, network, price, payTo, maxTimeoutSeconds, path }) => {
+const SPONSORING = { eip2612: declareEip2612GasSponsoringExtension, erc20Approval: declareErc20ApprovalGasSponsoringExtension };
+
+const declared = ({ sponsoring, paymentId, builderCode }) => ({
+  ...(sponsoring ? SPONSORING[sponsoring]() : {}),
+  ...(paymentId ? { [PAYMENT_IDENTIFIER]: declarePaymentIdentifierExtension(true) } : {}),
+  ...(builderCode ? { [BUILDER_CODE]: declareBuilderCodeExtension(builderCode) } : {}),
+});
+
+const priced = ({ price, asset, domain, method }) =>
+  asset ? { amount: price, asset, extra: { ...domain, ...(method === "permit2" ? { assetTransferMethod: method } : {}) } } : price;
+
+/**
+ * Beyond what the programs take on their command lines, ways.mjs says: `scheme` exact or upto and, for upto, `charge`, what is taken in the end;
+ * `asset` in whose units the price then is, its EIP-712 `domain` and transfer `method`; `sponsoring` eip2612 or erc20Approval; `paymentId`;
+ * `builderCode` of the seller and `serviceCode` of the buyer; the `wallet` that pays, signed for by the payer's key, and, while there is none,
+ * ERC-6492's `factory` and `factoryCalldata`.
+ */
+export const middleware = (options) => {
+  const { facilitatorUrl, token, network, payTo, maxTimeoutSeconds, path, scheme = "exact" } = options;
   const auth = token ? { Authorization: `Bearer ${token}` } : {};
   const facilitator = new HTTPFacilitatorClient({
     url: facilitatorUrl,
     createAuthHeaders: async () => ({ verify: auth, settle: auth, supported: auth, bazaar: auth }),
   });
-  const server = new x402ResourceServer(facilitator).register(network, new ExactEvmServer());
-  const accepts = { scheme: "exact", network, price, payTo, maxTimeoutSeconds };
-  return paymentMiddleware({ [`GET ${path}`]: { accepts, description: "A paid resource", mimeType: "application/json" } }, server);
+  const server = new x402ResourceServer(facilitator).register(network, scheme === "upto" ? new UptoEvmServer() : new ExactEvmServer());
+  server.registerExtension(builderCodeResourceServerExtension);
+  server.registerExtension(paymentIdentifierResourceServerExtension);
+  const accepts = { scheme, network, price: priced(options), payTo, maxTimeoutSeconds };
+  return paymentMiddleware({ [`GET ${path}`]: { accepts, description: "A paid resource", mimeType: "application/json", extensions: declared(options) } }, server);
 };
 
-export const payingFetch = ({ payerKey, rpcUrl, network }) => {
+/** What the shop does once the resource is made: with upto it says how much it takes. */
+export const charge = ({ charge }, response) => {
+  if (charge !== undefined) setSettlementOverrides(response, { amount: charge });
+};
+
+// A smart wallet pays: its owner signs, and where there is no wallet yet the signature says who deploys it.
+const walletSigner = (account, { wallet, factory, factoryCalldata }) => ({
+  address: wallet,
+  signTypedData: async (message) => {
+    const signature = await account.signTypedData(message);
+    return factory ? serializeErc6492Signature({ address: factory, data: factoryCalldata, signature }) : signature;
+  },
+});
+
+export const payingFetch = (options) => {
+  const { payerKey, rpcUrl, network, scheme, asset, paymentId, serviceCode, wallet } = options;
   const account = privateKeyToAccount(payerKey);
-  const signer = rpcUrl ? toClientEvmSigner(account, createPublicClient({ transport: http(rpcUrl) })) : account;
-  return wrapFetchWithPayment(fetch, new x402Client().register(network, new ExactEvmClient(signer)));
+  const payer = wallet ? walletSigner(account, options) : account;
+  const signer = rpcUrl ? toClientEvmSigner(payer, createPublicClient({ transport: http(rpcUrl) })) : payer;
+  const schemeOptions = rpcUrl ? { rpcUrl } : undefined;
+  const client = new x402Client().register(network, scheme === "upto" ? new UptoEvmClient(signer, schemeOptions) : new ExactEvmClient(signer, schemeOptions));
+  if (asset) client.setSpendControls({ allowedAssets: [{ network, asset }] });
+  if (serviceCode) client.registerExtension(new BuilderCodeClientExtension(serviceCode));
+  if (paymentId) client.onBeforePaymentCreation(async ({ paymentRequired }) => { appendPaymentIdentifierToExtensions(paymentRequired.extensions, paymentId); });
+  return wrapFetchWithPayment(fetch, client);
 };

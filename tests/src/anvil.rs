@@ -1,5 +1,5 @@
 //! A local chain that looks like Base Sepolia: chain id 84532, a USDC look-alike
-//! at USDC's address, blocks each second.
+//! at USDC's address, Permit2 and x402's proxies at theirs, blocks each second.
 
 use std::{
     net::TcpListener,
@@ -25,7 +25,14 @@ pub const PAYER: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 /// The usual payee.
 pub const PAYEE: &str = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
 
-const DEMO_USDC: &str = include_str!("../../chains/evm/contracts/out/DemoUsdc.runtime.hex");
+/// What stands on the chain from the start: the token, Permit2, the two proxies of x402 and Multicall3.
+const CODES: [(&str, &str); 5] = [
+    (USDC, include_str!("../../chains/evm/contracts/out/DemoUsdc.runtime.hex")),
+    ("0x000000000022D473030F116dDEE9F6B43aC78BA3", include_str!("../contracts/out/Permit2.runtime.hex")),
+    ("0x402085c248EeA27D92E8b30b2C58ed07f9E20001", include_str!("../contracts/out/x402ExactPermit2Proxy.runtime.hex")),
+    ("0x4020A4f3b7b90ccA423B9fabCc0CE57C6C240002", include_str!("../contracts/out/x402UptoPermit2Proxy.runtime.hex")),
+    ("0xcA11bde05977b3631167028862bE2a173976CA11", include_str!("../contracts/out/Multicall3.runtime.hex")),
+];
 
 /// A running anvil; ends when dropped.
 pub struct Anvil {
@@ -75,7 +82,9 @@ impl Anvil {
         let node = Node::at(format!("http://127.0.0.1:{port}"));
         let chain = Self { process, node, port };
         eventually("anvil answers", || async { chain.node.try_call("eth_chainId", json!([])).await }).await;
-        chain.node.call("anvil_setCode", json!([USDC, format!("0x{DEMO_USDC}")])).await;
+        for (address, code) in CODES {
+            chain.node.call("anvil_setCode", json!([address, format!("0x{code}")])).await;
+        }
         chain.mint(PAYER, 1_000_000_000_000).await;
         chain
     }
@@ -87,6 +96,23 @@ impl Anvil {
     pub async fn mint(&self, to: &str, amount: u128) {
         let data = format!("0x40c10f19{:0>64}{amount:064x}", to.trim_start_matches("0x"));
         self.send_and_mine("0x14dC79964da2C08b23698B3D3cc7Ca32193d9955", USDC, &data).await;
+    }
+
+    /// Puts a contract on the chain; its address.
+    ///
+    /// # Panics
+    /// When the chain refuses.
+    pub async fn deploy(&self, code: &str) -> String {
+        let transaction = json!([{
+            "from": "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955", "data": format!("0x{code}"), "gas": "0x400000",
+        }]);
+        let hash = self.node.call("eth_sendTransaction", transaction).await;
+        self.node.mine().await;
+        eventually("the contract is on the chain", || async {
+            let receipt = self.node.try_call("eth_getTransactionReceipt", json!([hash])).await?;
+            receipt["contractAddress"].as_str().map(str::to_owned)
+        })
+        .await
     }
 
     /// Sends a transaction from one of anvil's unlocked accounts and waits for it.

@@ -6,13 +6,19 @@ contract PlainErc20 {
     event Transfer(address indexed from, address indexed to, uint256 value);
     event Approval(address indexed owner, address indexed spender, uint256 value);
 
-    string public constant name = "Plain";
-    string public constant symbol = "PLN";
     uint8 public constant decimals = 6;
 
     uint256 public totalSupply;
     mapping(address => uint256) public balanceOf;
     mapping(address => mapping(address => uint256)) public allowance;
+
+    function name() public pure virtual returns (string memory) {
+        return "Plain";
+    }
+
+    function symbol() public pure virtual returns (string memory) {
+        return "PLN";
+    }
 
     function mint(address to, uint256 value) external {
         totalSupply += value;
@@ -21,8 +27,7 @@ contract PlainErc20 {
     }
 
     function approve(address spender, uint256 value) external returns (bool) {
-        allowance[msg.sender][spender] = value;
-        emit Approval(msg.sender, spender, value);
+        _approve(msg.sender, spender, value);
         return true;
     }
 
@@ -41,5 +46,10 @@ contract PlainErc20 {
         balanceOf[from] -= value;
         balanceOf[to] += value;
         emit Transfer(from, to, value);
+    }
+
+    function _approve(address owner, address spender, uint256 value) internal {
+        allowance[owner][spender] = value;
+        emit Approval(owner, spender, value);
     }
 }
