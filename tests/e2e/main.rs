@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`exact_evm`] | an EIP-3009 payment is judged and settled as the protocol says |
 //! | [`sdk`] | the official SDKs pay through the service, unpatched |
+//! | [`differential`] | verdicts are the official facilitator's, or differ for a reason that is written down |
 //! | [`replay`] | one payment, one success |
 //! | [`faults`] | nothing is lost when the chain or the way to it misbehaves |
 //! | [`recovery`] | what a start trusts, and what a reorg changes |
@@ -17,6 +18,7 @@
 mod abuse;
 mod access;
 mod crash;
+mod differential;
 mod exact_evm;
 mod family_contract;
 mod faults;
