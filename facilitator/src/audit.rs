@@ -85,12 +85,13 @@ pub async fn audit(store: &dyn Store, chain: &Arc<dyn Chain>, from: Option<Milli
             claimed_at: timeline.record.claimed_at,
         });
         let observations = chain.observe(&watched.collect::<Vec<_>>()).await?;
-        for ((timeline, attempts), observation) in timelines.iter().zip(observations) {
+        for ((timeline, _), observation) in timelines.iter().zip(observations) {
             audit.settlements += 1;
             let landed = matches!(observation, Observation::Landed(_));
-            for attempt in attempts {
-                if let Some(sequence) = attempt.sequence {
-                    let sequences = wallets.entry(attempt.gas_wallet.clone()).or_default();
+            for attempt in &timeline.attempts {
+                if let Some(sequence) = attempt.signed.sequence {
+                    let sequences = wallets.entry(attempt.signed.gas_wallet.clone()).or_default();
+                    let landed = if attempt.live { landed } else { attempt.landed.is_some() };
                     sequences.insert(sequence, (timeline.record.id, landed));
                 }
             }
@@ -111,7 +112,8 @@ async fn timelines(store: &dyn Store, page: &[Record]) -> Result<Vec<(Timeline, 
     let mut timelines = Vec::with_capacity(page.len());
     for record in page {
         if let Some(timeline) = store.timeline(record.id).await? {
-            let attempts = timeline.attempts.iter().map(|attempt| attempt.signed.clone()).collect();
+            let live = timeline.attempts.iter().filter(|attempt| attempt.live);
+            let attempts = live.map(|attempt| attempt.signed.clone()).collect();
             timelines.push((timeline, attempts));
         }
     }
@@ -129,7 +131,7 @@ impl Audit {
             (Some(Outcome::Settled { transaction, .. }), Shown::Paid(by)) => transaction == by,
             (Some(Outcome::Failed { .. }), Shown::NotPaid(_) | Shown::Expired(_))
             | (Some(Outcome::NothingToSend), Shown::Nothing) => true,
-            (None, Shown::Nothing) => {
+            (None, Shown::Nothing | Shown::Step(_)) => {
                 self.under_way += 1;
                 true
             }
@@ -154,6 +156,7 @@ enum Shown {
     Paid(String),
     NotPaid(String),
     Expired(String),
+    Step(String),
     Unclear(String),
 }
 
@@ -164,6 +167,7 @@ impl Shown {
             Effect::DoneElsewhere { transaction, block } if block.number > claimed_at => Self::Paid(transaction),
             Effect::DoneElsewhere { transaction, .. } => Self::NotPaid(transaction),
             Effect::Missing(_) => Self::NotPaid(landed.transaction),
+            Effect::Continues(_) => Self::Step(landed.transaction),
             Effect::Unclear(why) => Self::Unclear(why),
         }
     }
@@ -176,6 +180,7 @@ impl fmt::Display for Shown {
             Self::Paid(transaction) => write!(f, "the payment in {transaction}"),
             Self::NotPaid(transaction) => write!(f, "no payment, but {transaction}"),
             Self::Expired(why) => write!(f, "that it never can ({why})"),
+            Self::Step(transaction) => write!(f, "a first step in {transaction}"),
             Self::Unclear(why) => write!(f, "nothing certain ({why})"),
         }
     }

@@ -88,7 +88,8 @@ CREATE INDEX settlement_by_final_transaction
 -- sequences. Every attempt of a slot competes for the same place, so at most
 -- one of them can ever land.
 CREATE TABLE slot (
-    -- The id of the first settlement it carries, 16 bytes.
+    -- The id of the first settlement it carries, 16 bytes; a fresh one for a
+    -- settlement's later steps.
     id         BLOB    NOT NULL PRIMARY KEY,
     -- The chain, CAIP-2.
     network    TEXT    NOT NULL,

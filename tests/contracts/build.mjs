@@ -31,7 +31,7 @@ const input = {
     optimizer: { enabled: true, runs: 1_000_000 },
     // No metadata: the same source gives the same bytes wherever it is compiled.
     metadata: { appendCBOR: false, bytecodeHash: "none" },
-    outputSelection: { "*": { "*": ["evm.bytecode.object", "evm.deployedBytecode", "evm.methodIdentifiers"] } },
+    outputSelection: { "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode"] } },
   },
 };
 
@@ -53,12 +53,12 @@ if (messages.length > 0) process.exit(1); // a warning too: it would be looked a
 
 const wanted = new Map();
 for (const [file, contracts] of Object.entries(output.contracts)) {
-  const evm = contracts[basename(file, ".sol")]?.evm;
+  const { abi, evm } = contracts[basename(file, ".sol")] ?? {};
   const out = folders[dirname(file)];
   if (!out || !evm?.bytecode.object) continue; // imported from npm, or abstract
   wanted.set(join(root, out, `${basename(file, ".sol")}.hex`), evm.bytecode.object);
   const immutables = Object.keys(evm.deployedBytecode.immutableReferences);
-  if (immutables.length === 0 && Object.keys(evm.methodIdentifiers).length > 0) {
+  if (immutables.length === 0 && abi.some(({ type }) => type === "function" || type === "fallback")) {
     wanted.set(join(root, out, `${basename(file, ".sol")}.runtime.hex`), evm.deployedBytecode.object);
   }
 }

@@ -3,6 +3,7 @@
 //! | module | guarantee |
 //! |---|---|
 //! | [`exact_evm`] | an EIP-3009 payment is judged and settled as the protocol says |
+//! | [`permit2_evm`] | so is a payment by Permit2 |
 //! | [`sdk`] | the official SDKs pay through the service, unpatched |
 //! | [`differential`] | verdicts are the official facilitator's, or differ for a reason that is written down |
 //! | [`replay`] | one payment, one success |
@@ -22,6 +23,7 @@ mod differential;
 mod exact_evm;
 mod family_contract;
 mod faults;
+mod permit2_evm;
 mod recovery;
 mod replay;
 mod sdk;

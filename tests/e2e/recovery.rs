@@ -87,3 +87,25 @@ async fn a_transfer_counts_only_when_it_is_deep_enough_and_survives_a_reorg() {
     let (code, text) = home.audit();
     assert_eq!(code, 0, "{text}");
 }
+
+/// A block is taken back after its transfer was told to be settled.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settled_transfer_that_the_chain_takes_back_is_sent_again() {
+    let chain = Anvil::start().await;
+    let home = Home::new(&chain);
+    let service = home.serve().await;
+    assert!(service.post("/settle", &Draft::default().v2()).await.is_good());
+    chain.node.call("anvil_setIntervalMining", json!([0])).await;
+    chain.node.call("anvil_setAutomine", json!([false])).await;
+    chain.node.call("anvil_reorg", json!([1, []])).await;
+    chain.node.call("anvil_dropAllTransactions", json!([])).await;
+    assert_eq!(chain.node.token_balance(USDC, PAYEE).await, 0, "the chain has forgotten it");
+    eventually("the payee has the money again", || async {
+        chain.node.call("anvil_mine", json!(["0x10"])).await;
+        (chain.node.token_balance(USDC, PAYEE).await == 10_000).then_some(())
+    })
+    .await;
+    assert!(home.log().contains("took back"), "an operator is told\n{}", home.log());
+    let (code, text) = home.audit();
+    assert_eq!(code, 0, "{text}");
+}

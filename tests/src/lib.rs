@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`anvil`] | a chain that looks like Base Sepolia |
 //! | [`node`] | JSON-RPC to it, with anvil's own methods |
-//! | [`payer`] | signs payments, writes request bodies of v1 and v2 |
+//! | [`payer`] | signs payments by EIP-3009, writes request bodies of v1 and v2 |
+//! | [`permit2`] | signs payments by Permit2, writes request bodies |
 //! | [`service`] | the built `facilitator` binary on a free port |
 //! | [`proxy`] | a JSON-RPC proxy that loses, delays and lies on demand |
 //! | [`sdk`] | the official TypeScript packages as seller and payer |
@@ -12,6 +13,7 @@
 pub mod anvil;
 pub mod node;
 pub mod payer;
+pub mod permit2;
 pub mod proxy;
 pub mod sdk;
 pub mod service;

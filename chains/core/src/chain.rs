@@ -51,7 +51,8 @@ pub trait Chain: Send + Sync {
     async fn gas_balance(&self, gas_wallet: &str) -> Result<GasBalance, ChainUnavailable>;
 
     /// Turns a plan into the bytes to send. Local: no I/O. The same arguments
-    /// and fees give the same bytes. Called by the lane of the gas wallet,
+    /// and fees give the same bytes. Bytes that somebody else signed (a payer's
+    /// own approval) leave the sequence unused: theirs is `None`. Called by the lane of the gas wallet,
     /// with fees from [`quote`](Self::quote).
     fn sign(
         &self,
@@ -67,6 +68,14 @@ pub trait Chain: Send + Sync {
     /// # Errors
     /// The market asks for more than the configured ceiling, or no head is known.
     fn quote(&self) -> Result<Fees, QuoteError>;
+
+    /// What no two settlements may use at a time, of those that this plan uses:
+    /// a second one is told to come back. `None` where plans do not disturb
+    /// each other.
+    fn exclusive(&self, plan: &PlannedTransaction) -> Option<String> {
+        let _ = plan;
+        None
+    }
 
     /// Sends bytes that the store already holds, to every endpoint. Sending
     /// the same bytes again is harmless. One answer for each, in order; a
@@ -99,6 +108,9 @@ pub struct Pace {
     pub block_time: Duration,
     /// Blocks that a transaction may stay unseen before its bytes are sent again.
     pub resend_after: u64,
+    /// Blocks on top of a settled transfer after which the chain no longer
+    /// takes it back: then it is looked at once more.
+    pub final_after: u64,
 }
 
 /// One entry of `/supported`.
@@ -261,6 +273,9 @@ pub enum Effect {
     },
     /// It did not happen and our transaction can no longer make it happen.
     Missing(Rejection),
+    /// The transaction did its part, and the settlement goes on with this next
+    /// one, sent by the same gas wallet.
+    Continues(PlannedTransaction),
     /// The proof is not to be had now: look again.
     Unclear(String),
 }

@@ -57,6 +57,8 @@ impl Rejection {
 pub const INVALID_X402_VERSION: Code = Code::new("invalid_x402_version");
 /// No such scheme on that network.
 pub const UNSUPPORTED_SCHEME: Code = Code::new("unsupported_scheme");
+/// The payload is of a kind that is not served here, or not in this version.
+pub const UNSUPPORTED_PAYLOAD_TYPE: Code = Code::new("unsupported_payload_type");
 /// The network is not one of ours, compared letter for letter.
 pub const INVALID_NETWORK: Code = Code::new("invalid_network");
 /// The scheme's payload has another shape, or a key stands twice.

@@ -15,6 +15,8 @@ mod generated {
             function balanceOf(address account) external view returns (uint256);
             function authorizationState(address authorizer, bytes32 nonce) external view returns (bool);
             function DOMAIN_SEPARATOR() external view returns (bytes32);
+            function approve(address spender, uint256 amount) external returns (bool);
+            function allowance(address owner, address spender) external view returns (uint256);
             function mint(address to, uint256 value) external returns (bool);
         }
 
@@ -71,11 +73,16 @@ pub(crate) fn domain_separator(name: &str, version: &str, chain_id: u64, token: 
 /// What the payer signs.
 pub(crate) fn signing_hash(domain: B256, transfer: &TransferWithAuthorization) -> B256 {
     use alloy::sol_types::SolStruct;
+    typed_data_hash(domain, transfer.eip712_hash_struct())
+}
+
+/// What is signed of typed data: EIP-712 over a domain separator and a struct's hash.
+pub(crate) fn typed_data_hash(domain: B256, message: B256) -> B256 {
     let mut bytes = [0_u8; 66];
     bytes[0] = 0x19;
     bytes[1] = 0x01;
     bytes[2..34].copy_from_slice(domain.as_slice());
-    bytes[34..].copy_from_slice(transfer.eip712_hash_struct().as_slice());
+    bytes[34..].copy_from_slice(message.as_slice());
     keccak256(bytes)
 }
 

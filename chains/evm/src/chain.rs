@@ -22,15 +22,21 @@ use crate::{
     context::Context,
     exact::{self, Exact},
     fees, observe, open,
-    plan::Plan,
+    plan::{Method, Plan},
     rpc::{
         error::CallError,
         method::{Call, quantity},
     },
+    sponsoring::eip2612,
+    upto::{self, Upto},
 };
 
 /// Blocks that a transaction may stay unseen before its bytes are sent again.
 const RESEND_AFTER_BLOCKS: u64 = 2;
+
+/// Blocks after which a transfer counts as final: two epochs of Ethereum, and
+/// more than any reorganisation that the served networks have seen.
+const FINAL_AFTER_BLOCKS: u64 = 64;
 
 /// One configured EVM network.
 pub(crate) struct EvmChain {
@@ -41,7 +47,8 @@ pub(crate) struct EvmChain {
 impl EvmChain {
     pub fn new(context: Context) -> Self {
         let context = Arc::new(context);
-        let schemes: Vec<Arc<dyn Scheme>> = vec![Arc::new(Exact::new(Arc::clone(&context)))];
+        let schemes: Vec<Arc<dyn Scheme>> =
+            vec![Arc::new(Exact::new(Arc::clone(&context))), Arc::new(Upto::new(Arc::clone(&context)))];
         Self { context, schemes }
     }
 
@@ -78,16 +85,28 @@ impl Chain for EvmChain {
         &self.schemes
     }
 
-    fn kinds(&self, _gas_wallet: &str) -> Vec<Kind> {
-        let kind =
-            |version, network: &str| Kind { version, scheme: exact::NAME, network: network.to_owned(), extra: None };
-        let v2 = kind(Version::V2, self.network().as_str());
-        let v1 = self.legacy_name().map(|name| kind(Version::V1, name));
-        std::iter::once(v2).chain(v1).collect()
+    fn kinds(&self, gas_wallet: &str) -> Vec<Kind> {
+        let kind = |version, scheme, network: &str, extra| Kind { version, scheme, network: network.to_owned(), extra };
+        let (context, network) = (&self.context, self.network().as_str());
+        let by_eip3009 = context.config.assets.iter().any(|asset| asset.eip3009.is_some());
+        let mut kinds = vec![];
+        if by_eip3009 || context.capabilities.has(Method::Permit2) {
+            kinds.push(kind(Version::V2, exact::NAME, network, None));
+        }
+        if context.capabilities.has(Method::Upto) {
+            let extra = serde_json::json!({ "facilitatorAddress": gas_wallet });
+            kinds.push(kind(Version::V2, upto::NAME, network, Some(extra)));
+        }
+        // v1 knows EIP-3009 only.
+        let legacy_name = self.legacy_name().filter(|_| by_eip3009);
+        kinds.extend(legacy_name.map(|name| kind(Version::V1, exact::NAME, name, None)));
+        kinds
     }
 
     fn extensions(&self) -> Vec<&'static str> {
-        Vec::new()
+        let capabilities = &self.context.capabilities;
+        let by_permit2 = capabilities.has(Method::Permit2) || capabilities.has(Method::Upto);
+        if by_permit2 && self.context.config.sponsor_eip2612 { vec![eip2612::KEY] } else { vec![] }
     }
 
     fn gas_wallets(&self) -> &[String] {
@@ -101,6 +120,7 @@ impl Chain for EvmChain {
             confirmations: config.confirmations,
             block_time: config.block_time,
             resend_after: RESEND_AFTER_BLOCKS,
+            final_after: FINAL_AFTER_BLOCKS,
         }
     }
 
@@ -208,6 +228,7 @@ mod tests {
             to: Address::repeat_byte(2),
             value: U256::from(1),
             nonce: alloy::primitives::B256::ZERO,
+            method: Method::Eip3009,
         };
         let body = Plan { to: token, data: Bytes::from_static(&[1, 2]), gas_limit: 120_000, effect }.to_body();
         PlannedTransaction { gas_wallet: None, body, valid_before: None }
@@ -257,5 +278,19 @@ mod tests {
             .collect();
         let expected = [(Version::V2, "exact", "eip155:84532"), (Version::V1, "exact", "base-sepolia")];
         assert_eq!(kinds, expected.map(|(version, scheme, network)| (version, scheme, network.to_owned())));
+        assert!(chain.extensions().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_the_network_can_do_is_announced_with_the_wallet_of_the_moment() {
+        let chain = chain().await;
+        chain.context.capabilities.found(true, true);
+        let upto = chain.kinds("0xabc").into_iter().find(|kind| kind.scheme == "upto").expect("announced");
+        assert_eq!(upto.extra, Some(serde_json::json!({ "facilitatorAddress": "0xabc" })));
+        assert_eq!((upto.version, upto.network.as_str()), (Version::V2, "eip155:84532"));
+        assert_eq!(chain.kinds("0xabc").len(), 3, "v1 knows exact only");
+        assert_eq!(chain.extensions(), ["eip2612GasSponsoring"]);
+        chain.context.capabilities.found(true, false);
+        assert!(chain.kinds("0xabc").iter().all(|kind| kind.scheme != "upto"));
     }
 }

@@ -12,7 +12,7 @@ use chains_core::{Amount, Network, config::Section};
 use crate::{
     abi,
     gas_wallet::GasWallets,
-    networks::{self, Known, KnownAsset},
+    networks::{self, Known, KnownAsset, KnownMethod},
     rpc::{Rpc, endpoint::Endpoint},
 };
 
@@ -62,31 +62,54 @@ pub struct Config {
     pub gas_limit_eoa: u64,
     /// The highest gas limit of a transfer whose payer's contract checks the signature.
     pub gas_limit_contract_wallet: u64,
-    /// Gas on top of both, for networks that count posted data as gas.
+    /// The gas limit of a settlement by Permit2 whose payer signs with a key.
+    pub gas_limit_permit2: u64,
+    /// Gas on top of it for an EIP-2612 permit that is used first.
+    pub gas_limit_eip2612: u64,
+    /// Gas on top of all, for networks that count posted data as gas.
     pub gas_extra: u64,
     /// The longest that an authorization may still be valid; `None`: any.
     pub valid_for_max: Option<Duration>,
     /// Whether payers with code (EIP-1271 wallets, EIP-7702 accounts) may pay.
     pub contract_wallets: bool,
+    /// Whether permits (EIP-2612) are brought to the chain for payers.
+    pub sponsor_eip2612: bool,
     /// What can be paid with.
     pub assets: Vec<Asset>,
 }
 
-/// A token that can be paid with.
+/// A token that can be paid with: by Permit2 always, which asks of a token no
+/// more than ERC-20.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asset {
     /// Its contract.
     pub address: Address,
     /// For people.
     pub symbol: String,
-    /// Its EIP-712 domain's name.
-    pub name: String,
-    /// Its EIP-712 domain's version.
-    pub version: String,
-    /// The domain separator of both.
-    pub domain: B256,
     /// The smallest payment.
     pub amount_min: Amount,
+    /// The EIP-712 domain of its EIP-3009 authorizations; `None` when it knows none.
+    pub eip3009: Option<Domain>,
+    /// Whether it may know EIP-2612: whether sponsoring a permit is worth a try.
+    pub eip2612: bool,
+}
+
+/// A token's EIP-712 domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Domain {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The separator of both.
+    pub separator: B256,
+}
+
+impl Domain {
+    fn new(name: &str, version: &str, chain_id: u64, token: Address) -> Self {
+        let separator = abi::domain_separator(name, version, chain_id, token);
+        Self { name: name.to_owned(), version: version.to_owned(), separator }
+    }
 }
 
 impl Config {
@@ -124,7 +147,6 @@ fn later_capabilities(section: &mut Section) {
     {
         section.problem("batch", format!("is {batch:?}"), "write \"auto\" or \"off\"");
     }
-    let _: Option<bool> = section.optional("sponsor_eip2612");
     let _: Option<bool> = section.optional("sponsor_erc20_approval");
     let factories = section.optional::<Vec<String>>("erc6492_factories").unwrap_or_default();
     if !factories.is_empty() {
@@ -172,6 +194,9 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
     }
     let gas_limit_eoa = gas(section, "gas_limit_eoa");
     let gas_limit_contract_wallet = gas(section, "gas_limit_contract_wallet");
+    let gas_limit_permit2 = gas(section, "gas_limit_permit2");
+    let gas_limit_eip2612 = gas(section, "gas_limit_eip2612");
+    let sponsor_eip2612 = section.required("sponsor_eip2612");
     let gas_extra = section.optional("gas_extra").unwrap_or(known.gas_extra).min(GAS_LIMIT_MAX);
     let contract_wallets = section.required("contract_wallets");
     let valid_for_max = section.optional("valid_for_max");
@@ -190,9 +215,12 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
         gas_balance_min: gas_balance_min.unwrap_or_else(|| Amount::from(fee_per_gas_max.saturating_mul(transactions))),
         gas_limit_eoa,
         gas_limit_contract_wallet: gas_limit_contract_wallet?,
+        gas_limit_permit2: gas_limit_permit2?,
+        gas_limit_eip2612: gas_limit_eip2612?,
         gas_extra,
         valid_for_max,
         contract_wallets: contract_wallets?,
+        sponsor_eip2612: sponsor_eip2612?,
         assets: vec![],
     })
 }
@@ -255,14 +283,12 @@ fn assets(section: &mut Section, known: &Known, chain_id: u64) -> Option<Vec<Ass
 
 fn preset_asset(asset: &KnownAsset, chain_id: u64) -> Option<Asset> {
     let address = crate::parse::address(asset.address)?;
-    let amount_min = thousandth(asset.decimals);
-    Some(new_asset(address, asset.symbol, asset.name, asset.version, amount_min, chain_id))
-}
-
-fn new_asset(address: Address, symbol: &str, name: &str, version: &str, amount_min: Amount, chain_id: u64) -> Asset {
-    let domain = abi::domain_separator(name, version, chain_id, address);
-    let (symbol, name, version) = (symbol.to_owned(), name.to_owned(), version.to_owned());
-    Asset { address, symbol, name, version, domain, amount_min }
+    let (eip3009, eip2612) = match asset.method {
+        KnownMethod::Eip3009 { name, version } => (Some(Domain::new(name, version, chain_id, address)), true),
+        KnownMethod::Permit2 { eip2612 } => (None, eip2612),
+    };
+    let (symbol, amount_min) = (asset.symbol.to_owned(), thousandth(asset.decimals));
+    Some(Asset { address, symbol, amount_min, eip3009, eip2612 })
 }
 
 fn asset(table: &mut Section, chain_id: u64) -> Option<Asset> {
@@ -281,11 +307,37 @@ fn asset(table: &mut Section, chain_id: u64) -> Option<Asset> {
         (decimals <= 36).then_some(decimals)
     });
     let amount_min = table.optional::<Amount>("amount_min");
-    let mut domain = table.section("eip712");
-    let (name, version) = (domain.required::<String>("name"), domain.required::<String>("version"));
-    drop(domain);
-    let amount_min = amount_min.unwrap_or(thousandth(decimals?));
-    Some(new_asset(address?, &symbol?, &name?, &version?, amount_min, chain_id))
+    let method = method(table);
+    let eip2612 = table.optional("eip2612").unwrap_or(true);
+    let names = match method? {
+        AssetMethod::Permit2 => None,
+        AssetMethod::Eip3009 => {
+            let mut domain = table.section("eip712");
+            let (name, version) = (domain.required::<String>("name"), domain.required::<String>("version"));
+            Some((name?, version?))
+        }
+    };
+    let (address, amount_min) = (address?, amount_min.unwrap_or(thousandth(decimals?)));
+    let eip3009 = names.map(|(name, version)| Domain::new(&name, &version, chain_id, address));
+    Some(Asset { address, symbol: symbol?, amount_min, eip3009, eip2612 })
+}
+
+/// What `method` of an asset says: whether it knows EIP-3009.
+enum AssetMethod {
+    Eip3009,
+    Permit2,
+}
+
+fn method(table: &mut Section) -> Option<AssetMethod> {
+    let Some(text) = table.optional::<String>("method") else { return Some(AssetMethod::Eip3009) };
+    match text.as_str() {
+        "eip3009" => Some(AssetMethod::Eip3009),
+        "permit2" => Some(AssetMethod::Permit2),
+        _ => {
+            table.problem("method", format!("is {text:?}"), "write \"eip3009\" or \"permit2\"");
+            None
+        }
+    }
 }
 
 /// A thousandth of one token: the smallest payment worth its gas, for tokens worth a dollar.
@@ -304,7 +356,8 @@ pub(crate) mod tests {
 
     /// What the loader merges in: `[defaults.eip155]` of `config.default.toml`.
     pub(crate) const DEFAULTS: &str = "rpc_timeout = \"5s\"\nrpc_hedge_after = \"500ms\"\nin_flight_max = 16\n\
-        gas_limit_eoa = 120000\ngas_limit_contract_wallet = 250000\ncontract_wallets = true\nbatch = \"auto\"\n\
+        gas_limit_eoa = 120000\ngas_limit_contract_wallet = 250000\n\
+        gas_limit_permit2 = 140000\ngas_limit_eip2612 = 80000\ncontract_wallets = true\nbatch = \"auto\"\n\
         sponsor_eip2612 = true\nsponsor_erc20_approval = false\nerc6492_factories = []\n";
 
     pub(crate) const KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
@@ -333,7 +386,8 @@ pub(crate) mod tests {
         let (config, wallets, rpc) = read.expect("read");
         assert_eq!((config.chain_id, config.legacy_name.as_deref()), (8453, Some("base")));
         assert_eq!((config.confirmations, config.block_time), (1, Duration::from_secs(2)));
-        assert_eq!(config.assets[0].name, "USD Coin");
+        let usdc = &config.assets[0];
+        assert_eq!(usdc.eip3009.as_ref().map(|domain| domain.name.as_str()), Some("USD Coin"));
         assert_eq!(config.assets[0].amount_min, Amount::from(1000_u64));
         assert_eq!((wallets.names().len(), rpc.endpoints().len()), (1, 1));
     }
@@ -346,7 +400,8 @@ pub(crate) mod tests {
         );
         let config = read_text("eip155:8453", &text).0.expect("read").0;
         assert_eq!((config.confirmations, config.legacy_name.as_deref()), (3, Some("mybase")));
-        assert_eq!((config.fee_per_gas_max, config.assets[0].name.as_str()), (7_000_000_000, "USDC"));
+        let name = config.assets[0].eip3009.as_ref().map(|domain| domain.name.as_str());
+        assert_eq!((config.fee_per_gas_max, name), (7_000_000_000, Some("USDC")));
     }
 
     #[test]
@@ -354,6 +409,16 @@ pub(crate) mod tests {
         let (read, problems) = read_text("eip155:31337", &minimal());
         assert!(read.is_none() && problems[0].starts_with("n.assets: is missing"), "{problems:?}");
         assert!(read_text("eip155:31337", &format!("{}{ASSET}", minimal())).0.is_some());
+    }
+
+    #[test]
+    fn an_asset_for_permit2_needs_no_domain() {
+        let text =
+            ASSET.replace("eip712 = { name = \"USDC\", version = \"2\" }", "method = \"permit2\"\neip2612 = false");
+        let config = read_text("eip155:31337", &format!("{}{text}", minimal())).0.expect("read").0;
+        assert_eq!((&config.assets[0].eip3009, config.assets[0].eip2612), (&None, false));
+        let preset = read_text("eip155:38833", &minimal()).0.expect("read").0;
+        assert_eq!((&preset.assets[0].eip3009, preset.assets[0].eip2612), (&None, false));
     }
 
     #[test]
@@ -368,6 +433,7 @@ pub(crate) mod tests {
             ("eip155:8453", &format!("{ASSET}{ASSET}"), "n.assets[1].address"),
             ("eip155:8453", &ASSET.replace("0x036", "036"), "n.assets[0].address"),
             ("eip155:8453", &ASSET.replace("version", "versoin"), "n.assets[0].eip712.version"),
+            ("eip155:8453", &format!("{ASSET}method = \"permit\"\n"), "n.assets[0].method"),
         ];
         for (network, text, key) in cases {
             let (_, problems) = read_text(network, &format!("{}{text}", minimal()));

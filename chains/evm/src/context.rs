@@ -2,15 +2,28 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
+
+use alloy::primitives::{Address, B256};
 
 use chains_core::{Fingerprint, clock::Clock, scheme::VerifiedPayment};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::{config::Config, gas_wallet::GasWallets, heads::Heads, lens::Lens, rpc::Rpc};
+use crate::{
+    config::Config,
+    gas_wallet::GasWallets,
+    heads::Heads,
+    lens::{self, Lens},
+    permit2,
+    plan::Method,
+    rpc::Rpc,
+};
 
 /// Verified payments that are remembered, at most.
 const REMEMBERED_MAX: usize = 16_384;
@@ -21,7 +34,12 @@ pub(crate) struct Context {
     pub wallets: GasWallets,
     pub rpc: Rpc,
     pub heads: Heads,
-    pub lens: Lens,
+    pub lens: Lens<lens::eip3009::Body>,
+    /// One for each gas wallet, in their order; never empty.
+    permit2_lenses: Vec<Lens<lens::permit2::Body>>,
+    /// Permit2's EIP-712 domain separator.
+    pub permit2_domain: B256,
+    pub capabilities: Capabilities,
     pub clock: Arc<dyn Clock>,
     pub verified: Verified,
 }
@@ -30,8 +48,18 @@ impl Context {
     pub fn new(config: Config, wallets: GasWallets, rpc: Rpc, clock: Arc<dyn Clock>) -> Self {
         let heads = Heads::new(config.chain_id, config.block_time);
         let lens = Lens::new(wallets.first());
+        let permit2_lenses = wallets.addresses().map(Lens::new).collect();
+        let permit2_domain = permit2::abi::domain_separator(config.chain_id);
+        let capabilities = Capabilities::default();
         let verified = Verified::new(config.block_time);
-        Self { config, wallets, rpc, heads, lens, clock, verified }
+        Self { config, wallets, rpc, heads, lens, permit2_lenses, permit2_domain, capabilities, clock, verified }
+    }
+
+    /// The lens that asks about payments by Permit2 in the name of this gas
+    /// wallet, or of any.
+    pub fn permit2_lens(&self, sender: Option<Address>) -> &Lens<lens::permit2::Body> {
+        let of_sender = self.permit2_lenses.iter().find(|lens| Some(lens.sender()) == sender);
+        of_sender.unwrap_or(&self.permit2_lenses[0])
     }
 
     /// The time that validity windows are judged by: the later one of the
@@ -39,6 +67,31 @@ impl Context {
     /// execute us at about the machine's time, one that runs ahead at its own.
     pub fn now_seconds(&self) -> u64 {
         self.clock.now().seconds().max(self.heads.timestamp())
+    }
+}
+
+/// What the network was found to be able to when it was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Capabilities {
+    permit2: AtomicBool,
+    upto: AtomicBool,
+}
+
+impl Capabilities {
+    /// Whether payments of this sort can be verified and settled.
+    pub fn has(&self, method: Method) -> bool {
+        match method {
+            Method::Eip3009 => true,
+            Method::Permit2 => self.permit2.load(Ordering::Relaxed),
+            Method::Upto => self.upto.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Remembers what was found: whether the proxy of scheme `exact` works,
+    /// and that of `upto`.
+    pub fn found(&self, permit2: bool, upto: bool) {
+        self.permit2.store(permit2, Ordering::Relaxed);
+        self.upto.store(upto, Ordering::Relaxed);
     }
 }
 

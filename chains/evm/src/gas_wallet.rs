@@ -85,6 +85,11 @@ impl GasWallets {
         self.signers.first().map_or(Address::ZERO, Secp256k1Signer::address)
     }
 
+    /// Their addresses, in configuration order.
+    pub fn addresses(&self) -> impl Iterator<Item = Address> {
+        self.signers.iter().map(Secp256k1Signer::address)
+    }
+
     /// Whether the address is one of them.
     pub fn contains(&self, address: Address) -> bool {
         self.signers.iter().any(|signer| signer.address() == address)

@@ -7,12 +7,16 @@
 //! | [`family`] | how a network of namespace `eip155` is made of its configuration |
 //! | [`networks`], [`config`] | known networks and assets as data; one configuration table, read |
 //! | `exact` | scheme `exact`: EIP-3009 payments read, judged and planned |
+//! | `permit2` | payments by Permit2, of scheme `exact` and of `upto` |
+//! | `upto` | scheme `upto`: a part of what the payer signed |
+//! | `sponsoring` | what is brought to the chain for a payer besides the payment |
+//! | `demand` | what every way of paying checks alike |
 //! | [`signature`] | a payer's signature, parsed once: key, EIP-1271, ERC-6492 |
 //! | [`lens`] | everything verification asks of the chain, many payments to one call |
 //! | `chain`, [`plan`], [`fees`] | signing and sending; what is stored of a transaction; what it offers |
 //! | [`heads`] | the chain's blocks, one after the other |
 //! | `observe` | what became of a transaction, with proof |
-//! | `open` | whether the endpoints and assets are what the configuration says; doctor |
+//! | `open`, `permit2_support` | whether the endpoints and assets are what the configuration says; doctor |
 //! | [`rpc`] | nodes: failover, batches, the one table that reads their texts |
 //! | [`gas_wallet`], [`keygen`] | keys that pay gas |
 //! | [`reason`] | codes, letter for letter |
@@ -25,12 +29,18 @@
 mod abi;
 mod chain;
 mod context;
+mod demand;
 mod exact;
 #[cfg(test)]
 mod fake_node;
 mod observe;
 mod open;
 mod parse;
+mod permit2;
+mod permit2_support;
+mod refusal;
+mod sponsoring;
+mod upto;
 
 pub mod config;
 pub mod family;

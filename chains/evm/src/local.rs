@@ -3,6 +3,8 @@
 //!
 //! Expects `anvil --chain-id 84532`, with or without automatic mining.
 
+mod permit2;
+
 use std::time::Duration;
 
 use alloy::{
@@ -20,6 +22,8 @@ use crate::{
     parse,
     rpc::method::quantity,
 };
+
+pub use permit2::{Permit2Order, PermitOrder};
 
 /// The chain's CAIP-2 identifier: Base Sepolia's.
 pub const NETWORK: &str = "eip155:84532";
@@ -109,7 +113,7 @@ impl LocalChain {
     /// # Errors
     /// As for [`call`](Self::call).
     pub async fn prepare(&self) -> Result<(), LocalError> {
-        self.call("anvil_setCode", json!([USDC, format!("0x{}", USDC_CODE.trim_end())])).await.map(drop)
+        self.put(USDC, USDC_CODE).await
     }
 
     /// Gives an account coins for gas, in wei.
@@ -293,9 +297,8 @@ impl Payer {
     /// The order names something that is no address.
     pub fn sign_for(&self, order: &Order, from: &str) -> Result<Map<String, Value>, LocalError> {
         let hash = order.hash(address(from)?)?;
-        let signature = self.0.sign_hash_sync(&hash).map_err(|_| LocalError::Text("the hash".to_owned()))?;
         let payload = json!({
-            "signature": hex::encode_prefixed(signature.as_bytes()),
+            "signature": self.sign_hash(hash)?,
             "authorization": {
                 "from": from,
                 "to": order.pay_to,
@@ -306,6 +309,11 @@ impl Payer {
             },
         });
         if let Value::Object(map) = payload { Ok(map) } else { Ok(Map::new()) }
+    }
+
+    fn sign_hash(&self, hash: B256) -> Result<String, LocalError> {
+        let signature = self.0.sign_hash_sync(&hash).map_err(|_| LocalError::Text("the hash".to_owned()))?;
+        Ok(hex::encode_prefixed(signature.as_bytes()))
     }
 }
 

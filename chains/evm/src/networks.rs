@@ -31,7 +31,7 @@ pub struct Known {
     pub assets: &'static [KnownAsset],
 }
 
-/// A known asset with EIP-3009.
+/// A known asset.
 #[derive(Clone, Copy, Debug)]
 pub struct KnownAsset {
     /// Its address.
@@ -40,10 +40,25 @@ pub struct KnownAsset {
     pub symbol: &'static str,
     /// Its decimals.
     pub decimals: u64,
-    /// Its EIP-712 domain's name.
-    pub name: &'static str,
-    /// Its EIP-712 domain's version.
-    pub version: &'static str,
+    /// How it is paid with.
+    pub method: KnownMethod,
+}
+
+/// How an asset is paid with, besides by Permit2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KnownMethod {
+    /// By EIP-3009 as well.
+    Eip3009 {
+        /// Its EIP-712 domain's name.
+        name: &'static str,
+        /// Its EIP-712 domain's version.
+        version: &'static str,
+    },
+    /// By Permit2 only.
+    Permit2 {
+        /// Whether it knows EIP-2612.
+        eip2612: bool,
+    },
 }
 
 /// The network with this chain id, when it is known.
@@ -103,15 +118,17 @@ impl Known {
 }
 
 const fn asset(symbol: &'static str, name: &'static str, version: &'static str, address: &'static str) -> KnownAsset {
-    KnownAsset { address, symbol, decimals: 6, name, version }
+    KnownAsset { address, symbol, decimals: 6, method: KnownMethod::Eip3009 { name, version } }
+}
+
+const fn permit2(symbol: &'static str, decimals: u64, eip2612: bool, address: &'static str) -> KnownAsset {
+    KnownAsset { address, symbol, decimals, method: KnownMethod::Permit2 { eip2612 } }
 }
 
 const fn usdc(name: &'static str, address: &'static str) -> KnownAsset {
     asset("USDC", name, "2", address)
 }
 
-/// Assets that only work through Permit2 (`MegaETH`, Mezo, Radius, Igra) are not
-/// listed: this version settles EIP-3009 only.
 static NETWORKS: [Known; 38] = [
     network(8453, "Base", 2000, &[usdc("USD Coin", "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913")]).named("base"),
     network(84532, "Base Sepolia", 2000, &[usdc("USDC", "0x036CbD53842c5426634e7929541eC2318f3dCF7e")])
@@ -160,7 +177,8 @@ static NETWORKS: [Known; 38] = [
     network(1514, "Story", 2300, &[]).named("story").fees(TIP_MIN, 50 * GWEI),
     network(41_923, "EDU Chain", 250, &[]).named("educhain").data_in_gas(600_000),
     network(324_705_682, "SKALE Base Sepolia", 1000, &[]).named("skale-base-sepolia").test(),
-    network(4326, "MegaETH", 1000, &[]).named("megaeth"),
+    network(4326, "MegaETH", 1000, &[permit2("MegaUSD", 18, true, "0xFAfDdbb3FC7688494971a79cc65DCa3EF82079E7")])
+        .named("megaeth"),
     network(143, "Monad", 400, &[usdc("USDC", "0x754704Bc059F8C67012fEd69BC8A327a5aafb603")])
         .named("monad")
         .fees(2 * GWEI, 500 * GWEI),
@@ -171,10 +189,12 @@ static NETWORKS: [Known; 38] = [
         .named("stable-testnet")
         .test()
         .fees(TIP_MIN, 50 * GWEI),
-    network(31_612, "Mezo", 3500, &[]),
-    network(31_611, "Mezo Testnet", 3500, &[]).test(),
-    network(723_487, "Radius", 1000, &[]),
-    network(72_344, "Radius Testnet", 1000, &[]).test(),
+    network(31_612, "Mezo", 3500, &[permit2("mUSD", 18, true, "0xdD468A1DDc392dcdbEf6db6e34E89AA338F9F186")]),
+    network(31_611, "Mezo Testnet", 3500, &[permit2("mUSD", 18, true, "0x118917a40FAF1CD7a13dB0Ef56C86De7973Ac503")])
+        .test(),
+    network(723_487, "Radius", 1000, &[permit2("SBC", 6, true, "0x33ad9e4BD16B69B5BFdED37D8B5D9fF9aba014Fb")]),
+    network(72_344, "Radius Testnet", 1000, &[permit2("SBC", 6, true, "0x33ad9e4BD16B69B5BFdED37D8B5D9fF9aba014Fb")])
+        .test(),
     network(36_900, "ADI", 1000, &[asset("USDC.e", "USDC.e", "2", "0x9cb8142aEBBcdc60AF7c97Af897A67A8f3CA71C2")]),
     network(190_415, "HPP", 250, &[asset("USDC.e", "Bridged USDC", "2", "0x401eCb1D350407f13ba348573E5630B83638E30D")])
         .data_in_gas(600_000),
@@ -190,7 +210,7 @@ static NETWORKS: [Known; 38] = [
     network(51, "XDC Apothem", 2000, &[usdc("USDC", "0xb5AB69F7bBada22B28e79C8FFAECe55eF1c771D4")])
         .test()
         .fees(GWEI / 4, 100 * GWEI),
-    network(38_833, "Igra", 1000, &[]),
+    network(38_833, "Igra", 1000, &[permit2("USDC", 6, false, "0xA5b8BF902b2844dA17d4506cc827F7F1681735E7")]),
     network(14, "Flare", 1800, &[asset("USDT0", "USD\u{20AE}0", "1", "0xe7cd86e13AC4309349F30B3435a9d337750fC82D")])
         .named("flare")
         .fees(GWEI, 500 * GWEI),

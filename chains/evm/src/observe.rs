@@ -1,13 +1,15 @@
 //! What became of transactions, with proof.
 //!
 //! A receipt says that a transaction is in a block. Whether the payment
-//! happened is said by the token's logs and its `authorizationState`, never by
-//! the receipt's status alone. Where proof is not to be had, the answer is
-//! "unclear", never "missing".
+//! happened is said by the token's logs, its `authorizationState` and Permit2's
+//! `nonceBitmap`, never by the receipt's status alone. Where proof is not to be
+//! had, the answer is "unclear", never "missing".
+
+mod foreign_use;
 
 use alloy::{
     primitives::{Address, B256, Bytes, Log, U256},
-    sol_types::{SolCall, SolEvent},
+    sol_types::SolEvent,
 };
 use chains_core::{
     Amount, Rejection,
@@ -19,19 +21,14 @@ use serde::Deserialize;
 use crate::{
     abi::Token,
     context::Context,
-    plan::{Plan, Transfer},
+    permit2::judgement::event_mismatch,
+    plan::{Method, Plan, Transfer},
     reason,
     rpc::{
-        error::CallError,
+        error::{CallError, NodeError},
         method::{At, Call, quantity},
     },
 };
-
-/// How many blocks before the claim a foreign use of the authorization is looked for.
-const LOGS_BEFORE_CLAIM: u64 = 64;
-
-/// Blocks in one `eth_getLogs`: what most providers allow.
-const LOGS_BLOCKS_MAX: u64 = 500;
 
 /// A receipt as nodes describe it, as far as it matters.
 #[derive(Clone, Debug, Deserialize)]
@@ -88,6 +85,9 @@ impl Receipt {
         let moved = logs()
             .filter_map(|log| Token::Transfer::decode_log(&log).ok())
             .any(|event| event.from == transfer.from && event.to == transfer.to && event.value == transfer.value);
+        if transfer.method != Method::Eip3009 {
+            return moved;
+        }
         // A token that says which authorizations it used must say that it was this one.
         let mut used = logs().filter_map(|log| Token::AuthorizationUsed::decode_log(&log).ok()).peekable();
         moved && (used.peek().is_none() || used.any(|e| e.authorizer == transfer.from && e.nonce == transfer.nonce))
@@ -168,7 +168,7 @@ impl Case<'_> {
     async fn investigate(&self, succeeded: bool) -> Effect {
         if succeeded {
             let message = "the transaction did not make exactly the expected transfer";
-            return Effect::Missing(Rejection::new(reason::TRANSFER_EVENT_MISMATCH, message));
+            return Effect::Missing(Rejection::new(event_mismatch(self.plan.effect.method), message));
         }
         let found = match self.used_at(self.block.number).await {
             Ok(false) => Ok(Effect::Missing(self.revert_reason().await)),
@@ -178,89 +178,44 @@ impl Case<'_> {
         found.unwrap_or_else(|error| Effect::Unclear(error.to_string()))
     }
 
-    async fn used_at(&self, number: u64) -> Result<bool, CallError> {
-        let effect = &self.plan.effect;
-        let question = Token::authorizationStateCall { authorizer: effect.from, nonce: effect.nonce };
-        let answer: Bytes =
-            self.context.rpc.call(Call::view(effect.token, &question.abi_encode(), At::Number(number))).await?;
-        Token::authorizationStateCall::abi_decode_returns(&answer).map_err(|_| unreadable())
-    }
-
     /// Why it reverted although the authorization was not used.
     async fn revert_reason(&self) -> Rejection {
+        let method = self.plan.effect.method;
         if self.watched.plan.valid_before.is_some_and(|time| self.timestamp >= time) {
-            return Rejection::new(reason::VALID_BEFORE, "the authorization had expired when its block came");
+            let code = match method {
+                Method::Eip3009 => reason::VALID_BEFORE,
+                Method::Permit2 | Method::Upto => reason::PERMIT2_DEADLINE_EXPIRED,
+            };
+            return Rejection::new(code, "the authorization had expired when its block came");
         }
-        let text = self.replay().await.unwrap_or_default();
-        let code = reason::of_revert(&text).unwrap_or(reason::TRANSACTION_FAILED);
+        let error = self.replay().await;
+        let text = error.as_ref().map(NodeError::revert_text).unwrap_or_default();
+        let code = match method {
+            Method::Eip3009 => reason::of_revert(&text).unwrap_or(reason::TRANSACTION_FAILED),
+            Method::Permit2 => error.as_ref().and_then(permit2_code).unwrap_or(reason::TRANSACTION_FAILED),
+            Method::Upto => error.as_ref().and_then(permit2_code).unwrap_or(reason::UPTO_TRANSACTION_FAILED),
+        };
         let said = if text.is_empty() { "no reason is known".to_owned() } else { text };
         Rejection::new(code, format!("the transaction failed on chain: {said}"))
     }
 
     /// What the contract says to the same call: after its block, since what
     /// made it fail may have come in the same block, or else before it.
-    async fn replay(&self) -> Option<String> {
+    async fn replay(&self) -> Option<NodeError> {
         let from = self.context.wallets.address(&self.attempt.gas_wallet)?;
         for number in [self.block.number, self.block.number.saturating_sub(1)] {
             let call = Call::replay(from, self.plan.to, &self.plan.data, self.plan.gas_limit, At::Number(number));
             match self.context.rpc.call::<Bytes>(call).await {
-                Err(CallError::Node { error, .. }) if error.is_revert() => return Some(error.revert_text()),
+                Err(CallError::Node { error, .. }) if error.is_revert() => return Some(error),
                 Err(_) | Ok(_) => {}
             }
         }
         None
     }
+}
 
-    /// Who used the authorization, when it was not this transaction.
-    async fn find_use(&self) -> Result<Effect, CallError> {
-        let effect = &self.plan.effect;
-        let missing = |message: &'static str| Effect::Missing(Rejection::new(reason::NONCE_ALREADY_USED, message));
-        let first = self.watched.claimed_at.saturating_sub(LOGS_BEFORE_CLAIM);
-        let Some(log) = self.find_log(first).await? else {
-            // Not since then: was it used before?
-            return Ok(if self.used_at(first).await? {
-                missing("the authorization had been used before")
-            } else {
-                Effect::Unclear("the authorization is used, and no log says by what".to_owned())
-            });
-        };
-        if log.topics.first() == Some(&Token::AuthorizationCanceled::SIGNATURE_HASH) {
-            return Ok(missing("the payer cancelled the authorization"));
-        }
-        let hash = log.transaction_hash.as_deref().ok_or_else(unreadable)?;
-        let receipt: Option<Receipt> = self.context.rpc.call(Call::receipt(hash)).await?;
-        let Some((receipt, block)) = receipt.and_then(|r| r.block().map(|block| (r, block))) else {
-            return Ok(Effect::Unclear(format!("transaction {hash} used the authorization and has no receipt")));
-        };
-        if canonical(self.context, &block).await?.is_none() {
-            return Ok(Effect::Unclear(format!("transaction {hash} used the authorization in a block that is gone")));
-        }
-        Ok(if receipt.succeeded() && receipt.has(effect) {
-            Effect::DoneElsewhere { transaction: receipt.transaction_hash.to_lowercase(), block }
-        } else {
-            missing("another transaction used the authorization for something else")
-        })
-    }
-
-    /// The token's word on the authorization, newest blocks first.
-    async fn find_log(&self, first: u64) -> Result<Option<ReceiptLog>, CallError> {
-        let effect = &self.plan.effect;
-        let events = [Token::AuthorizationUsed::SIGNATURE_HASH, Token::AuthorizationCanceled::SIGNATURE_HASH];
-        let more = [effect.from.into_word(), effect.nonce];
-        let mut to = self.block.number;
-        loop {
-            let from = to.saturating_sub(LOGS_BLOCKS_MAX - 1).max(first);
-            let call = Call::logs(effect.token, &events, &more, from, to);
-            let logs: Vec<ReceiptLog> = self.context.rpc.call(call).await?;
-            if let Some(log) = logs.into_iter().find(|log| log.topics.get(1..) == Some(more.as_slice())) {
-                return Ok(Some(log));
-            }
-            if from <= first {
-                return Ok(None);
-            }
-            to = from - 1;
-        }
-    }
+fn permit2_code(error: &NodeError) -> Option<chains_core::Code> {
+    reason::of_permit2_revert(error.data.as_deref()?)
 }
 
 fn unreadable() -> CallError {

@@ -16,9 +16,10 @@ use tokio::time::Instant;
 
 use crate::{
     abi::{self, Token, TransferWithAuthorization},
-    config::Asset,
+    config::{Asset, Domain},
     context::Context,
-    lens::layout::Item,
+    lens::eip3009,
+    permit2_support::{self, Support},
     rpc::{
         self, ChainIds,
         endpoint::Endpoint,
@@ -46,8 +47,10 @@ pub(crate) async fn open(context: &Context) -> Result<(), OpenError> {
         let failure = ids.silent.into_iter().next_back().unwrap_or(CallError::NoEndpoint);
         return Err(context.rpc.unavailable(failure).into());
     }
+    let support = permit2_support::probe(context).await?;
+    context.capabilities.found(support.permit2(), support.upto());
     for asset in &context.config.assets {
-        if let Some(wrong) = check_asset(context, asset).await? {
+        if let Some(wrong) = check_asset(context, asset, support).await? {
             return Err(mismatch(context, format!("{} {}. {}", wrong.seen, wrong.meaning, wrong.fix)));
         }
     }
@@ -72,7 +75,7 @@ struct Wrong {
     fix: String,
 }
 
-async fn check_asset(context: &Context, asset: &Asset) -> Result<Option<Wrong>, ChainUnavailable> {
+async fn check_asset(context: &Context, asset: &Asset, support: Support) -> Result<Option<Wrong>, ChainUnavailable> {
     let failed = |error: CallError| context.rpc.unavailable(error);
     let code: Bytes = context.rpc.call(Call::code(asset.address)).await.map_err(failed)?;
     let name = format!("{} ({})", asset.address, asset.symbol);
@@ -83,28 +86,40 @@ async fn check_asset(context: &Context, asset: &Asset) -> Result<Option<Wrong>, 
             fix: "Correct the asset's `address`".to_owned(),
         }));
     }
+    match &asset.eip3009 {
+        Some(domain) => match check_domain(context, asset, domain).await? {
+            Some(wrong) => Ok(Some(wrong)),
+            None => check_eip3009(context, asset).await,
+        },
+        None => check_erc20(context, asset, support).await,
+    }
+}
+
+/// Whether the token's domain is what payers are told to sign for.
+async fn check_domain(context: &Context, asset: &Asset, domain: &Domain) -> Result<Option<Wrong>, ChainUnavailable> {
+    let name = format!("{} ({})", asset.address, asset.symbol);
     let question = Token::DOMAIN_SEPARATORCall {}.abi_encode();
     let on_chain = match context.rpc.call::<Bytes>(Call::view(asset.address, &question, At::Latest)).await {
         Ok(answer) => Token::DOMAIN_SEPARATORCall::abi_decode_returns(&answer).ok(),
         Err(CallError::Node { error, .. }) if error.is_revert() => None,
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(context.rpc.unavailable(error)),
     };
-    if on_chain != Some(asset.domain) {
-        let shown = on_chain.map_or_else(|| "not to be had".to_owned(), |hash| hash.to_string());
-        return Ok(Some(Wrong {
-            seen: format!("the DOMAIN_SEPARATOR() of {name} is {shown}, not {} as configured.", asset.domain),
-            meaning: "Signatures over the configured name and version would all be refused by the token",
-            fix: format!(
-                "Correct `eip712`, now name {:?} and version {:?}: read name() and version() of the contract",
-                asset.name, asset.version
-            ),
-        }));
+    if on_chain == Some(domain.separator) {
+        return Ok(None);
     }
-    check_lens(context, asset).await
+    let shown = on_chain.map_or_else(|| "not to be had".to_owned(), |hash| hash.to_string());
+    Ok(Some(Wrong {
+        seen: format!("the DOMAIN_SEPARATOR() of {name} is {shown}, not {} as configured.", domain.separator),
+        meaning: "Signatures over the configured name and version would all be refused by the token",
+        fix: format!(
+            "Correct `eip712`, now name {:?} and version {:?}: read name() and version() of the contract",
+            domain.name, domain.version
+        ),
+    }))
 }
 
 /// Whether the node runs the lens, and the token knows EIP-3009.
-async fn check_lens(context: &Context, asset: &Asset) -> Result<Option<Wrong>, ChainUnavailable> {
+async fn check_eip3009(context: &Context, asset: &Asset) -> Result<Option<Wrong>, ChainUnavailable> {
     let nobody = TransferWithAuthorization {
         from: Address::repeat_byte(0xfe),
         to: Address::repeat_byte(0xfd),
@@ -113,7 +128,7 @@ async fn check_lens(context: &Context, asset: &Asset) -> Result<Option<Wrong>, C
         validBefore: U256::ZERO,
         nonce: B256::ZERO,
     };
-    let item = Item {
+    let item = eip3009::Item {
         token: asset.address,
         gas_cap: u32::try_from(context.config.gas_limit_eoa).unwrap_or(u32::MAX),
         transfer: abi::transfer_by_key(&nobody, 27, B256::ZERO, B256::ZERO),
@@ -122,8 +137,31 @@ async fn check_lens(context: &Context, asset: &Asset) -> Result<Option<Wrong>, C
     let record = context.lens.ask(&context.rpc, &item).await?;
     Ok(record.nonce_used.is_none().then(|| Wrong {
         seen: format!("{} ({}) does not answer authorizationState.", asset.address, asset.symbol),
-        meaning: "The token does not know EIP-3009, by which payments here are made",
-        fix: "Remove the asset".to_owned(),
+        meaning: "The token does not know EIP-3009, by which it is to be paid with",
+        fix: "Give the asset `method = \"permit2\"`, or remove it".to_owned(),
+    }))
+}
+
+/// Whether a token that can only be paid with by Permit2 can be.
+async fn check_erc20(context: &Context, asset: &Asset, support: Support) -> Result<Option<Wrong>, ChainUnavailable> {
+    let name = format!("{} ({})", asset.address, asset.symbol);
+    if !support.permit2() && !support.upto() {
+        return Ok(Some(Wrong {
+            seen: format!("{name} is paid with by Permit2, but {}.", support.missing()),
+            meaning: "Nobody could pay with it",
+            fix: "Remove the asset, or use nodes and a network that have what is missing".to_owned(),
+        }));
+    }
+    let question = Token::balanceOfCall { account: Address::repeat_byte(0xfe) }.abi_encode();
+    let balance = match context.rpc.call::<Bytes>(Call::view(asset.address, &question, At::Latest)).await {
+        Ok(answer) => Token::balanceOfCall::abi_decode_returns(&answer).ok(),
+        Err(CallError::Node { error, .. }) if error.is_revert() => None,
+        Err(error) => return Err(context.rpc.unavailable(error)),
+    };
+    Ok(balance.is_none().then(|| Wrong {
+        seen: format!("{name} does not answer balanceOf."),
+        meaning: "It is no token",
+        fix: "Correct the asset's `address`".to_owned(),
     }))
 }
 
@@ -142,18 +180,47 @@ pub(crate) async fn check(context: &Context) -> Vec<Finding> {
     if context.rpc.prove(context.config.chain_id).await.proven == 0 {
         return findings;
     }
-    for asset in &context.config.assets {
-        findings.push(match check_asset(context, asset).await {
-            Ok(None) => {
-                fine(&network, format!("{} {}: domain and EIP-3009 are as configured", asset.symbol, asset.address))
-            }
-            Ok(Some(wrong)) => finding(Severity::Error, &network, wrong.seen, wrong.meaning, wrong.fix),
-            Err(error) => unreachable_finding(&network, &error.detail),
-        });
+    match permit2_support::probe(context).await {
+        Ok(support) => {
+            findings.push(check_permit2(&network, support));
+            findings.extend(check_assets(context, &network, support).await);
+        }
+        Err(error) => findings.push(unreachable_finding(&network, &error.detail)),
     }
     findings.extend(check_clock(context, &network).await);
     for wallet in context.wallets.names() {
         findings.push(check_wallet(context, wallet).await);
+    }
+    findings
+}
+
+fn check_permit2(network: &str, support: Support) -> Finding {
+    match support {
+        Support::Works { permit2: true, upto: true } => {
+            fine(network, "payments by Permit2, of exact and of upto, can be verified and settled".to_owned())
+        }
+        Support::Works { permit2: false, upto: false } => fine(network, support.missing().to_owned()),
+        Support::Works { .. } | Support::NoOverrides => finding(
+            Severity::Warning,
+            network,
+            support.missing(),
+            "Not all payments by Permit2 are announced and accepted here",
+            "Use a node that has what is missing, if you want them",
+        ),
+    }
+}
+
+async fn check_assets(context: &Context, network: &str, support: Support) -> Vec<Finding> {
+    let mut findings = vec![];
+    for asset in &context.config.assets {
+        findings.push(match check_asset(context, asset, support).await {
+            Ok(None) => {
+                let known = if asset.eip3009.is_some() { "domain and EIP-3009 are" } else { "it is" };
+                fine(network, format!("{} {}: {known} as configured", asset.symbol, asset.address))
+            }
+            Ok(Some(wrong)) => finding(Severity::Error, network, wrong.seen, wrong.meaning, wrong.fix),
+            Err(error) => unreachable_finding(network, &error.detail),
+        });
     }
     findings
 }

@@ -1,6 +1,9 @@
-//! The one grammar of hex texts: `0x`, exact length, any letter case.
+//! The one grammar of hex texts (`0x`, exact length, any letter case), and
+//! the members of a payload.
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, U256};
+use chains_core::{Amount, Rejection, reason::INVALID_PAYLOAD};
+use serde_json::{Map, Value};
 
 /// Pairs of hex digits, without a prefix.
 pub(crate) fn hex(digits: &str) -> Option<Vec<u8>> {
@@ -24,6 +27,60 @@ pub(crate) fn address(text: &str) -> Option<Address> {
 /// `0x` and 64 hex digits.
 pub(crate) fn word(text: &str) -> Option<B256> {
     exact(text).map(B256::new)
+}
+
+/// An object of a payload, and its path for messages.
+pub(crate) struct Fields<'a> {
+    path: String,
+    map: &'a Map<String, Value>,
+}
+
+impl<'a> Fields<'a> {
+    /// The members of `map`, which stands at `path`; that of the payload itself is empty.
+    pub fn new(path: &str, map: &'a Map<String, Value>) -> Self {
+        Self { path: path.to_owned(), map }
+    }
+
+    fn bad(&self, key: &str, expected: impl std::fmt::Display) -> Rejection {
+        let dot = if self.path.is_empty() { "" } else { "." };
+        Rejection::new(INVALID_PAYLOAD, format!("`{}{dot}{key}` {expected}", self.path))
+    }
+
+    /// An object.
+    pub fn object(&self, key: &str) -> Result<Self, Rejection> {
+        let Some(Value::Object(map)) = self.map.get(key) else { return Err(self.bad(key, "must be an object")) };
+        let dot = if self.path.is_empty() { "" } else { "." };
+        Ok(Self { path: format!("{}{dot}{key}", self.path), map })
+    }
+
+    /// A text.
+    pub fn text(&self, key: &str) -> Result<&'a str, Rejection> {
+        self.map.get(key).and_then(Value::as_str).ok_or_else(|| self.bad(key, "must be a string"))
+    }
+
+    /// An address.
+    pub fn address(&self, key: &str) -> Result<Address, Rejection> {
+        address(self.text(key)?).ok_or_else(|| self.bad(key, "must be 0x and 40 hex digits"))
+    }
+
+    /// 32 bytes.
+    pub fn word(&self, key: &str) -> Result<B256, Rejection> {
+        word(self.text(key)?).ok_or_else(|| self.bad(key, "must be 0x and 64 hex digits"))
+    }
+
+    /// A decimal number.
+    pub fn number(&self, key: &str) -> Result<U256, Rejection> {
+        let amount = self.text(key)?.parse::<Amount>();
+        amount.map(Amount::to_u256).map_err(|error| self.bad(key, format_args!("is no number: {error}")))
+    }
+
+    /// A number, decimal or `0x` and 1 to 64 hex digits: how nonces of Permit2 are written.
+    pub fn number_or_hex(&self, key: &str) -> Result<U256, Rejection> {
+        let Some(digits) = self.text(key)?.strip_prefix("0x") else { return self.number(key) };
+        let good = (1..=64).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let number = if good { U256::from_str_radix(digits, 16).ok() } else { None };
+        number.ok_or_else(|| self.bad(key, "must be a decimal number, or 0x and up to 64 hex digits"))
+    }
 }
 
 #[cfg(test)]
@@ -53,5 +110,24 @@ mod tests {
         for bytes in [31, 33] {
             assert_eq!(word(&format!("0x{}", "01".repeat(bytes))), None);
         }
+    }
+
+    #[test]
+    fn members_say_where_they_stand_and_what_they_must_be() {
+        let Value::Object(map) = serde_json::json!({
+            "outer": { "n": "10", "h": "0xfF", "z": "010", "x": "0x", "long": format!("0x{}", "1".repeat(65)), "i": 1 },
+        }) else {
+            panic!("an object");
+        };
+        let outer = Fields::new("", &map).object("outer").expect("an object");
+        assert_eq!((outer.number("n"), outer.number_or_hex("n")), (Ok(U256::from(10)), Ok(U256::from(10))));
+        assert_eq!(outer.number_or_hex("h"), Ok(U256::from(255)));
+        for key in ["z", "x", "long", "i", "absent"] {
+            let rejection = outer.number_or_hex(key).expect_err(key);
+            assert_eq!(rejection.code, INVALID_PAYLOAD);
+            assert!(rejection.message.starts_with(&format!("`outer.{key}` ")), "{}", rejection.message);
+        }
+        assert!(outer.number("h").is_err() && outer.address("n").is_err() && outer.word("n").is_err());
+        assert!(outer.object("n").is_err());
     }
 }

@@ -29,6 +29,30 @@ pub struct Transfer {
     pub value: U256,
     /// The authorization's nonce.
     pub nonce: B256,
+    /// How it is authorized, which says where its use is proven. Plans stored
+    /// before there was a choice do not have it.
+    #[serde(default, skip_serializing_if = "Method::is_eip3009")]
+    pub method: Method,
+}
+
+/// How a transfer is authorized.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// `transferWithAuthorization` of the token.
+    #[default]
+    Eip3009,
+    /// Permit2, through the proxy of scheme `exact`.
+    Permit2,
+    /// Permit2, through the proxy of scheme `upto`.
+    Upto,
+}
+
+impl Method {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+    fn is_eip3009(&self) -> bool {
+        *self == Self::Eip3009
+    }
 }
 
 impl Plan {
@@ -62,6 +86,13 @@ mod tests {
         let plan = Plan::from_body(&body).expect("read");
         assert_eq!(plan.effect.value, U256::from(10_000));
         assert_eq!(plan.to_body(), body, "the stored form does not change");
+        assert_eq!(plan.effect.method, Method::Eip3009);
         assert!(Plan::from_body("{}").is_err());
+        for (method, word) in [(Method::Permit2, "permit2"), (Method::Upto, "upto")] {
+            let effect = Transfer { method, ..plan.effect.clone() };
+            let body = Plan { effect, ..plan.clone() }.to_body();
+            assert!(body.ends_with(&format!(r#","method":"{word}"}}}}"#)), "{body}");
+            assert_eq!(Plan::from_body(&body).map(|plan| plan.effect.method).ok(), Some(method));
+        }
     }
 }

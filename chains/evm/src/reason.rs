@@ -1,5 +1,5 @@
-//! The codes of scheme `exact` on EVM chains, letter for letter as the
-//! official SDKs spell them, and the one table that reads revert texts.
+//! The codes of the schemes on EVM chains, letter for letter as the
+//! official SDKs spell them, and the tables that read what contracts revert with.
 
 use alloy::{primitives::keccak256, sol_types::Revert, sol_types::SolError};
 use chains_core::Code;
@@ -41,10 +41,91 @@ pub const SIMULATION_FAILED: Code = Code::new("invalid_exact_evm_transaction_sim
 pub const TRANSACTION_FAILED: Code = Code::new("invalid_exact_evm_transaction_failed");
 /// The transaction did not do exactly the expected transfer.
 pub const TRANSFER_EVENT_MISMATCH: Code = Code::new("invalid_exact_evm_transfer_event_mismatch");
-/// The payload is of a kind that is not served here.
-pub const UNSUPPORTED_PAYLOAD_TYPE: Code = Code::new("unsupported_payload_type");
 /// The transfer needs more gas than the operator allows.
 pub const GAS_LIMIT_EXCEEDED: Code = Code::new("gas_limit_exceeded");
+
+/// The payment names another scheme than `upto`.
+pub const UPTO_SCHEME: Code = Code::new("invalid_upto_evm_scheme");
+/// As [`NETWORK_MISMATCH`], for `upto`.
+pub const UPTO_NETWORK_MISMATCH: Code = Code::new("invalid_upto_evm_network_mismatch");
+/// As [`TRANSACTION_FAILED`], for `upto`.
+pub const UPTO_TRANSACTION_FAILED: Code = Code::new("invalid_upto_evm_transaction_failed");
+/// As [`TRANSFER_EVENT_MISMATCH`], for `upto`.
+pub const UPTO_TRANSFER_EVENT_MISMATCH: Code = Code::new("invalid_upto_evm_transfer_event_mismatch");
+/// The charge is higher than what the payer signed.
+pub const UPTO_EXCEEDS_AMOUNT: Code = Code::new("invalid_upto_evm_payload_settlement_exceeds_amount");
+/// The payer bound the payment to a facilitator that is not this one.
+pub const UPTO_FACILITATOR_MISMATCH: Code = Code::new("upto_facilitator_mismatch");
+/// The proxy: the charge is higher than what the payer signed.
+pub const UPTO_AMOUNT_EXCEEDS_PERMITTED: Code = Code::new("upto_amount_exceeds_permitted");
+/// The proxy: the payer bound the payment to another sender.
+pub const UPTO_UNAUTHORIZED_FACILITATOR: Code = Code::new("upto_unauthorized_facilitator");
+/// The Permit2 authorization is for another contract than the scheme's proxy.
+pub const PERMIT2_SPENDER: Code = Code::new("invalid_permit2_spender");
+/// The Permit2 authorization pays somebody else.
+pub const PERMIT2_RECIPIENT_MISMATCH: Code = Code::new("invalid_permit2_recipient_mismatch");
+/// The Permit2 authorization is expired, about to expire, or lives too long.
+pub const PERMIT2_DEADLINE_EXPIRED: Code = Code::new("permit2_deadline_expired");
+/// The Permit2 authorization is not valid yet.
+pub const PERMIT2_NOT_YET_VALID: Code = Code::new("permit2_not_yet_valid");
+/// The Permit2 authorization is for another amount.
+pub const PERMIT2_AMOUNT_MISMATCH: Code = Code::new("permit2_amount_mismatch");
+/// The Permit2 authorization is for another token.
+pub const PERMIT2_TOKEN_MISMATCH: Code = Code::new("permit2_token_mismatch");
+/// The payer did not sign this Permit2 authorization.
+pub const PERMIT2_SIGNATURE: Code = Code::new("invalid_permit2_signature");
+/// Permit2, or the scheme's proxy, is not on this chain.
+pub const PERMIT2_PROXY_NOT_DEPLOYED: Code = Code::new("permit2_proxy_not_deployed");
+/// The payer has too little of the asset for its Permit2 authorization.
+pub const PERMIT2_INSUFFICIENT_BALANCE: Code = Code::new("permit2_insufficient_balance");
+/// The payer allows Permit2 too little of the asset: servers answer 412.
+pub const PERMIT2_ALLOWANCE_REQUIRED: Code = Code::new("permit2_allowance_required");
+/// The settlement would fail, for a reason that has no code of its own.
+pub const PERMIT2_SIMULATION_FAILED: Code = Code::new("permit2_simulation_failed");
+/// The nonce was used or cancelled.
+pub const PERMIT2_INVALID_NONCE: Code = Code::new("permit2_invalid_nonce");
+/// The amount is zero, or more than what is permitted.
+pub const PERMIT2_INVALID_AMOUNT: Code = Code::new("permit2_invalid_amount");
+/// The payee is nobody.
+pub const PERMIT2_INVALID_DESTINATION: Code = Code::new("permit2_invalid_destination");
+/// The payer is nobody.
+pub const PERMIT2_INVALID_OWNER: Code = Code::new("permit2_invalid_owner");
+/// The chain's time is before the authorization's.
+pub const PERMIT2_PAYMENT_TOO_EARLY: Code = Code::new("permit2_payment_too_early");
+/// The EIP-2612 permit is for another amount than the Permit2 authorization.
+pub const PERMIT2_2612_AMOUNT_MISMATCH: Code = Code::new("permit2_2612_amount_mismatch");
+/// The EIP-2612 extension has another shape.
+pub const EIP2612_FORMAT: Code = Code::new("invalid_eip2612_extension_format");
+/// The EIP-2612 permit is somebody else's.
+pub const EIP2612_FROM_MISMATCH: Code = Code::new("eip2612_from_mismatch");
+/// The EIP-2612 permit is for another token.
+pub const EIP2612_ASSET_MISMATCH: Code = Code::new("eip2612_asset_mismatch");
+/// The EIP-2612 permit is not for Permit2.
+pub const EIP2612_SPENDER_NOT_PERMIT2: Code = Code::new("eip2612_spender_not_permit2");
+/// The EIP-2612 permit is expired, or about to expire.
+pub const EIP2612_DEADLINE_EXPIRED: Code = Code::new("eip2612_deadline_expired");
+
+/// Errors of Permit2 and of x402's proxies, and what they stand for: the table
+/// of `protocol.md` 2.11, by selector.
+const PERMIT2_ERRORS: [(&str, Code); 14] = [
+    ("Permit2612AmountMismatch()", PERMIT2_2612_AMOUNT_MISMATCH),
+    ("InvalidAmount()", PERMIT2_INVALID_AMOUNT),
+    ("InvalidAmount(uint256)", PERMIT2_INVALID_AMOUNT),
+    ("InvalidDestination()", PERMIT2_INVALID_DESTINATION),
+    ("InvalidOwner()", PERMIT2_INVALID_OWNER),
+    ("PaymentTooEarly()", PERMIT2_PAYMENT_TOO_EARLY),
+    ("InvalidSignature()", PERMIT2_SIGNATURE),
+    ("InvalidSignatureLength()", PERMIT2_SIGNATURE),
+    ("InvalidSigner()", PERMIT2_SIGNATURE),
+    ("InvalidContractSignature()", PERMIT2_SIGNATURE),
+    ("SignatureExpired(uint256)", PERMIT2_SIGNATURE),
+    ("InvalidNonce()", PERMIT2_INVALID_NONCE),
+    ("AmountExceedsPermitted()", UPTO_AMOUNT_EXCEEDS_PERMITTED),
+    ("UnauthorizedFacilitator()", UPTO_UNAUTHORIZED_FACILITATOR),
+];
+
+/// What Permit2 and its proxies say without a code of its own.
+const PERMIT2_WORDS: [&str; 1] = ["ReentrancyGuardReentrantCall()"];
 
 /// Custom errors that tokens in the wild use, with the words of the table below.
 const CUSTOM_ERRORS: [&str; 12] = [
@@ -76,8 +157,20 @@ pub fn revert_text(data: &[u8]) -> String {
     if selector == Revert::SELECTOR {
         return printable(&String::from_utf8_lossy(data.get(68..).unwrap_or_default()));
     }
-    let named = CUSTOM_ERRORS.iter().find(|signature| keccak256(signature.as_bytes()).starts_with(selector));
+    let permit2 = PERMIT2_ERRORS.iter().map(|(signature, _)| signature);
+    let mut signatures = permit2.chain(&PERMIT2_WORDS).chain(&CUSTOM_ERRORS);
+    let named = signatures.find(|signature| has_selector(data, signature));
     named.map_or_else(|| alloy::hex::encode_prefixed(selector), |signature| (*signature).to_owned())
+}
+
+fn has_selector(data: &[u8], signature: &str) -> bool {
+    data.get(..4).is_some_and(|selector| keccak256(signature.as_bytes()).starts_with(selector))
+}
+
+/// The code that an error of Permit2 or of its proxies stands for; `None` when
+/// it is none of theirs.
+pub fn of_permit2_revert(data: &[u8]) -> Option<Code> {
+    PERMIT2_ERRORS.iter().find(|(signature, _)| has_selector(data, signature)).map(|(_, code)| *code)
 }
 
 fn printable(text: &str) -> String {
@@ -154,6 +247,35 @@ mod tests {
         assert_eq!(revert_text(&[1, 2]), "");
         let long = Revert { reason: "x".repeat(100) }.abi_encode();
         assert_eq!(revert_text(&long[..132]), "x".repeat(64), "cut off by the lens");
+    }
+
+    #[test]
+    fn errors_of_permit2_are_told_by_their_selectors() {
+        let cases = [
+            ("2c5211c6", PERMIT2_INVALID_AMOUNT),
+            ("ac6b05f5", PERMIT2_INVALID_DESTINATION),
+            ("49e27cff", PERMIT2_INVALID_OWNER),
+            ("a65539fa", PERMIT2_PAYMENT_TOO_EARLY),
+            ("050cda49", PERMIT2_2612_AMOUNT_MISMATCH),
+            ("0f6fae87", UPTO_UNAUTHORIZED_FACILITATOR),
+            ("fe64b4c7", UPTO_AMOUNT_EXCEEDS_PERMITTED),
+            ("cd21db4f", PERMIT2_SIGNATURE),
+            ("756688fe", PERMIT2_INVALID_NONCE),
+            ("815e1d64", PERMIT2_SIGNATURE),
+            ("8baa579f", PERMIT2_SIGNATURE),
+            ("4be6321b", PERMIT2_SIGNATURE),
+            ("b0669cbc", PERMIT2_SIGNATURE),
+            ("3728b83d", PERMIT2_INVALID_AMOUNT),
+        ];
+        for (selector, expected) in cases {
+            let data = [alloy::hex::decode(selector).expect("hex"), vec![0; 32]].concat();
+            assert_eq!(of_permit2_revert(&data), Some(expected), "{selector}");
+            assert!(!revert_text(&data).starts_with("0x"), "{selector} has a name");
+        }
+        assert_eq!(revert_text(&alloy::hex!("3ee5aeb5")), "ReentrancyGuardReentrantCall()");
+        for other in [&[][..], &[0x75, 0x66, 0x88], &[1, 2, 3, 4], &alloy::hex!("3ee5aeb5")] {
+            assert_eq!(of_permit2_revert(other), None);
+        }
     }
 
     #[test]

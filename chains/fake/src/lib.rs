@@ -47,6 +47,7 @@ impl Family for FakeFamily {
             confirmations: section.optional("confirmations").unwrap_or(1),
             block_time: section.required("block_time")?,
             resend_after: 2,
+            final_after: 4,
         };
         Some(Arc::new(FakeChain::new(network, gas_wallets, pace, Arc::new(World::default()))))
     }

@@ -103,6 +103,11 @@ impl Payments {
             Claim::New(waiter) => waiter,
             Claim::UnderWay(flight) => return Ok(self.meet(asked, &flight).await),
             Claim::KeyReused => return Ok(Break(asked.say.key_reused())),
+            Claim::Taken => {
+                return Ok(Break(
+                    asked.say.unavailable("another payment of this payer that needs sponsoring is under way"),
+                ));
+            }
         };
         if verified.nothing_to_send {
             return self.settle_nothing(asked, waiter, verified, claimed_at).await;
@@ -231,6 +236,7 @@ fn ticket(asked: &Asked<'_>, verified: &VerifiedPayment) -> Ticket {
         caller: asked.caller.clone(),
         payer: asked.authorization.payer().to_owned(),
         amount: verified.amount,
+        exclusive: asked.submitter.chain().exclusive(&verified.plan),
     }
 }
 

@@ -105,6 +105,21 @@ pub struct Finished {
     pub at: Millis,
 }
 
+/// The next step of a settlement whose last transaction did its part, to be stored.
+#[derive(Clone, Debug)]
+pub struct Advanced {
+    /// Which.
+    pub id: SettlementId,
+    /// The attempt that did its part.
+    pub landed: LandedAttempt,
+    /// What is to happen now.
+    pub plan: PlannedTransaction,
+    /// The bytes that make it happen.
+    pub signed: SignedTransaction,
+    /// When.
+    pub at: Millis,
+}
+
 /// What the chain charged for the attempt that landed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LandedAttempt {
@@ -181,6 +196,9 @@ pub struct Record {
 pub struct Attempt {
     /// The bytes and what they offer.
     pub signed: SignedTransaction,
+    /// Whether the settlement hangs on it, or on another form in its place; an
+    /// earlier step's does not.
+    pub live: bool,
     /// When it was signed.
     pub created_at: Millis,
     /// What the chain charged, when this is the one that landed.

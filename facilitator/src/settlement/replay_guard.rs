@@ -29,6 +29,7 @@ use super::{
 pub struct ReplayGuard {
     flights: DashMap<Identity, Arc<Flight>>,
     keys: DashMap<Caller, Identity>,
+    exclusive: DashMap<String, Identity>,
 }
 
 /// What a flight is about; never changes.
@@ -46,6 +47,8 @@ pub struct Ticket {
     pub payer: String,
     /// What moves.
     pub amount: Amount,
+    /// What no other settlement may use meanwhile: [`chains_core::chain::Chain::exclusive`].
+    pub exclusive: Option<String>,
 }
 
 /// A settlement under way.
@@ -104,6 +107,8 @@ pub enum Claim {
     UnderWay(Arc<Flight>),
     /// The caller uses this `Idempotency-Key` for another payment right now.
     KeyReused,
+    /// Another settlement uses what this one needs for itself.
+    Taken,
 }
 
 /// The answer to a request that finds a flight.
@@ -134,9 +139,18 @@ impl ReplayGuard {
             Entry::Occupied(there) => return Claim::UnderWay(Arc::clone(there.get())),
             Entry::Vacant(free) => free,
         };
+        if let Some(name) = &ticket.exclusive {
+            match self.exclusive.entry(name.clone()) {
+                Entry::Occupied(_) => return Claim::Taken,
+                Entry::Vacant(free) => drop(free.insert(identity)),
+            }
+        }
         if let Some(caller) = caller {
             match self.keys.entry(caller) {
-                Entry::Occupied(there) if *there.get() != identity => return Claim::KeyReused,
+                Entry::Occupied(there) if *there.get() != identity => {
+                    self.release(ticket.exclusive.as_deref(), &identity);
+                    return Claim::KeyReused;
+                }
                 Entry::Occupied(_) => {}
                 Entry::Vacant(free) => drop(free.insert(identity)),
             }
@@ -153,6 +167,9 @@ impl ReplayGuard {
             self.keys.insert(ticket.caller.clone(), ticket.identity);
         }
         let identity = ticket.identity;
+        if let Some(name) = &ticket.exclusive {
+            self.exclusive.insert(name.clone(), identity);
+        }
         let flight = Arc::new(Flight::new(ticket, Progress::Sent(transaction.into())));
         self.flights.insert(identity, Arc::clone(&flight));
         flight
@@ -178,8 +195,15 @@ impl ReplayGuard {
         self.flights.is_empty()
     }
 
+    fn release(&self, name: Option<&str>, identity: &Identity) {
+        if let Some(name) = name {
+            self.exclusive.remove_if(name, |_, there| there == identity);
+        }
+    }
+
     fn end(&self, flight: &Flight, progress: Progress) {
-        let Ticket { identity, id, caller, .. } = &flight.ticket;
+        let Ticket { identity, id, caller, exclusive, .. } = &flight.ticket;
+        self.release(exclusive.as_deref(), identity);
         self.flights.remove_if(identity, |_, there| there.ticket.id == *id);
         if caller.idempotency_key.is_some() {
             self.keys.remove_if(caller, |_, there| there == identity);
@@ -315,6 +339,7 @@ mod tests {
             caller: Caller { tenant: String::new(), idempotency_key: key.map(str::to_owned) },
             payer: "payer".into(),
             amount: Amount::from(1_u64),
+            exclusive: None,
         }
     }
 
@@ -393,5 +418,20 @@ mod tests {
         let again = new(&guard, &ticket("p", Some("key-key-key-key-1")));
         guard.give_back(waiter.flight(), Dropped::Unavailable);
         assert!(guard.find(&again.flight().ticket.identity).is_some(), "an old flight does not end a new one");
+    }
+
+    #[test]
+    fn what_is_exclusive_is_used_by_one_settlement_at_a_time() {
+        let guard = ReplayGuard::default();
+        let needs = |payment, key| Ticket { exclusive: Some("payer".into()), ..ticket(payment, key) };
+        let Claim::New(first) = guard.claim(needs("a", None)) else { panic!("it is free") };
+        assert!(matches!(guard.claim(needs("b", None)), Claim::Taken));
+        assert!(matches!(guard.claim(ticket("c", Some("key"))), Claim::New(_)), "others are not disturbed");
+        guard.give_back(first.flight(), Dropped::Unavailable);
+        assert!(matches!(guard.claim(needs("b", Some("key"))), Claim::KeyReused));
+        let Claim::New(second) = guard.claim(needs("b", None)) else { panic!("a refused claim holds nothing") };
+        guard.finish(second.flight(), Outcome::NothingToSend);
+        guard.resume(needs("d", None), "0x1");
+        assert!(matches!(guard.claim(needs("e", None)), Claim::Taken), "also after a restart");
     }
 }

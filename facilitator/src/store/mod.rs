@@ -15,7 +15,7 @@ use chains_core::{Identity, Network, clock::Millis};
 
 use crate::settlement::{
     SettlementId, State,
-    record::{Caller, Finished, NewSettlement, Record, Sent, Timeline},
+    record::{Advanced, Caller, Finished, NewSettlement, Record, Sent, Timeline},
 };
 
 /// The store of settlements. A method returns when its effect is durable.
@@ -24,6 +24,10 @@ pub trait Store: Send + Sync {
     /// Claims payments and stores their signed bytes, all or none, in one
     /// commit. Called by a lane before it sends.
     async fn begin(&self, settlements: Vec<NewSettlement>) -> Result<(), BeginError>;
+
+    /// Moves a settlement on to its next transaction: what the last one cost
+    /// and the next one's bytes, in one commit. Called by a lane before it sends.
+    async fn advance(&self, step: Advanced) -> Result<(), StoreError>;
 
     /// Stores outcomes. A settlement that is final already stays as it is.
     /// Called by the watcher when the chain has decided.

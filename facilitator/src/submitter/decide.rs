@@ -6,7 +6,7 @@
 
 use chains_core::{
     Rejection,
-    chain::{BlockRef, Broadcast, Effect, Landed, Observation},
+    chain::{BlockRef, Broadcast, Effect, Landed, Observation, PlannedTransaction},
     protocol::Version,
     reason,
 };
@@ -27,6 +27,9 @@ pub enum AfterLook {
         /// The first height at which it counts.
         final_at: u64,
     },
+    /// This attempt did its part; the settlement goes on with the next
+    /// transaction.
+    GoOn(PlannedTransaction, LandedAttempt),
     /// The end, proven.
     Finish(Outcome, Option<LandedAttempt>),
 }
@@ -56,6 +59,7 @@ pub fn after_look(observation: Observation, newest: &str, head: u64, confirmatio
             AfterLook::Finish(failed(why, transaction, Some(block)), Some(attempt))
         }
         Effect::Missing(why) => AfterLook::Finish(failed(why, transaction, Some(block)), Some(attempt)),
+        Effect::Continues(next) => AfterLook::GoOn(next, attempt),
         Effect::Unclear(_) => AfterLook::Keep,
     }
 }
@@ -164,6 +168,7 @@ mod tests {
         match after {
             AfterLook::Keep => "keep".into(),
             AfterLook::Deepen { final_at } => format!("deepen {final_at}"),
+            AfterLook::GoOn(next, landed) => format!("go on with {} after {}", next.body, landed.transaction),
             AfterLook::Finish(Outcome::Settled { transaction, .. }, _) => format!("settled {transaction}"),
             AfterLook::Finish(Outcome::NothingToSend, _) => unreachable!("nothing was sent"),
             AfterLook::Finish(Outcome::Failed { reason, transaction, .. }, _) => {
@@ -175,6 +180,7 @@ mod tests {
     #[test]
     fn only_proof_ends_a_settlement() {
         let no = || Effect::Missing(Rejection::new(Code::new("why"), "because"));
+        let next = || PlannedTransaction { gas_wallet: None, body: "next".into(), valid_before: None };
         let cases = [
             (Observation::Pending, 99, 1, "keep"),
             (Observation::Expired(Rejection::new(Code::new("why"), "because")), 1, 3, "failed why newest"),
@@ -186,6 +192,8 @@ mod tests {
             (landed(10, Effect::Done), 12, 3, "settled ours"),
             (landed(10, no()), 11, 3, "deepen 12"),
             (landed(10, no()), 12, 3, "failed why ours"),
+            (landed(10, Effect::Continues(next())), 11, 3, "deepen 12"),
+            (landed(10, Effect::Continues(next())), 12, 3, "go on with next after ours"),
             (landed(10, elsewhere(6)), 10, 1, "settled foreign"),
             (landed(10, elsewhere(5)), 10, 1, "failed duplicate_settlement foreign"),
         ];

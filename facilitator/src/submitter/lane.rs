@@ -13,8 +13,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Busy, Job, Submitter, sender::Outgoing, slot::Slot, watcher::ToWatcher};
-use crate::{settlement::replay_guard::Dropped, store::BeginError};
+use super::{Busy, Job, Submitter, sender::Outgoing, slot::Slot, step::Step, watcher::ToWatcher};
+use crate::{
+    settlement::{SettlementId, replay_guard::Dropped},
+    store::{BeginError, StoreError},
+};
 
 /// Settlements that share a commit at most: enough that the disk is not what
 /// limits, few enough that a commit stays short.
@@ -32,6 +35,7 @@ const STORE_RETRY: Duration = Duration::from_millis(250);
 pub struct Lane {
     wallet: String,
     queue: mpsc::Sender<Job>,
+    steps: mpsc::Sender<Box<Step>>,
     queued: AtomicUsize,
     permits: Arc<Semaphore>,
     in_flight_max: usize,
@@ -41,11 +45,13 @@ pub struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(wallet: &str, in_flight_max: usize) -> (Self, mpsc::Receiver<Job>) {
+    pub(super) fn new(wallet: &str, in_flight_max: usize) -> (Self, Inbox) {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        let (steps, next_steps) = mpsc::channel(QUEUE_MAX);
         let lane = Self {
             wallet: wallet.to_owned(),
             queue,
+            steps,
             queued: AtomicUsize::new(0),
             permits: Arc::new(Semaphore::new(in_flight_max)),
             in_flight_max,
@@ -53,7 +59,7 @@ impl Lane {
             funded: AtomicBool::new(true),
             closed_because: Mutex::new("not open yet".into()),
         };
-        (lane, jobs)
+        (lane, Inbox { jobs, steps: next_steps })
     }
 
     /// The gas wallet's address.
@@ -89,6 +95,14 @@ impl Lane {
         })
     }
 
+    /// Hands a settlement over for its next transaction; back when the lane is
+    /// busy with others'. Never refused for want of gas money: it is begun.
+    pub(super) fn advance(&self, step: Box<Step>) -> Result<(), Box<Step>> {
+        self.steps.try_send(step).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(step) | mpsc::error::TrySendError::Closed(step) => step,
+        })
+    }
+
     pub(super) fn open(&self) {
         self.open.store(true, Ordering::Relaxed);
     }
@@ -113,6 +127,14 @@ impl Lane {
     }
 }
 
+/// What waits for a lane's task.
+pub(super) struct Inbox {
+    /// Payments to begin.
+    jobs: mpsc::Receiver<Job>,
+    /// Settlements to go on with.
+    steps: mpsc::Receiver<Box<Step>>,
+}
+
 /// The task of a lane.
 pub(super) struct Signer {
     pub submitter: Arc<Submitter>,
@@ -129,18 +151,29 @@ struct Admitted {
 }
 
 impl Signer {
-    /// Signs and stores what comes, until `stop`. What is still queued then is given back.
-    pub async fn run(mut self, mut jobs: mpsc::Receiver<Job>, stop: CancellationToken) {
+    /// Signs and stores what comes, until `stop`. What is still queued then is
+    /// given back; settlements that are under way are in the store.
+    pub async fn run(mut self, inbox: Inbox, stop: CancellationToken) {
+        let Inbox { mut jobs, mut steps } = inbox;
         let mut waiting = Vec::with_capacity(GROUP_MAX);
-        while let Some(received) = stop.run_until_cancelled(jobs.recv_many(&mut waiting, GROUP_MAX)).await {
-            if received == 0 {
-                break;
-            }
-            self.lane.queued.fetch_sub(received, Ordering::Relaxed);
-            while !waiting.is_empty() && !stop.is_cancelled() {
-                self.give_back_unwanted(&mut waiting);
-                if let Some(Some(group)) = stop.run_until_cancelled(self.admit(&mut waiting)).await {
-                    self.settle(group).await;
+        // Steps come first: they hold their share of the lane while they wait.
+        loop {
+            self.give_back_unwanted(&mut waiting);
+            if waiting.is_empty() {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => break,
+                    Some(next) = steps.recv() => self.advance(*next).await,
+                    received = jobs.recv_many(&mut waiting, GROUP_MAX) => {
+                        self.lane.queued.fetch_sub(received, Ordering::Relaxed);
+                    }
+                }
+            } else {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => break,
+                    Some(next) = steps.recv() => self.advance(*next).await,
+                    Some(group) = self.admit(&mut waiting) => self.settle(group).await,
                 }
             }
         }
@@ -204,7 +237,7 @@ impl Signer {
                 .collect();
             match self.submitter.deps.store.begin(rows).await {
                 Ok(()) => {
-                    self.next = self.next.map(|next| next + u64::try_from(signed.len()).unwrap_or(u64::MAX));
+                    self.go_past(signed.iter().map(|(_, signed)| signed));
                     return self.hand_over(signed).await;
                 }
                 Err(BeginError::Claimed(ids)) => {
@@ -229,7 +262,7 @@ impl Signer {
             let flight = &admitted.job.flight;
             match self.submitter.deps.chain.sign(self.lane.wallet(), next, &admitted.job.plan, fees) {
                 Ok(transaction) if flight.start_storing(&transaction.transaction) => {
-                    next = next.map(|n| n + 1);
+                    next = after(next, &transaction);
                     signed.push((admitted, transaction));
                 }
                 Ok(_) => self.submitter.give_back(flight, Dropped::Unwanted),
@@ -275,25 +308,39 @@ impl Signer {
     /// After a commit of unknown outcome: waits until the store answers, goes
     /// on with what it holds, and gives back what it does not.
     async fn look_what_was_stored(&mut self, signed: Vec<(Admitted, SignedTransaction)>) {
-        let store = Arc::clone(&self.submitter.deps.store);
         let mut stored = Vec::new();
         for (admitted, transaction) in signed {
-            let there = loop {
-                match store.timeline(admitted.job.flight.ticket.id).await {
-                    Ok(timeline) => break timeline.is_some(),
-                    Err(crate::store::StoreError::Closed) => return,
-                    Err(_) => tokio::time::sleep(STORE_RETRY).await,
-                }
-            };
-            if there {
-                stored.push((admitted, transaction));
-            } else {
-                self.submitter.give_back(&admitted.job.flight, Dropped::Unavailable);
+            match self.is_stored(admitted.job.flight.ticket.id, &transaction).await {
+                Some(true) => stored.push((admitted, transaction)),
+                Some(false) => self.submitter.give_back(&admitted.job.flight, Dropped::Unavailable),
+                None => return,
             }
         }
-        if let Some(highest) = stored.iter().filter_map(|(_, signed)| signed.sequence).max() {
-            self.next = Some(highest + 1);
-        }
+        self.go_past(stored.iter().map(|(_, signed)| signed));
         self.hand_over(stored).await;
     }
+
+    /// Notes that these transactions are stored: their sequences are taken.
+    pub(super) fn go_past<'a>(&mut self, signed: impl Iterator<Item = &'a SignedTransaction>) {
+        self.next = signed.fold(self.next, after);
+    }
+
+    /// Whether the store holds these bytes; waits until it answers. `None` when it is closed.
+    pub(super) async fn is_stored(&self, id: SettlementId, signed: &SignedTransaction) -> Option<bool> {
+        loop {
+            match self.submitter.deps.store.timeline(id).await {
+                Ok(timeline) => {
+                    let mut attempts = timeline.into_iter().flat_map(|timeline| timeline.attempts);
+                    return Some(attempts.any(|attempt| attempt.signed.transaction == signed.transaction));
+                }
+                Err(StoreError::Closed) => return None,
+                Err(_) => tokio::time::sleep(STORE_RETRY).await,
+            }
+        }
+    }
+}
+
+/// The next free sequence after a transaction that may have taken one.
+fn after(next: Option<u64>, signed: &SignedTransaction) -> Option<u64> {
+    signed.sequence.map(|taken| taken + 1).or(next)
 }

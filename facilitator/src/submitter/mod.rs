@@ -7,19 +7,23 @@
 //! ```
 //!
 //! * [`decide`]: the rules, pure.
+//! * [`aftercare`]: the second look at what is settled.
 //! * [`lane`]: one gas wallet; gives out its sequence, signs, stores.
 //! * [`sender`]: sends what is stored, and nothing else.
+//! * [`step`]: settlements of several transactions.
 //! * [`watcher`]: follows the chain and ends settlements, with proof.
 //! * [`recover`]: what happens before a network opens.
 //!
 //! Invariant: no bytes reach [`sender`] that [`crate::store::Store::begin`] has
 //! not made durable.
 
+mod aftercare;
 pub mod decide;
 mod lane;
 mod recover;
 mod sender;
 mod slot;
+mod step;
 mod watcher;
 
 use std::{
@@ -148,7 +152,7 @@ impl Submitter {
     /// Its tasks end when `stop` is cancelled.
     pub fn start(deps: Deps, tasks: &TaskTracker, stop: &CancellationToken) -> Arc<Self> {
         let in_flight_max = deps.chain.pace().in_flight_max;
-        let (lanes, queues): (Vec<_>, Vec<_>) =
+        let (lanes, inboxes): (Vec<_>, Vec<_>) =
             deps.chain.gas_wallets().iter().map(|wallet| Lane::new(wallet, in_flight_max)).unzip();
         let submitter = Arc::new(Self {
             deps,
@@ -158,7 +162,7 @@ impl Submitter {
             head_seen: Mutex::new(None),
             head_trouble: Mutex::new(None),
         });
-        tasks.spawn(recover::run(Arc::clone(&submitter), queues, tasks.clone(), stop.clone()));
+        tasks.spawn(recover::run(Arc::clone(&submitter), inboxes, tasks.clone(), stop.clone()));
         submitter
     }
 

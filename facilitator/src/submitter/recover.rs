@@ -7,9 +7,9 @@ use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Condition, Job, Submitter,
+    Condition, Submitter,
     decide::{NextSequence, next_sequence},
-    lane::{Lane, Signer},
+    lane::{Inbox, Lane, Signer},
     sender::Sender,
     slot::Slot,
     watcher::{self, INBOX_MAX, Watcher},
@@ -39,12 +39,7 @@ enum Trouble {
 }
 
 /// The task that opens a network and then follows it.
-pub(super) async fn run(
-    submitter: Arc<Submitter>,
-    queues: Vec<mpsc::Receiver<Job>>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-) {
+pub(super) async fn run(submitter: Arc<Submitter>, inboxes: Vec<Inbox>, tasks: TaskTracker, stop: CancellationToken) {
     let (to_watcher, inbox) = mpsc::channel(INBOX_MAX);
     let mut senders = HashMap::new();
     for lane in &submitter.lanes {
@@ -55,7 +50,7 @@ pub(super) async fn run(
     }
     let mut watcher = Watcher::new(Arc::clone(&submitter), senders.clone());
     let Some(starts) = stop.run_until_cancelled(recover(&submitter, &mut watcher)).await else { return };
-    for ((lane, jobs), start) in submitter.lanes.iter().zip(queues).zip(starts) {
+    for ((lane, inbox), start) in submitter.lanes.iter().zip(inboxes).zip(starts) {
         let next = match start {
             NextSequence::None => None,
             NextSequence::From(next) => Some(next),
@@ -72,7 +67,7 @@ pub(super) async fn run(
             outgoing: senders[lane.wallet()].clone(),
             watcher: to_watcher.clone(),
         };
-        tasks.spawn(signer.run(jobs, stop.clone()));
+        tasks.spawn(signer.run(inbox, stop.clone()));
         lane.open();
     }
     submitter.set_condition(Condition::Open);
@@ -121,6 +116,7 @@ async fn attempt(
         for timeline in deps.store.live(submitter.network()).await? {
             resume(submitter, watcher, timeline);
         }
+        watcher.remember_settled().await?;
         *loaded = true;
     }
     deps.chain.open().await?;
@@ -141,11 +137,12 @@ async fn attempt(
 
 fn resume(submitter: &Arc<Submitter>, watcher: &mut Watcher, timeline: Timeline) {
     let Timeline { record, attempts } = timeline;
+    let attempts: Vec<_> = attempts.into_iter().filter(|attempt| attempt.live).map(|a| a.signed).collect();
     let Some(newest) = attempts.last() else {
         tracing::error!(settlement = %record.id, "a stored settlement has no attempt; run `facilitator audit`");
         return;
     };
-    let wallet = &newest.signed.gas_wallet;
+    let wallet = &newest.gas_wallet;
     let Some(lane) = submitter.lanes.iter().find(|lane| lane.wallet() == wallet) else {
         tracing::error!(
             settlement = %record.id, wallet,
@@ -161,12 +158,13 @@ fn resume(submitter: &Arc<Submitter>, watcher: &mut Watcher, timeline: Timeline)
         caller: record.caller,
         payer: record.payer,
         amount: record.amount,
+        exclusive: submitter.deps.chain.exclusive(&record.plan),
     };
     let flight = submitter.deps.guard.resume(ticket, &record.transaction);
     watcher.track(Slot {
         flight,
         lane: Arc::clone(lane),
-        attempts: attempts.into_iter().map(|attempt| attempt.signed).collect(),
+        attempts,
         plan: record.plan,
         claimed_at: record.claimed_at,
         sent_at: 0,

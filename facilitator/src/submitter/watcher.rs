@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use chains_core::chain::{Head, Watch};
+use chains_core::chain::{Head, PlannedTransaction, Watch};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior},
@@ -18,10 +18,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Submitter,
+    aftercare::Aftercare,
     decide::{self, AfterLook, AfterSend},
     lane::Lane,
     sender::Outgoing,
     slot::Slot,
+    step::Step,
 };
 use crate::settlement::{
     record::{Finished, LandedAttempt, Outcome},
@@ -53,20 +55,21 @@ pub(super) enum ToWatcher {
 
 /// The task that follows a network.
 pub(super) struct Watcher {
-    submitter: Arc<Submitter>,
-    senders: HashMap<String, mpsc::Sender<Outgoing>>,
+    pub(super) submitter: Arc<Submitter>,
+    pub(super) senders: HashMap<String, mpsc::Sender<Outgoing>>,
     /// In the order in which they were tracked, so that sequences are in order.
     slots: BTreeMap<u64, Slot>,
     by_transaction: HashMap<String, u64>,
+    pub(super) aftercare: Aftercare,
     tracked: u64,
-    head: Option<Head>,
+    pub(super) head: Option<Head>,
     balances_read: Option<Instant>,
 }
 
 impl Watcher {
     pub fn new(submitter: Arc<Submitter>, senders: HashMap<String, mpsc::Sender<Outgoing>>) -> Self {
-        let (slots, by_transaction) = (BTreeMap::new(), HashMap::new());
-        Self { submitter, senders, slots, by_transaction, tracked: 0, head: None, balances_read: None }
+        let (slots, by_transaction, aftercare) = (BTreeMap::new(), HashMap::new(), Aftercare::default());
+        Self { submitter, senders, slots, by_transaction, aftercare, tracked: 0, head: None, balances_read: None }
     }
 
     /// Takes up a transaction.
@@ -136,6 +139,7 @@ impl Watcher {
         self.head = Some(head);
         self.look(&wanted).await;
         self.send_again();
+        self.look_at_settled().await;
     }
 
     /// Between blocks: looks into doubts, and reads the balances when it is time.
@@ -205,7 +209,7 @@ impl Watcher {
             }
         };
         let confirmations = self.submitter.deps.chain.pace().confirmations;
-        let mut decided = Vec::new();
+        let (mut decided, mut advanced) = (Vec::new(), Vec::new());
         for (key, observation) in keys.iter().zip(observations) {
             let Some(slot) = self.slots.get_mut(key) else { continue };
             slot.looked_at = height;
@@ -214,10 +218,32 @@ impl Watcher {
             match decide::after_look(observation, newest, height, confirmations, slot.claimed_at) {
                 AfterLook::Keep => (slot.doubtful, slot.final_at) = (unclear, None),
                 AfterLook::Deepen { final_at } => (slot.doubtful, slot.final_at) = (false, Some(final_at)),
+                AfterLook::GoOn(plan, landed) => advanced.push((*key, plan, landed)),
                 AfterLook::Finish(outcome, landed) => decided.push((*key, outcome, landed)),
             }
         }
         self.finish(decided).await;
+        for (key, plan, landed) in advanced {
+            self.go_on(key, plan, landed);
+        }
+    }
+
+    /// Hands a settlement back to its lane for its next transaction.
+    fn go_on(&mut self, key: u64, plan: PlannedTransaction, landed: LandedAttempt) {
+        let Some(slot) = self.untrack(key) else { return };
+        let lane = Arc::clone(&slot.lane);
+        if let Err(step) = lane.advance(Box::new(Step { slot, plan, landed })) {
+            // The lane is at others' steps; the next look finds the same again.
+            self.track(Slot { doubtful: true, ..step.slot });
+        }
+    }
+
+    fn untrack(&mut self, key: u64) -> Option<Slot> {
+        let slot = self.slots.remove(&key)?;
+        for attempt in &slot.attempts {
+            self.by_transaction.remove(&attempt.transaction);
+        }
+        Some(slot)
     }
 
     /// Stores outcomes, with who is given them, and tells who waits.
@@ -248,11 +274,12 @@ impl Watcher {
     }
 
     fn end(&mut self, key: u64, outcome: Outcome) {
-        let Some(slot) = self.slots.remove(&key) else { return };
-        for attempt in &slot.attempts {
-            self.by_transaction.remove(&attempt.transaction);
-        }
+        let Some(slot) = self.untrack(key) else { return };
         log_end(&slot.flight, &outcome);
+        if let Outcome::Settled { block, .. } = &outcome {
+            let final_after = self.submitter.deps.chain.pace().final_after;
+            self.aftercare.keep(block.number.saturating_add(final_after), slot.flight.ticket.id);
+        }
         let network = self.submitter.network().to_string();
         metrics::counter!("settlements_total", "network" => network, "state" => outcome.state().as_str()).increment(1);
         self.submitter.deps.guard.finish(&slot.flight, outcome);

@@ -30,7 +30,13 @@ impl FakeWorld {
         let world = Arc::new(Fake::default());
         world.fund("payer", 1_000_000);
         world.fund("gas", 1_000_000);
-        let pace = Pace { in_flight_max: 16, confirmations: 1, block_time: Duration::from_millis(10), resend_after: 2 };
+        let pace = Pace {
+            in_flight_max: 16,
+            confirmations: 1,
+            block_time: Duration::from_millis(10),
+            resend_after: 2,
+            final_after: 4,
+        };
         let network = "fake:local".parse().expect("CAIP-2");
         let chain = Arc::new(FakeChain::new(network, vec!["gas".into()], pace, Arc::clone(&world)));
         Self { world, chain, payments: AtomicU64::new(0) }

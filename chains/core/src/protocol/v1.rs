@@ -40,6 +40,7 @@ pub(super) fn payment(
     let Some(Value::Object(scheme_payload)) = payload.remove("payload") else {
         return Err(invalid(format!("{of}.payload is missing or not an object")));
     };
+    check_known(&scheme, &scheme_payload)?;
     Ok(Payment {
         scheme,
         network,
@@ -51,4 +52,15 @@ pub(super) fn payment(
         payload: scheme_payload,
         extensions: Map::new(),
     })
+}
+
+/// v1 knows scheme `exact` only, and no Permit2.
+fn check_known(scheme: &str, payload: &Map<String, Value>) -> Result<(), Rejection> {
+    if scheme != "exact" {
+        return Err(Rejection::new(reason::UNSUPPORTED_SCHEME, format!("scheme `{scheme}` is not in protocol v1")));
+    }
+    if payload.contains_key("permit2Authorization") {
+        return Err(Rejection::new(reason::UNSUPPORTED_PAYLOAD_TYPE, "Permit2 payments need protocol v2"));
+    }
+    Ok(())
 }

@@ -8,26 +8,31 @@ use alloy::{
 };
 use async_trait::async_trait;
 use chains_core::{
-    Amount, Fingerprint, Identity, Payment, Rejection,
+    Fingerprint, Identity, Payment, Rejection,
     chain::{ChainUnavailable, PlannedTransaction},
-    reason::{INVALID_PAYLOAD, INVALID_PAYMENT_REQUIREMENTS},
+    reason::INVALID_PAYLOAD,
     scheme::{Authorization, Purpose, Verdict, VerifiedPayment},
 };
-use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::{
+    NAME,
     judgement::{GasRule, judge},
-    rules::Demand,
+    rules::{self, Names},
 };
 use crate::{
     abi::{self, TransferWithAuthorization, Wallet},
-    config::Asset,
+    config::{Asset, Domain},
     context::Context,
-    lens::layout::{Item, Record, SignatureAnswer},
-    parse,
-    plan::{Plan, Transfer},
+    demand::{self, Demand},
+    lens::{
+        SignatureAnswer,
+        eip3009::{Item, Record},
+    },
+    parse::Fields,
+    plan::{Method, Plan, Transfer},
     reason,
+    refusal::Refusal,
     signature::Signature,
 };
 
@@ -35,6 +40,7 @@ use crate::{
 pub(crate) struct Eip3009 {
     context: Arc<Context>,
     demand: Demand,
+    names: Names,
     transfer: TransferWithAuthorization,
     signature: Signature,
     payer: String,
@@ -42,70 +48,62 @@ pub(crate) struct Eip3009 {
     fingerprint: Fingerprint,
 }
 
-/// Why a payment is not valid, or cannot be judged.
-enum Refusal {
-    Rejected(Rejection),
-    Unavailable(ChainUnavailable),
-}
-
-impl From<Rejection> for Refusal {
-    fn from(rejection: Rejection) -> Self {
-        Self::Rejected(rejection)
-    }
-}
-
-impl From<ChainUnavailable> for Refusal {
-    fn from(error: ChainUnavailable) -> Self {
-        Self::Unavailable(error)
-    }
-}
-
 impl Eip3009 {
     /// Reads `{signature, authorization}` and the requirements around it.
     pub fn read(context: Arc<Context>, payment: &Payment) -> Result<Self, Rejection> {
-        let demand = demand(payment)?;
-        let transfer = transfer(&payment.payload)?;
-        let signature = Signature::parse(text(&payment.payload, "signature")?)
-            .map_err(|message| Rejection::new(INVALID_PAYLOAD, message))?;
-        let fingerprint = fingerprint(context.config.chain_id, &demand, &transfer, &signature);
+        let demand = Demand::read(payment)?;
+        let names = payment.extra_text("name").zip(payment.extra_text("version"));
+        let names = names.map(|(name, version)| (name.to_owned(), version.to_owned()));
+        let payload = Fields::new("", &payment.payload);
+        let transfer = transfer(&payload.object("authorization")?)?;
+        let signature =
+            Signature::parse(payload.text("signature")?).map_err(|message| Rejection::new(INVALID_PAYLOAD, message))?;
+        let fingerprint = fingerprint(context.config.chain_id, &demand, &names, &transfer, &signature);
         let (payer, nonce) = (transfer.from.to_checksum(None), hex::encode_prefixed(transfer.nonce));
-        Ok(Self { context, demand, transfer, signature, payer, nonce, fingerprint })
+        Ok(Self { context, demand, names, transfer, signature, payer, nonce, fingerprint })
     }
 
-    /// Everything that needs no chain, up to the signature; the asset, and the
-    /// hash that was to be signed.
-    fn check_demand(&self) -> Result<(&Asset, B256), Rejection> {
+    /// Everything that needs no chain, up to the signature; the asset, its
+    /// domain, and the hash that was to be signed.
+    fn check_demand(&self) -> Result<(&Asset, &Domain, B256), Rejection> {
         let context = &*self.context;
-        let (name, version) = self.demand.check_names(&context.config.network)?;
+        self.demand.check_scheme(NAME, reason::SCHEME)?;
+        let (name, version) = rules::check_names(&self.names)?;
+        self.demand.check_network(&context.config.network, reason::NETWORK_MISMATCH)?;
         let is_ours = |account: Address| context.wallets.contains(account);
         let asset = self.demand.check_requirements(&context.config.assets, self.transfer.from, is_ours)?;
+        demand::check_amount(self.demand.amount, asset)?;
+        let domain = asset.eip3009.as_ref().ok_or_else(|| {
+            let message = format!("{} does not know EIP-3009: pay by Permit2", asset.symbol);
+            Rejection::new(reason::EIP3009_NOT_SUPPORTED, message)
+        })?;
         // The payer signed what the resource server told it; whether that is
         // the asset's true domain is a later question with its own code.
-        let domain = if *name == asset.name && *version == asset.version {
-            asset.domain
+        let separator = if *name == domain.name && *version == domain.version {
+            domain.separator
         } else {
             abi::domain_separator(name, version, context.config.chain_id, asset.address)
         };
-        Ok((asset, abi::signing_hash(domain, &self.transfer)))
+        Ok((asset, domain, abi::signing_hash(separator, &self.transfer)))
     }
 
-    fn check_terms(&self, asset: &Asset) -> Result<(), Rejection> {
-        let context = &*self.context;
-        self.demand.check_terms(&self.transfer, asset, context.now_seconds(), context.config.valid_for_max)
+    fn check_terms(&self, domain: &Domain) -> Result<(), Rejection> {
+        let (now, valid_for_max) = (self.context.now_seconds(), self.context.config.valid_for_max);
+        rules::check_terms(&self.demand, &self.names, &self.transfer, domain, now, valid_for_max)
     }
 
     async fn check(&self, purpose: Purpose) -> Result<VerifiedPayment, Refusal> {
-        let (asset, hash) = self.check_demand()?;
+        let (asset, domain, hash) = self.check_demand()?;
         let key = self.signature.by_key.filter(|_| !self.signature.deploys);
         let key = key.filter(|key| key.signer(hash) == Some(self.transfer.from));
         if key.is_some() {
-            self.check_terms(asset)?;
+            self.check_terms(domain)?;
         }
         let head = self.context.heads.newest().map_or(0, |newest| newest.number);
         if purpose == Purpose::Settle
             && let Some(verified) = self.context.verified.take(&self.fingerprint, head, Instant::now())
         {
-            self.check_terms(asset)?;
+            self.check_terms(domain)?;
             return Ok(verified);
         }
         // The age counts from before the question: the state may be that old.
@@ -116,7 +114,7 @@ impl Eip3009 {
         };
         let verified = match by_key {
             Some(verified) => verified,
-            None => self.check_wallet(asset, hash, key.is_some()).await?,
+            None => self.check_wallet(asset, domain, hash, key.is_some()).await?,
         };
         if purpose == Purpose::Verify {
             self.context.verified.keep(self.fingerprint, head, verified.clone(), asked);
@@ -138,13 +136,19 @@ impl Eip3009 {
     }
 
     /// A payer whose signature only its contract can judge, if it has one.
-    async fn check_wallet(&self, asset: &Asset, hash: B256, key_signed: bool) -> Result<VerifiedPayment, Refusal> {
+    async fn check_wallet(
+        &self,
+        asset: &Asset,
+        domain: &Domain,
+        hash: B256,
+        key_signed: bool,
+    ) -> Result<VerifiedPayment, Refusal> {
         let cap = self.context.config.gas_limit_contract_wallet;
         let data = abi::transfer_by_bytes(&self.transfer, self.signature.inner.clone());
         let question = Wallet::isValidSignatureCall { hash, signature: self.signature.inner.clone() };
         let record = self.ask(asset, cap, data.clone(), question.abi_encode().into()).await?;
         self.check_signature(&record, key_signed)?;
-        self.check_terms(asset)?;
+        self.check_terms(domain)?;
         let rule = GasRule { cap, measured: true };
         let gas_limit = judge(&record, asset.address, self.transfer.value, &data, rule)?;
         Ok(self.verified(asset, data, gas_limit))
@@ -187,7 +191,8 @@ impl Eip3009 {
 
     fn verified(&self, asset: &Asset, data: Bytes, gas_limit: u64) -> VerifiedPayment {
         let t = &self.transfer;
-        let effect = Transfer { token: asset.address, from: t.from, to: t.to, value: t.value, nonce: t.nonce };
+        let (token, method) = (asset.address, Method::Eip3009);
+        let effect = Transfer { token, from: t.from, to: t.to, value: t.value, nonce: t.nonce, method };
         let gas_limit = gas_limit.saturating_add(self.context.config.gas_extra);
         let body = Plan { to: asset.address, data, gas_limit, effect }.to_body();
         // Beyond what a store's integers hold it never expires.
@@ -218,64 +223,30 @@ impl Authorization for Eip3009 {
     }
 
     async fn verify(&self, purpose: Purpose) -> Verdict {
-        match self.check(purpose).await {
-            Ok(verified) => Verdict::Valid(verified),
-            Err(Refusal::Rejected(rejection)) => Verdict::Invalid(rejection),
-            Err(Refusal::Unavailable(error)) => Verdict::Unavailable(error),
-        }
+        Refusal::verdict(self.check(purpose).await)
     }
 }
 
-fn demand(payment: &Payment) -> Result<Demand, Rejection> {
-    let address = |key: &str, text: &str| {
-        let message = || format!("{key} must be 0x and 40 hex digits");
-        parse::address(text).ok_or_else(|| Rejection::new(INVALID_PAYMENT_REQUIREMENTS, message()))
-    };
-    let domain = payment.extra_text("name").zip(payment.extra_text("version"));
-    Ok(Demand {
-        scheme: payment.scheme.clone(),
-        chosen_scheme: payment.chosen.scheme.clone(),
-        chosen_network: payment.chosen.network.clone(),
-        asset: address("asset", &payment.asset)?,
-        pay_to: address("payTo", &payment.pay_to)?,
-        amount: payment.amount,
-        domain: domain.map(|(name, version)| (name.to_owned(), version.to_owned())),
-    })
-}
-
-fn transfer(payload: &Map<String, Value>) -> Result<TransferWithAuthorization, Rejection> {
-    let Some(Value::Object(map)) = payload.get("authorization") else {
-        return Err(Rejection::new(INVALID_PAYLOAD, "`authorization` must be an object"));
-    };
-    let address = |key| {
-        let message = || format!("`authorization.{key}` must be 0x and 40 hex digits");
-        parse::address(text(map, key)?).ok_or_else(|| Rejection::new(INVALID_PAYLOAD, message()))
-    };
-    let number = |key| -> Result<U256, Rejection> {
-        let amount = text(map, key)?.parse::<Amount>();
-        let bad = |error| Rejection::new(INVALID_PAYLOAD, format!("`authorization.{key}`: {error}"));
-        amount.map(Amount::to_u256).map_err(bad)
-    };
-    let nonce = parse::word(text(map, "nonce")?);
+fn transfer(fields: &Fields<'_>) -> Result<TransferWithAuthorization, Rejection> {
     Ok(TransferWithAuthorization {
-        from: address("from")?,
-        to: address("to")?,
-        value: number("value")?,
-        validAfter: number("validAfter")?,
-        validBefore: number("validBefore")?,
-        nonce: nonce
-            .ok_or_else(|| Rejection::new(INVALID_PAYLOAD, "`authorization.nonce` must be 0x and 64 hex digits"))?,
+        from: fields.address("from")?,
+        to: fields.address("to")?,
+        value: fields.number("value")?,
+        validAfter: fields.number("validAfter")?,
+        validBefore: fields.number("validBefore")?,
+        nonce: fields.word("nonce")?,
     })
 }
 
-fn text<'a>(map: &'a Map<String, Value>, key: &str) -> Result<&'a str, Rejection> {
-    let text = map.get(key).and_then(Value::as_str);
-    text.ok_or_else(|| Rejection::new(INVALID_PAYLOAD, format!("`{key}` must be a string")))
-}
-
-fn fingerprint(chain_id: u64, d: &Demand, t: &TransferWithAuthorization, signature: &Signature) -> Fingerprint {
+fn fingerprint(
+    chain_id: u64,
+    d: &Demand,
+    names: &Names,
+    t: &TransferWithAuthorization,
+    signature: &Signature,
+) -> Fingerprint {
     let word = |value: U256| value.to_be_bytes::<32>();
-    let (name, version) = d.domain.as_ref().map_or(("", ""), |(name, version)| (name.as_str(), version.as_str()));
+    let (name, version) = names.as_ref().map_or(("", ""), |(name, version)| (name.as_str(), version.as_str()));
     let parts: [&[u8]; 14] = [
         &chain_id.to_be_bytes(),
         d.asset.as_slice(),

@@ -4,7 +4,7 @@
 use alloy::primitives::{Address, U256};
 use chains_core::Rejection;
 
-use crate::{fees, lens::layout::Record, reason};
+use crate::{fees, lens::eip3009::Record, reason};
 
 /// What the transfer may cost.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +70,7 @@ mod tests {
     use chains_core::Code;
 
     use super::*;
-    use crate::lens::layout::SignatureAnswer;
+    use crate::lens::SignatureAnswer;
 
     const EOA: GasRule = GasRule { cap: 120_000, measured: false };
     const WALLET: GasRule = GasRule { cap: 250_000, measured: true };

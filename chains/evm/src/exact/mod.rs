@@ -1,6 +1,7 @@
 //! Scheme `exact`: one transfer of exactly the required amount.
 //!
-//! Source: `protocol.md` 2. EIP-3009 only; Permit2 will stand beside it.
+//! Source: `protocol.md` 2. By EIP-3009 here, by Permit2 in
+//! [`permit2`](crate::permit2): the payload says which.
 
 mod eip3009;
 mod judgement;
@@ -12,10 +13,11 @@ use std::sync::Arc;
 
 use chains_core::{
     Payment, Rejection,
+    reason::UNSUPPORTED_PAYLOAD_TYPE,
     scheme::{Authorization, Scheme},
 };
 
-use crate::{context::Context, reason};
+use crate::{context::Context, permit2::payment::Permit2Payment};
 
 /// The scheme's name.
 pub(crate) const NAME: &str = "exact";
@@ -37,11 +39,12 @@ impl Scheme for Exact {
     }
 
     fn read(&self, payment: &Payment) -> Result<Box<dyn Authorization>, Rejection> {
-        for (key, what) in [("permit2Authorization", "Permit2"), ("delegationManager", "ERC-7710")] {
-            if payment.payload.contains_key(key) {
-                let message = format!("{what} payments are not served here: pay with EIP-3009");
-                return Err(Rejection::new(reason::UNSUPPORTED_PAYLOAD_TYPE, message));
-            }
+        if payment.payload.contains_key("delegationManager") {
+            let message = "ERC-7710 payments are not served here: pay by EIP-3009 or Permit2";
+            return Err(Rejection::new(UNSUPPORTED_PAYLOAD_TYPE, message));
+        }
+        if payment.payload.contains_key("permit2Authorization") {
+            return Ok(Box::new(Permit2Payment::exact(Arc::clone(&self.context), payment)?));
         }
         let read = eip3009::Eip3009::read(Arc::clone(&self.context), payment)?;
         Ok(Box::new(read))

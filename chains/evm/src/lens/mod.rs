@@ -6,7 +6,8 @@
 //! next place. Under load the calls fill up by themselves, and a single
 //! payment never waits.
 
-pub mod layout;
+pub mod eip3009;
+pub mod permit2;
 
 use std::{
     collections::VecDeque,
@@ -18,7 +19,6 @@ use chains_core::chain::ChainUnavailable;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
 
-use self::layout::{Batch, Item, Record};
 use crate::rpc::{Rpc, method::Call};
 
 /// Items in one call, at most.
@@ -37,44 +37,94 @@ const WAITING_MAX: usize = 8192;
 /// How often an item is asked when its call was given up or had too little gas.
 const ASKS_MAX: usize = 4;
 
-type Told = Result<Option<Record>, ChainUnavailable>;
+/// How payments of one sort are put to the chain: the body of one call, being
+/// filled, and the answer to it.
+pub trait Batch: Default {
+    /// What one payment asks.
+    type Item: Clone + Send;
+    /// What the chain says of it.
+    type Record: Send;
 
-struct Waiting {
-    item: Item,
-    tell: oneshot::Sender<Told>,
+    /// Adds an item. `false` when the call would become too large: then it is
+    /// left as it was, and not empty. `gas_max`: for all items together.
+    fn push(&mut self, item: &Self::Item, items_max: u8, gas_max: u64) -> bool;
+
+    /// How many items are in it.
+    fn count(&self) -> u8;
+
+    /// The call, in the name of a gas wallet.
+    fn call(&self, sender: Address) -> Call;
+
+    /// Reads an answer: a record for each of `count` items, `None` for one
+    /// that was not asked because the node allowed too little gas. `None` when
+    /// these are not the lens's bytes.
+    fn read(bytes: &[u8], count: u8) -> Option<Vec<Option<Self::Record>>>;
 }
 
-/// The lens of one network.
-pub struct Lens {
-    waiting: Mutex<VecDeque<Waiting>>,
+/// What the payer's code says of a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureAnswer {
+    /// It was not asked.
+    NotAsked,
+    /// Valid.
+    Valid,
+    /// Something else than valid, or it failed.
+    Invalid,
+}
+
+impl SignatureAnswer {
+    const fn read(byte: u8) -> Self {
+        match byte {
+            0 => Self::NotAsked,
+            1 => Self::Valid,
+            _ => Self::Invalid,
+        }
+    }
+}
+
+type Told<R> = Result<Option<R>, ChainUnavailable>;
+
+struct Waiting<B: Batch> {
+    item: B::Item,
+    tell: oneshot::Sender<Told<B::Record>>,
+}
+
+/// The lens of one network, for payments of one sort, in the name of one gas wallet.
+pub struct Lens<B: Batch> {
+    waiting: Mutex<VecDeque<Waiting<B>>>,
     places: Semaphore,
     /// Items in a call: fewer while the node allows little gas.
     items_max: AtomicU8,
     sender: Address,
 }
 
-impl std::fmt::Debug for Lens {
+impl<B: Batch> std::fmt::Debug for Lens<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Lens").finish_non_exhaustive()
     }
 }
 
-impl Lens {
+impl<B: Batch> Lens<B> {
     /// A lens that asks in the name of `sender`, a gas wallet.
     pub fn new(sender: Address) -> Self {
         Self {
-            waiting: Mutex::default(),
+            waiting: Mutex::new(VecDeque::new()),
             places: Semaphore::new(CALLS_MAX),
             items_max: AtomicU8::new(ITEMS_MAX),
             sender,
         }
     }
 
+    /// The gas wallet in whose name it asks.
+    pub const fn sender(&self) -> Address {
+        self.sender
+    }
+
     /// Asks for one payment. Reads the newest block.
     ///
     /// # Errors
     /// There was no answer.
-    pub async fn ask(&self, rpc: &Rpc, item: &Item) -> Result<Record, ChainUnavailable> {
+    pub async fn ask(&self, rpc: &Rpc, item: &B::Item) -> Result<B::Record, ChainUnavailable> {
         for _ in 0..ASKS_MAX {
             let (tell, mut told) = oneshot::channel();
             {
@@ -94,7 +144,7 @@ impl Lens {
         Err(rpc.unavailable("the node allows too little gas in eth_call to simulate a payment"))
     }
 
-    async fn wait(&self, rpc: &Rpc, told: &mut oneshot::Receiver<Told>) -> Option<Told> {
+    async fn wait(&self, rpc: &Rpc, told: &mut oneshot::Receiver<Told<B::Record>>) -> Option<Told<B::Record>> {
         loop {
             tokio::select! {
                 biased;
@@ -119,12 +169,11 @@ impl Lens {
         if tells.is_empty() {
             return false;
         }
-        let call = Call::create(self.sender, &batch.data(), batch.gas());
-        let answer = rpc.call::<String>(call).await;
+        let answer = rpc.call::<String>(batch.call(self.sender)).await;
         let records = match &answer {
             Ok(text) => {
                 let bytes = text.strip_prefix("0x").and_then(crate::parse::hex);
-                let read = bytes.and_then(|bytes| layout::read(&bytes, batch.count()));
+                let read = bytes.and_then(|bytes| B::read(&bytes, batch.count()));
                 read.ok_or_else(|| rpc.unavailable("eth_call of the lens was answered with something else"))
             }
             Err(error) => Err(rpc.unavailable(error)),
@@ -146,10 +195,10 @@ impl Lens {
         true
     }
 
-    fn take(&self) -> (Batch, Vec<oneshot::Sender<Told>>) {
+    fn take(&self) -> (B, Vec<oneshot::Sender<Told<B::Record>>>) {
         let items_max = self.items_max.load(Ordering::Relaxed);
         let mut waiting = self.waiting.lock();
-        let mut batch = Batch::default();
+        let mut batch = B::default();
         let mut tells = Vec::with_capacity(usize::from(items_max).min(waiting.len()));
         while let Some(next) = waiting.front() {
             // Whoever asked may have gone. An item too large for an empty call
@@ -165,7 +214,7 @@ impl Lens {
     }
 
     /// A node that allows less gas than asked leaves items out: ask for fewer.
-    fn adapt(&self, records: &[Option<Record>]) {
+    fn adapt(&self, records: &[Option<B::Record>]) {
         let left_out = records.iter().any(Option::is_none);
         let _ = self.items_max.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |max| {
             Some(if left_out { (max / 2).max(1) } else { (max + 1).min(ITEMS_MAX) })
@@ -181,8 +230,10 @@ mod tests {
     use futures::future::join_all;
     use serde_json::{Value, json};
 
-    use super::*;
+    use super::{eip3009::Item, *};
     use crate::fake_node::{self, FakeNode, Say};
+
+    type Lens = super::Lens<eip3009::Body>;
 
     fn item() -> Item {
         Item { token: Address::ZERO, gas_cap: 120_000, transfer: vec![0; 292].into(), signature: Bytes::new() }

@@ -24,6 +24,8 @@ pub enum Method {
     GetCode,
     /// `eth_getLogs`
     GetLogs,
+    /// `eth_getTransactionByHash`
+    GetTransactionByHash,
     /// `eth_getTransactionCount`
     GetTransactionCount,
     /// `eth_getTransactionReceipt`
@@ -43,6 +45,7 @@ impl Method {
             Self::GetBlockByNumber => "eth_getBlockByNumber",
             Self::GetCode => "eth_getCode",
             Self::GetLogs => "eth_getLogs",
+            Self::GetTransactionByHash => "eth_getTransactionByHash",
             Self::GetTransactionCount => "eth_getTransactionCount",
             Self::GetTransactionReceipt => "eth_getTransactionReceipt",
             Self::SendRawTransaction => "eth_sendRawTransaction",
@@ -112,6 +115,11 @@ impl Call {
         Self::new(Method::GetTransactionCount, format!("[\"{account:#x}\",\"latest\"]"))
     }
 
+    /// `eth_getTransactionByHash`
+    pub fn transaction(hash: &str) -> Self {
+        Self::new(Method::GetTransactionByHash, format!("[{}]", serde_json::Value::from(hash)))
+    }
+
     /// `eth_getTransactionReceipt`
     pub fn receipt(transaction: &str) -> Self {
         // Hashes come from our own signing; quoting keeps the text JSON anyway.
@@ -146,6 +154,18 @@ impl Call {
         let _ = write!(params, "[{{\"from\":\"{from:#x}\",\"gas\":\"{gas:#x}\",\"data\":\"");
         params.push_str(data);
         params.push_str("\"},\"latest\"]");
+        Self::new(Method::Call, params)
+    }
+
+    /// `eth_call` of an account by itself, with code that it has for this call
+    /// only, at the newest block; `code` and `data` are hex with `0x`.
+    pub fn with_code(account: Address, code: &str, data: &str, gas: u64) -> Self {
+        let mut params = String::with_capacity(code.len() + data.len() + 320);
+        let _ = write!(params, "[{{\"from\":\"{account:#x}\",\"to\":\"{account:#x}\",\"gas\":\"{gas:#x}\",\"data\":\"");
+        params.push_str(data);
+        let _ = write!(params, "\"}},\"latest\",{{\"{account:#x}\":{{\"code\":\"");
+        params.push_str(code);
+        params.push_str("\"}}]");
         Self::new(Method::Call, params)
     }
 

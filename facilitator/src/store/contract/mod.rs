@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::{BeginError, Query, Store};
 use crate::settlement::{
     SettlementId, State,
-    record::{Caller, Finished, LandedAttempt, NewSettlement, Outcome, Sent},
+    record::{Advanced, Caller, Finished, LandedAttempt, NewSettlement, Outcome, Sent},
 };
 
 /// One database, empty at first, for as long as this value lives.
@@ -46,6 +46,8 @@ macro_rules! store_contract {
                 a_success_is_delivered_exactly_once,
                 a_success_that_finish_gave_away_is_not_delivered_again,
                 what_has_nothing_to_send_is_settled_and_given_at_once,
+                a_step_replaces_what_is_live_and_keeps_what_was,
+                settlements_may_share_bytes_that_somebody_else_signed,
             }
             reads {
                 the_timeline_shows_every_send,
@@ -117,14 +119,21 @@ fn block() -> BlockRef {
     BlockRef { number: 12, hash: "0xblock".into() }
 }
 
+fn landed(transaction: &str) -> LandedAttempt {
+    let transaction = transaction.to_owned();
+    LandedAttempt { transaction, block: block(), fee_paid: Amount::from(5_u64), gas_used: 85_000 }
+}
+
+/// The next step of a payment, with the bytes of another.
+fn step(payment: &NewSettlement, next: &NewSettlement) -> Advanced {
+    let plan = PlannedTransaction { gas_wallet: Some("w".into()), body: "next".into(), valid_before: None };
+    let landed = landed(&signed(payment).transaction);
+    Advanced { id: payment.id, landed, plan, signed: signed(next).clone(), at: Millis(3_000) }
+}
+
 fn settled(payment: &NewSettlement, delivered: bool) -> Finished {
     let transaction = signed(payment).transaction.clone();
-    let landed = LandedAttempt {
-        transaction: transaction.clone(),
-        block: block(),
-        fee_paid: Amount::from(5_u64),
-        gas_used: 85_000,
-    };
+    let landed = landed(&transaction);
     let outcome = Outcome::Settled { transaction, block: block() };
     Finished { id: payment.id, outcome, landed: Some(landed), delivered, at: Millis(5_000) }
 }

@@ -181,3 +181,41 @@ pub(crate) async fn what_has_nothing_to_send_is_settled_and_given_at_once(backen
     assert_eq!(store.live(&network()).await.expect("read").len(), 1);
     store.close().await;
 }
+
+pub(crate) async fn a_step_replaces_what_is_live_and_keeps_what_was(backend: &impl Backend) {
+    let store = backend.open().await;
+    let (first, next) = (payment(1, "w", 1), payment(2, "w", 2));
+    begun(&*store, std::slice::from_ref(&first)).await;
+    store.advance(step(&first, &next)).await.expect("stored");
+    let live = store.live(&network()).await.expect("read");
+    let attempts: Vec<_> = live[0].attempts.iter().map(|a| (a.signed.clone(), a.live, a.landed.clone())).collect();
+    let done = landed(&signed(&first).transaction);
+    let expected = [(signed(&first).clone(), false, Some(done)), (signed(&next).clone(), true, None)];
+    assert_eq!(attempts, expected, "what the first step cost is kept");
+    let record = &live[0].record;
+    assert_eq!((record.plan.body.as_str(), record.plan.gas_wallet.as_deref()), ("next", Some("w")));
+    assert_eq!(record.transaction, signed(&next).transaction, "callers are told the newest");
+    assert_eq!(store.sequence_max(&network(), "w").await.expect("read"), Some(2));
+    // A later step with bytes whose sequence is taken contradicts the schema.
+    assert!(store.advance(step(&first, &payment(3, "w", 2))).await.is_err());
+    assert_eq!(store.live(&network()).await.expect("read"), live, "nothing of it is stored");
+    store.close().await;
+}
+
+pub(crate) async fn settlements_may_share_bytes_that_somebody_else_signed(backend: &impl Backend) {
+    let store = backend.open().await;
+    let payers = |number| {
+        let mut shared = payment(number, "w", 0);
+        let bytes = shared.signed.as_mut().expect("it has bytes");
+        (bytes.sequence, bytes.transaction) = (None, "0xapproval".into());
+        shared
+    };
+    let funded = payment(3, "w", 3);
+    begun(&*store, &[payers(1), funded.clone()]).await;
+    begun(&*store, &[payers(2)]).await;
+    store.advance(step(&funded, &payers(4))).await.expect("stored");
+    let live = store.live(&network()).await.expect("read");
+    let newest: Vec<_> = live.iter().map(|timeline| timeline.record.transaction.as_str()).collect();
+    assert_eq!(newest, ["0xapproval"; 3], "each settlement has its own row, and the bytes are stored once");
+    store.close().await;
+}

@@ -41,7 +41,7 @@ use self::{
 use super::{BeginError, Query, Store, StoreError};
 use crate::settlement::{
     SettlementId,
-    record::{Caller, Finished, NewSettlement, Record, Sent, Timeline},
+    record::{Advanced, Caller, Finished, NewSettlement, Record, Sent, Timeline},
 };
 
 /// Connections that look things up. More do not help: a look-up is a few
@@ -108,6 +108,12 @@ impl Store for SqliteStore {
     async fn begin(&self, settlements: Vec<NewSettlement>) -> Result<(), BeginError> {
         write::check_ranges(&settlements)?;
         self.ask(|answer| Request::Begin { settlements, answer }).await
+    }
+
+    async fn advance(&self, step: Advanced) -> Result<(), StoreError> {
+        write::check_sequence(step.signed.sequence)?;
+        let step = Box::new(step);
+        self.ask(|answer| Request::Advance { step, answer }).await
     }
 
     async fn finish(&self, finished: Vec<Finished>) -> Result<(), StoreError> {

@@ -109,7 +109,7 @@ async fn attempts(
 ) -> Result<HashMap<SettlementId, Vec<Attempt>>, StoreError> {
     let mut answers = answers(connection, which).await?;
     let mut query = which.query(
-        "SELECT i.settlement, slot.gas_wallet, slot.sequence, a.* FROM settlement s \
+        "SELECT i.settlement, i.live, slot.gas_wallet, slot.sequence, a.* FROM settlement s \
          CROSS JOIN slot_item i ON i.settlement = s.id JOIN slot ON slot.id = i.slot JOIN attempt a ON a.slot = i.slot",
     );
     query.push(" ORDER BY slot.created_at, slot.id, a.number");

@@ -157,6 +157,7 @@ pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, StoreError> {
             gas_limit: read.number("gas_limit")?,
             fees: Fees { per_gas_max: read.parsed("fee_per_gas_max")?, tip_per_gas: read.parsed("tip_per_gas")? },
         },
+        live: read.number("live")? == 1,
         created_at: Millis(read.number("created_at")?),
         landed,
         sends_total: read.number("sends")?,

@@ -126,7 +126,7 @@ async fn notes_are_written_soon_when_no_commit_comes_by() {
     store.begin(vec![begun.clone()]).await.expect("begun");
     let note = Sent {
         id: begun.id,
-        transaction: signed(begun).transaction.clone(),
+        transaction: signed(&begun).transaction.clone(),
         answer: "accepted",
         detail: String::new(),
         at: Millis(1),
@@ -151,7 +151,7 @@ async fn notes_are_written_soon_when_no_commit_comes_by() {
 }
 
 fn timeline_note(begun: &crate::settlement::record::NewSettlement) -> Vec<Sent> {
-    let transaction = signed(&begun).transaction.clone();
+    let transaction = signed(begun).transaction.clone();
     vec![Sent { id: begun.id, transaction, answer: "accepted", detail: String::new(), at: Millis(2) }]
 }
 

@@ -3,14 +3,15 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use chains_core::{Identity, clock::Millis};
+use chains_core::{Identity, chain::SignedTransaction, clock::Millis};
 use sqlx::{Connection as _, QueryBuilder, Row as _, Sqlite, SqliteConnection};
+use uuid::Uuid;
 
 use super::{row::int, writer::Request};
 use crate::{
     settlement::{
         SettlementId, State,
-        record::{Caller, Finished, LandedAttempt, NewSettlement, Outcome, Sent},
+        record::{Advanced, Caller, Finished, LandedAttempt, NewSettlement, Outcome, Sent},
     },
     store::StoreError,
 };
@@ -37,8 +38,12 @@ pub(super) struct Verdicts {
 
 /// Refuses what the columns cannot hold exactly and must.
 pub(super) fn check_ranges(settlements: &[NewSettlement]) -> Result<(), StoreError> {
-    let sequences = settlements.iter().filter_map(|settlement| settlement.signed.as_ref()?.sequence);
-    match sequences.into_iter().find(|sequence| i64::try_from(*sequence).is_err()) {
+    settlements.iter().try_for_each(|settlement| check_sequence(settlement.signed.as_ref().and_then(|s| s.sequence)))
+}
+
+/// Refuses a sequence that its column cannot hold exactly.
+pub(super) fn check_sequence(sequence: Option<u64>) -> Result<(), StoreError> {
+    match sequence.filter(|sequence| i64::try_from(*sequence).is_err()) {
         Some(value) => Err(StoreError::TooLarge { column: "sequence", value }),
         None => Ok(()),
     }
@@ -52,10 +57,12 @@ pub(super) async fn transaction(
 ) -> Result<Verdicts, sqlx::Error> {
     // IMMEDIATE: what is looked up before a write is still true at the write.
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-    let (mut begins, mut finished, mut delivers, mut checks) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let (mut begins, mut steps, mut finished, mut delivers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut checks = 0;
     for request in group {
         match request {
             Request::Begin { settlements, .. } => begins.push(settlements.as_slice()),
+            Request::Advance { step, .. } => steps.push(step),
             Request::Finish { finished: rows, .. } => finished.extend(rows),
             Request::Deliver { id, at, .. } => delivers.push((*id, *at)),
             Request::Check { .. } => checks += 1,
@@ -64,6 +71,9 @@ pub(super) async fn transaction(
     let (free, claimed) = sort_out(connection, &begins).await?;
     for rows in free.chunks(ROWS_MAX) {
         begin(connection, rows).await?;
+    }
+    for step in steps {
+        advance(connection, step).await?;
     }
     for rows in notes.chunks(ROWS_MAX) {
         note(connection, rows).await?;
@@ -176,19 +186,22 @@ async fn look_up(
 
 async fn begin(connection: &mut SqliteConnection, rows: &[&NewSettlement]) -> Result<(), sqlx::Error> {
     insert_settlements(connection, rows).await?;
-    // Settlements that share a transaction share its slot.
-    let mut slots: HashMap<&str, &NewSettlement> = HashMap::new();
+    // Settlements that share a transaction share its slot, also one of before.
+    let mut slots = slots_of(connection, rows.iter().filter_map(|row| row.signed.as_ref())).await?;
     let (mut items, mut firsts) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
     for row in rows {
         let Some(signed) = &row.signed else { continue };
-        let first = slots.entry(&signed.transaction).or_insert(row);
-        items.push((first.id, row.id));
-        if first.id == row.id {
+        let slot = *slots.entry(signed.transaction.clone()).or_insert(row.id);
+        items.push((slot, row.id));
+        if slot == row.id {
             firsts.push((row, signed));
         }
     }
     if items.is_empty() {
         return Ok(());
+    }
+    if firsts.is_empty() {
+        return insert_items(connection, items).await;
     }
     let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO slot (id, network, gas_wallet, sequence, created_at) ");
     query.push_values(&firsts, |mut tuple, (row, signed)| {
@@ -200,11 +213,7 @@ async fn begin(connection: &mut SqliteConnection, rows: &[&NewSettlement]) -> Re
             .push_bind(int(row.created_at.0));
     });
     query.build().execute(&mut *connection).await?;
-    let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO slot_item (slot, settlement) ");
-    query.push_values(items, |mut tuple, (slot, settlement)| {
-        tuple.push_bind(slot.0.as_bytes().as_slice()).push_bind(settlement.0.as_bytes().as_slice());
-    });
-    query.build().execute(&mut *connection).await?;
+    insert_items(connection, items).await?;
     let mut query = QueryBuilder::<Sqlite>::new(
         "INSERT INTO attempt (transaction_id, slot, number, raw, gas_limit, fee_per_gas_max, tip_per_gas, created_at) ",
     );
@@ -220,6 +229,68 @@ async fn begin(connection: &mut SqliteConnection, rows: &[&NewSettlement]) -> Re
             .push_bind(int(row.created_at.0));
     });
     query.build().execute(connection).await.map(|_| ())
+}
+
+/// The slots of transactions that are stored already. Only those without a
+/// sequence can be: the others are signed for one settlement alone.
+async fn slots_of(
+    connection: &mut SqliteConnection,
+    signed: impl Iterator<Item = &SignedTransaction>,
+) -> Result<HashMap<String, SettlementId>, sqlx::Error> {
+    let names: Vec<_> = signed.filter(|signed| signed.sequence.is_none()).map(|s| s.transaction.as_str()).collect();
+    if names.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut query = QueryBuilder::<Sqlite>::new("SELECT transaction_id, slot FROM attempt WHERE transaction_id IN (");
+    let mut list = query.separated(", ");
+    for name in names {
+        list.push_bind(name);
+    }
+    list.push_unseparated(")");
+    let rows: Vec<(String, Vec<u8>)> = query.build_query_as().fetch_all(connection).await?;
+    let slot = |bytes: Vec<u8>| bytes.try_into().ok().map(|bytes| SettlementId(Uuid::from_bytes(bytes)));
+    Ok(rows.into_iter().filter_map(|(name, bytes)| Some((name, slot(bytes)?))).collect())
+}
+
+async fn insert_items(
+    connection: &mut SqliteConnection,
+    items: Vec<(SettlementId, SettlementId)>,
+) -> Result<(), sqlx::Error> {
+    let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO slot_item (slot, settlement) ");
+    query.push_values(items, |mut tuple, (slot, settlement)| {
+        tuple.push_bind(slot.0.as_bytes().to_vec()).push_bind(settlement.0.as_bytes().to_vec());
+    });
+    query.build().execute(connection).await.map(|_| ())
+}
+
+/// One step of one settlement; few payments have any.
+async fn advance(connection: &mut SqliteConnection, step: &Advanced) -> Result<(), sqlx::Error> {
+    let Advanced { id, landed, plan, signed, at } = step;
+    let settlement = id.0.as_bytes().as_slice();
+    land(connection, vec![(*id, landed)]).await?;
+    let leave = "UPDATE slot_item SET live = 0 WHERE settlement = ? AND live = 1";
+    sqlx::query(leave).bind(settlement).execute(&mut *connection).await?;
+    let there = slots_of(connection, std::iter::once(signed)).await?.remove(&signed.transaction);
+    let slot = there.unwrap_or_else(|| SettlementId(Uuid::now_v7()));
+    if there.is_none() {
+        let place = "INSERT INTO slot (id, network, gas_wallet, sequence, created_at) \
+             SELECT ?, network, ?, ?, ? FROM settlement WHERE id = ?";
+        let place = sqlx::query(place).bind(slot.0.as_bytes().as_slice()).bind(signed.gas_wallet.as_str());
+        let place = place.bind(signed.sequence.map(int)).bind(int(at.0)).bind(settlement);
+        place.execute(&mut *connection).await?;
+        let attempt = "INSERT INTO attempt (transaction_id, slot, number, raw, gas_limit, fee_per_gas_max, \
+             tip_per_gas, created_at) VALUES (?, ?, 0, ?, ?, ?, ?, ?)";
+        let attempt = sqlx::query(attempt).bind(signed.transaction.as_str()).bind(slot.0.as_bytes().as_slice());
+        let attempt = attempt.bind(signed.raw.as_slice()).bind(int(signed.gas_limit));
+        let attempt = attempt.bind(signed.fees.per_gas_max.to_string()).bind(signed.fees.tip_per_gas.to_string());
+        attempt.bind(int(at.0)).execute(&mut *connection).await?;
+    }
+    insert_items(connection, vec![(slot, *id)]).await?;
+    let plan_now = "UPDATE settlement SET plan_gas_wallet = ?, plan_body = ?, plan_valid_before = ?, updated_at = ? \
+         WHERE id = ?";
+    let plan_now = sqlx::query(plan_now).bind(plan.gas_wallet.as_deref()).bind(plan.body.as_str());
+    let plan_now = plan_now.bind(plan.valid_before.map(int)).bind(int(at.0)).bind(settlement);
+    plan_now.execute(connection).await.map(|_| ())
 }
 
 async fn insert_settlements(connection: &mut SqliteConnection, rows: &[&NewSettlement]) -> Result<(), sqlx::Error> {

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     settlement::{
         SettlementId,
-        record::{Finished, NewSettlement, Sent},
+        record::{Advanced, Finished, NewSettlement, Sent},
     },
     store::{BeginError, StoreError},
 };
@@ -38,6 +38,8 @@ const NOTES_WAIT: Duration = Duration::from_millis(250);
 pub(super) enum Request {
     /// [`Store::begin`](crate::store::Store::begin).
     Begin { settlements: Vec<NewSettlement>, answer: oneshot::Sender<Result<(), BeginError>> },
+    /// [`Store::advance`](crate::store::Store::advance).
+    Advance { step: Box<Advanced>, answer: oneshot::Sender<Result<(), StoreError>> },
     /// [`Store::finish`](crate::store::Store::finish).
     Finish { finished: Vec<Finished>, answer: oneshot::Sender<Result<(), StoreError>> },
     /// [`Store::deliver`](crate::store::Store::deliver).
@@ -59,7 +61,9 @@ impl Request {
                     Err(error) => Err(error.into()),
                 }));
             }
-            Self::Finish { answer, .. } | Self::Check { answer } => drop(answer.send(result.map(|_| ()))),
+            Self::Advance { answer, .. } | Self::Finish { answer, .. } | Self::Check { answer } => {
+                drop(answer.send(result.map(|_| ())));
+            }
             Self::Deliver { id, at: _, answer } => {
                 drop(answer.send(result.map(|verdicts| verdicts.delivered.remove(&id))));
             }

@@ -6,6 +6,9 @@ use alloy::{
     primitives::{Address, Bytes, U256},
 };
 
+use super::{Batch, SignatureAnswer};
+use crate::rpc::method::Call;
+
 /// The lens's creation code, bare hex.
 const CODE: &str = include_str!("../../contracts/out/Eip3009Lens.hex");
 
@@ -55,32 +58,22 @@ pub struct Record {
     pub revert: Vec<u8>,
 }
 
-/// What the payer's code says of a signature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SignatureAnswer {
-    /// It was not asked.
-    NotAsked,
-    /// Valid.
-    Valid,
-    /// Something else than valid, or it failed.
-    Invalid,
-}
-
 /// The body of one call, being filled.
 #[derive(Debug, Default)]
-pub struct Batch {
-    body: Vec<u8>,
+pub struct Body {
+    items: Vec<u8>,
     count: u8,
     gas: u64,
 }
 
-impl Batch {
-    /// Adds an item. `false` when the call would become too large: then it is
-    /// left as it was, and not empty.
-    pub fn push(&mut self, item: &Item, items_max: u8, gas_max: u64) -> bool {
+impl Batch for Body {
+    type Item = Item;
+    type Record = Record;
+
+    fn push(&mut self, item: &Item, items_max: u8, gas_max: u64) -> bool {
         let size = 28 + item.transfer.len() + item.signature.len();
         let gas = 500_000 + 3 * u64::from(item.gas_cap);
-        let bytes = CODE.len() / 2 + 1 + self.body.len() + size + 2;
+        let bytes = CODE.len() / 2 + 1 + self.items.len() + size + 2;
         let room = self.count < items_max && bytes <= DATA_BYTES_MAX && self.gas + gas <= gas_max;
         let (Ok(transfer), Ok(signature)) = (u16::try_from(item.transfer.len()), u16::try_from(item.signature.len()))
         else {
@@ -89,56 +82,54 @@ impl Batch {
         if !room && self.count > 0 {
             return false;
         }
-        self.body.extend_from_slice(item.token.as_slice());
-        self.body.extend_from_slice(&item.gas_cap.to_be_bytes());
-        self.body.extend_from_slice(&transfer.to_be_bytes());
-        self.body.extend_from_slice(&signature.to_be_bytes());
-        self.body.extend_from_slice(&item.transfer);
-        self.body.extend_from_slice(&item.signature);
+        self.items.extend_from_slice(item.token.as_slice());
+        self.items.extend_from_slice(&item.gas_cap.to_be_bytes());
+        self.items.extend_from_slice(&transfer.to_be_bytes());
+        self.items.extend_from_slice(&signature.to_be_bytes());
+        self.items.extend_from_slice(&item.transfer);
+        self.items.extend_from_slice(&item.signature);
         self.count += 1;
         self.gas += gas;
         true
     }
 
-    /// How many items are in it.
-    pub const fn count(&self) -> u8 {
+    fn count(&self) -> u8 {
         self.count
     }
 
-    /// The call's gas: enough that every item is asked.
-    pub const fn gas(&self) -> u64 {
-        200_000 + self.gas
+    fn call(&self, sender: Address) -> Call {
+        // Enough that every item is asked.
+        Call::create(sender, &self.data(), 200_000 + self.gas)
     }
 
-    /// The call's data as hex.
-    pub fn data(&self) -> String {
-        let size = u16::try_from(self.body.len() + 1).unwrap_or(u16::MAX);
-        let mut data = String::with_capacity(2 + CODE.len() + 2 * (self.body.len() + 3));
-        data.push_str("0x");
-        data.push_str(CODE.trim_end());
-        data.push_str(&hex::encode([self.count]));
-        data.push_str(&hex::encode(&self.body));
-        data.push_str(&hex::encode(size.to_be_bytes()));
-        data
+    fn read(bytes: &[u8], count: u8) -> Option<Vec<Option<Record>>> {
+        let (header, mut rest) = bytes.split_at_checked(HEADER_BYTES)?;
+        if header.first() != Some(&VERSION) || header.get(1) != Some(&count) {
+            return None;
+        }
+        let mut records = Vec::with_capacity(usize::from(count));
+        for _ in 0..count {
+            let (fixed, behind) = rest.split_first_chunk::<RECORD_BYTES>()?;
+            let (revert, behind) = behind.split_at_checked(usize::from(fixed[7]))?;
+            records.push(record(fixed, revert));
+            rest = behind;
+        }
+        rest.is_empty().then_some(records)
     }
 }
 
-/// Reads an answer: a record for each of `count` items, `None` for one that
-/// was not asked because the node allowed too little gas. `None` when these
-/// are not the lens's bytes.
-pub fn read(bytes: &[u8], count: u8) -> Option<Vec<Option<Record>>> {
-    let (header, mut rest) = bytes.split_at_checked(HEADER_BYTES)?;
-    if header.first() != Some(&VERSION) || header.get(1) != Some(&count) {
-        return None;
+impl Body {
+    /// The call's data as hex.
+    fn data(&self) -> String {
+        let size = u16::try_from(self.items.len() + 1).unwrap_or(u16::MAX);
+        let mut data = String::with_capacity(2 + CODE.len() + 2 * (self.items.len() + 3));
+        data.push_str("0x");
+        data.push_str(CODE.trim_end());
+        data.push_str(&hex::encode([self.count]));
+        data.push_str(&hex::encode(&self.items));
+        data.push_str(&hex::encode(size.to_be_bytes()));
+        data
     }
-    let mut records = Vec::with_capacity(usize::from(count));
-    for _ in 0..count {
-        let (fixed, behind) = rest.split_first_chunk::<RECORD_BYTES>()?;
-        let (revert, behind) = behind.split_at_checked(usize::from(fixed[7]))?;
-        records.push(record(fixed, revert));
-        rest = behind;
-    }
-    rest.is_empty().then_some(records)
 }
 
 fn record(fixed: &[u8; RECORD_BYTES], revert: &[u8]) -> Option<Record> {
@@ -146,15 +137,10 @@ fn record(fixed: &[u8; RECORD_BYTES], revert: &[u8]) -> Option<Record> {
     if !flag(0x01) {
         return None;
     }
-    let signature = match fixed[1] {
-        0 => SignatureAnswer::NotAsked,
-        1 => SignatureAnswer::Valid,
-        _ => SignatureAnswer::Invalid,
-    };
     Some(Record {
         token_has_code: flag(0x02),
         payer_has_code: flag(0x04),
-        signature,
+        signature: SignatureAnswer::read(fixed[1]),
         balance: flag(0x10).then(|| U256::from_be_slice(&fixed[8..])),
         nonce_used: flag(0x20).then(|| flag(0x40)),
         succeeded: flag(0x80),
@@ -179,19 +165,19 @@ mod tests {
 
     #[test]
     fn a_call_is_code_then_items_then_size() {
-        let mut batch = Batch::default();
+        let mut batch = Body::default();
         assert!(batch.push(&item(196), 32, u64::MAX));
         let data = batch.data();
         let body = data.strip_prefix("0x").and_then(|d| d.strip_prefix(CODE.trim_end())).expect("code first");
         let expected = format!("01{}0001d4c000c40002{}0203{}", "aa".repeat(20), "01".repeat(196), "00e3");
         assert_eq!(body, expected, "1 + 28 + 196 + 2 = 227 bytes");
-        assert_eq!(batch.gas(), 200_000 + 500_000 + 360_000);
+        assert!(batch.call(Address::ZERO).params.contains(&format!("{:#x}", 200_000 + 500_000 + 360_000)));
     }
 
     #[test]
     fn a_call_stays_within_its_limits() {
         let fill = |transfer, items_max, gas_max| {
-            let mut batch = Batch::default();
+            let mut batch = Body::default();
             while batch.push(&item(transfer), items_max, gas_max) {}
             (batch.count(), (batch.data().len() - 2) / 2)
         };
@@ -200,7 +186,7 @@ mod tests {
         assert!(count > 8 && bytes <= DATA_BYTES_MAX, "{count} {bytes}");
         assert_eq!(fill(292, 32, 2_000_000).0, 2);
         assert_eq!(fill(292, 32, 1).0, 1, "an item alone is always asked");
-        assert!(!Batch::default().push(&item(70_000), 32, u64::MAX));
+        assert!(!Body::default().push(&item(70_000), 32, u64::MAX));
     }
 
     #[test]
@@ -211,7 +197,7 @@ mod tests {
         bytes.extend(U256::from(77).to_be_bytes::<32>());
         bytes.extend([9; 4]);
         bytes.extend([0; 40]);
-        let records = read(&bytes, 2).expect("read");
+        let records = Body::read(&bytes, 2).expect("read");
         let expected = Record {
             token_has_code: true,
             payer_has_code: false,
@@ -224,9 +210,9 @@ mod tests {
             revert: vec![9; 4],
         };
         assert_eq!(records, [Some(expected), None]);
-        assert_eq!(read(&bytes, 1), None, "another count");
-        assert_eq!(read(&bytes[..bytes.len() - 1], 2), None, "cut off");
-        assert_eq!(read(&[bytes.as_slice(), &[0]].concat(), 2), None, "something behind");
-        assert_eq!(read(&[], 0), None);
+        assert_eq!(Body::read(&bytes, 1), None, "another count");
+        assert_eq!(Body::read(&bytes[..bytes.len() - 1], 2), None, "cut off");
+        assert_eq!(Body::read(&[bytes.as_slice(), &[0]].concat(), 2), None, "something behind");
+        assert_eq!(Body::read(&[], 0), None);
     }
 }

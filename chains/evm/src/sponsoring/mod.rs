@@ -1,0 +1,3 @@
+//! What the facilitator brings to the chain for a payer, besides the payment.
+
+pub(crate) mod eip2612;

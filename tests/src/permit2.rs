@@ -1,0 +1,134 @@
+//! Signs payments by Permit2 and writes request bodies, as the official clients do.
+
+use alloy::{primitives::Address, signers::local::PrivateKeySigner};
+use chains_core::{Amount, Secret};
+use chains_evm::local::{LocalChain, Payer, Permit2Order, PermitOrder};
+use serde_json::{Value, json};
+
+use crate::{
+    anvil::{Anvil, GAS_WALLET, NETWORK, PAYEE, PAYER_KEY, USDC},
+    payer::now,
+};
+
+/// A payment to be, with every field in reach of a test.
+#[derive(Clone, Debug)]
+pub struct Permit2Draft {
+    /// Who signs.
+    pub payer: Payer,
+    /// `permit2Authorization.from`.
+    pub from: String,
+    /// What is signed.
+    pub order: Permit2Order,
+    /// What the requirements ask for; `None`: what is signed.
+    pub amount: Option<u64>,
+    /// A permit that comes along.
+    pub permit: Option<PermitOrder>,
+}
+
+impl Default for Permit2Draft {
+    /// One cent from the usual payer to the usual payee in scheme `exact`, valid for an hour.
+    fn default() -> Self {
+        let payer = Payer::with_key(&Secret::new(PAYER_KEY.to_owned())).expect("a key");
+        let order = Permit2Order::usdc(PAYEE, Amount::from(10_000_u64), now() + 3600, rand::random());
+        Self { from: payer.address(), payer, order, amount: None, permit: None }
+    }
+}
+
+impl Permit2Draft {
+    /// A draft of scheme `upto` with this ceiling, bound to the usual gas wallet.
+    pub fn upto(ceiling: u64) -> Self {
+        let draft = Self::default();
+        let order = Permit2Order { amount: Amount::from(ceiling), ..draft.order }.upto(GAS_WALLET);
+        Self { order, ..draft }
+    }
+
+    /// The draft of another payer.
+    ///
+    /// # Panics
+    /// Never for a real key.
+    #[must_use]
+    pub fn of(self, key: &PrivateKeySigner) -> Self {
+        let text = format!("0x{}", hex::encode(key.to_bytes()));
+        let payer = Payer::with_key(&Secret::new(text)).expect("a key");
+        Self { from: payer.address(), payer, ..self }
+    }
+
+    /// The same payment with another amount in the requirements.
+    #[must_use]
+    pub fn charged(&self, amount: u64) -> Self {
+        Self { amount: Some(amount), ..self.clone() }
+    }
+
+    /// The same payment with a permit for Permit2, the payer's first one.
+    #[must_use]
+    pub fn with_permit(self) -> Self {
+        let permit = PermitOrder::usdc(self.order.amount, 0, self.order.deadline);
+        Self { permit: Some(permit), ..self }
+    }
+
+    /// Its scheme.
+    pub const fn scheme(&self) -> &'static str {
+        if self.order.facilitator.is_some() { "upto" } else { "exact" }
+    }
+
+    /// `paymentPayload.payload`.
+    ///
+    /// # Panics
+    /// When an address is none.
+    pub fn payload(&self) -> Value {
+        Value::Object(self.payer.sign_permit2_for(&self.order, &self.from).expect("signed"))
+    }
+
+    /// The body of `/verify` and `/settle` in protocol v2.
+    ///
+    /// # Panics
+    /// When an address is none.
+    pub fn body(&self) -> Value {
+        let amount = self.amount.map_or(self.order.amount, Amount::from);
+        let requirements = json!({
+            "scheme": self.scheme(), "network": NETWORK, "amount": amount, "asset": self.order.asset,
+            "payTo": self.order.pay_to, "maxTimeoutSeconds": 60,
+            "extra": {"name": "USDC", "version": "2", "assetTransferMethod": "permit2"},
+        });
+        let extensions = self.permit.as_ref().map(|permit| self.payer.sign_permit(permit).expect("signed"));
+        json!({
+            "x402Version": 2,
+            "paymentPayload": {
+                "x402Version": 2, "accepted": requirements, "payload": self.payload(), "extensions": extensions,
+            },
+            "paymentRequirements": requirements,
+        })
+    }
+}
+
+/// Has a payer allow Permit2 to take this much of the usual token.
+///
+/// # Panics
+/// When the chain refuses.
+pub async fn allow(chain: &Anvil, payer: &str, amount: u128) {
+    local(chain).allow_permit2(payer, USDC, Amount::from(amount)).await.expect("allowed");
+}
+
+/// How much of the usual token Permit2 may take from a payer.
+///
+/// # Panics
+/// When the chain does not answer.
+pub async fn allowance(chain: &Anvil, payer: &str) -> Amount {
+    local(chain).permit2_allowance(payer, USDC).await.expect("answered")
+}
+
+/// The chain, as the local helpers see it.
+///
+/// # Panics
+/// When no HTTP client can be made.
+pub fn local(chain: &Anvil) -> LocalChain {
+    LocalChain::at(chain.node.url.clone()).expect("a client")
+}
+
+/// An address from a text that is one.
+///
+/// # Panics
+/// When it is none.
+pub fn address(text: &str) -> Address {
+    text.parse().expect("an address")
+}
