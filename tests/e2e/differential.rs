@@ -29,7 +29,7 @@ fn asset(symbol: &str, address: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_thousand_payments_get_the_reference_s_verdict_or_a_reasoned_one() {
+async fn eight_thousand_payments_get_the_reference_s_verdict_or_a_reasoned_one() {
     let chain = Anvil::start_with(&[]).await;
     let mut assets = asset("USDC", USDC);
     let mut tokens = Map::new();

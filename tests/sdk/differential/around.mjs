@@ -69,14 +69,14 @@ export const WRAPPERS = [
 
 /** Every payer; those that have a row of their own are of their own class. */
 export const payersOf = ({ payers }) => [
-  ...Object.values(payers).map((payer) => signed(payer.name in ROWS ? ROWS[payer.name] : "another payer", payer.name, (d) => { d.payer = payer; })),
+  ...Object.values(payers).map((payer) => signed(payer.name in ROWS ? ROWS[payer.name] : "another payer", payer.name, (d) => { d.payer = payer; }, payer.name.includes("deployed") ? SIGNATURE : undefined)),
   signed("an ERC-6492 wrapper", "in a wrapper", (d, w) => { d.payer = w.payers["undeployed wallet"]; d.wrapper = { address: w.factory, data: "0x" }; }, { alone: true }),
   signed("an ERC-6492 wrapper with dirt in it", "before the factory", (d) => {
     const { address, signature } = payers["deployed wallet, wrapped signature"];
     d.payer = { address, signature: async (hash) => `0x01${(await signature(hash)).slice(4)}` };
   }, { alone: true }),
 ];
-const ROWS = { DirtyWallet: "a wallet whose answer has dirt in it", ReturnBombWallet: "a wallet that takes everything", "delegated to no wallet": "an account whose code is no wallet" };
+const ROWS = { DirtyWallet: "a wallet whose answer has dirt in it", ReturnBombWallet: "a wallet that takes everything", "deployed wallet, wrapped signature": "a wrapper of a deployed wallet" };
 
 /** What a wallet that takes every signature could be made to pay for. */
 export const credulous = (payer, more) => [

@@ -12,12 +12,11 @@ const TYPES = {
   ],
 };
 const MOST = 2n ** 256n - 1n;
-export const KINDS = ["eip3009 v2", "eip3009 v1"];
-const NETWORKS = { "eip3009 v2": "eip155:84532", "eip3009 v1": "base-sepolia" };
+export const KINDS = ["eip3009 v2", "eip3009 v2 by a wallet", "eip3009 v1"];
 
 /** What is to be signed and asked for; an honest one. `key`, `wrapper`, `payTo`, `amount` and `extra` are what mutations put in the place of what follows from the rest. */
 export const draft = (kind, { payers, nobody }, random, now) => ({
-  kind, payer: payers.payer, to: nobody, value: BigInt(2_000 + random.below(8_000)), validAfter: 0n, validBefore: BigInt(now + 600), nonce: random.hex(32),
+  kind, payer: kind.endsWith("wallet") ? payers.OwnerWallet : payers.payer, to: nobody, value: BigInt(2_000 + random.below(8_000)), validAfter: 0n, validBefore: BigInt(now + 600), nonce: random.hex(32),
   name: "USDC", version: "2", chainId: 84532, token: USDC, asset: USDC, types: TYPES,
 });
 
@@ -29,7 +28,7 @@ export const body = async (d) => {
   const [primaryType] = Object.keys(d.types);
   const hash = hashTypedData({ domain: { name: d.name, version: d.version, chainId: d.chainId, verifyingContract: d.token }, types: d.types, primaryType, message: authorization });
   const payload = { signature: await signatureOf(d, hash), authorization };
-  const network = NETWORKS[d.kind];
+  const network = d.kind === "eip3009 v1" ? "base-sepolia" : "eip155:84532";
   const amount = String(d.amount ?? d.value);
   const terms = { asset: d.asset, payTo: d.payTo ?? d.to, maxTimeoutSeconds: 60, extra: d.extra ?? { name: d.name, version: d.version } };
   if (d.kind === "eip3009 v1") {

@@ -4,11 +4,12 @@ import { parseArgs } from "node:util";
 import { privateKeyToAccount } from "viem/accounts";
 import { reference } from "../reference.mjs";
 import * as eip3009 from "./eip3009.mjs";
+import * as permit2 from "./permit2.mjs";
 import { random as randomOf } from "./random.mjs";
 import { prepare } from "./world.mjs";
 import { DIFFERENCES, ORDER } from "./differences.mjs";
 
-const METHODS = [eip3009];
+const METHODS = [eip3009, permit2];
 const AT_ONCE = 24;
 const SEED = "x402";
 
@@ -64,13 +65,19 @@ const post = async (url, body) => {
   return { status: response.status, ...(await response.json()) };
 };
 
-const ours = async (url, body) => {
+// To settle says why a simulation failed where to verify says that it did; and of `upto` it is asked for less than the payer signed.
+const CODES_TO_SETTLE = ["permit2_invalid_nonce", "permit2_payment_too_early", "invalid_permit2_signature", "permit2_invalid_destination", "permit2_invalid_owner", "permit2_invalid_amount"];
+const agree = (verified, settled) => verified === settled || (verified === "permit2_simulation_failed" && CODES_TO_SETTLE.includes(settled));
+
+const ours = async (url, kind, body) => {
   const verified = await post(`${url}/verify`, body);
   if (verified.isValid) return { code: "valid" };
+  const code = ({ status, invalidReason, errorReason }) => (status === 200 ? invalidReason ?? errorReason : `${status} ${invalidReason ?? errorReason}`);
+  const verdict = { code: code(verified), text: verified.invalidMessage };
+  if (kind.startsWith("upto") && (verdict.code === "permit2_amount_mismatch" || body.paymentRequirements?.amount === "0")) return verdict;
   const settled = await post(`${url}/settle`, body);
-  const code = (status, reason) => (status === 200 ? reason : `${status} ${reason}`);
-  const [code1, code2] = [code(verified.status, verified.invalidReason), code(settled.status, settled.errorReason)];
-  return { code: code1 === code2 && settled.success === false && settled.transaction === "" ? code1 : `${code1}, but to settle: ${JSON.stringify(settled)}`, text: verified.invalidMessage };
+  if (settled.success === false && settled.transaction === "" && agree(verdict.code, code(settled))) return verdict;
+  return { ...verdict, code: `${verdict.code}, but to settle: ${JSON.stringify(settled)}` };
 };
 
 const named = ({ class: kind, title }) => `${kind} (${title})`;
@@ -85,7 +92,7 @@ const explanation = ({ kind, mutations, them, us }, alone) => {
 
 const text = { type: "string" };
 const { values: { "rpc-url": rpcUrl, "facilitator-url": url, "gas-wallet-key": gasWalletKey, seed, cases, tokens, only } } = parseArgs({
-  options: { "rpc-url": text, "facilitator-url": text, "gas-wallet-key": text, seed: { ...text, default: SEED }, cases: { ...text, default: "5000" }, tokens: { ...text, default: "{}" }, only: text },
+  options: { "rpc-url": text, "facilitator-url": text, "gas-wallet-key": text, seed: { ...text, default: SEED }, cases: { ...text, default: "8000" }, tokens: { ...text, default: "{}" }, only: text },
 });
 const w = { ...(await prepare({ rpcUrl, seed, tokens: JSON.parse(tokens) })), gasWallet: privateKeyToAccount(gasWalletKey).address };
 // From here on the chain's time is the machine's.
@@ -100,7 +107,7 @@ const started = Date.now();
 const work = async () => {
   for (let item = queue.shift(); item; item = queue.shift()) {
     const body = await write(item, w, randomOf(`${seed} ${item.number}`));
-    const [them, us] = await Promise.all([theirs(facilitator, body), ours(url, body)]);
+    const [them, us] = await Promise.all([theirs(facilitator, body), ours(url, item.kind, body)]);
     if (item.mutations.length === 1) alone.set(`${item.kind} ${named(item.mutations[0])}`, us.code);
     if (them.code === us.code) agreed.set(us.code, (agreed.get(us.code) ?? 0) + 1);
     else differing.push({ ...item, body, them, us });
@@ -115,7 +122,7 @@ const unexplained = differing.filter((item) => {
   return !row;
 });
 // With another seed or fewer cases some rows may have none.
-const spare = seed === SEED && total >= 5000 ? [...DIFFERENCES, ORDER].filter((row) => !used.has(row)) : [];
+const spare = seed === SEED && total >= 8000 ? [...DIFFERENCES, ORDER].filter((row) => !used.has(row)) : [];
 console.error(`${total} cases in ${Math.round((Date.now() - started) / 1000)} s: ${total - differing.length} agreed, ${differing.length} differed, ${unexplained.length} unexplained, ${spare.length} rows unused`);
 for (const [code, count] of [...agreed].sort((a, b) => b[1] - a[1])) console.error(`  agreed ${count} ${code}`);
 const groups = new Map();

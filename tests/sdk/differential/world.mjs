@@ -11,7 +11,7 @@ const abi = parseAbi([
   "function cancelAuthorization(address,bytes32,bytes)", "function invalidateUnorderedNonces(uint256,uint256)",
 ]);
 
-/** The same for everybody: EIP-3009 nonces that the payers with keys have cancelled, and a word of Permit2's bitmap that is full. */
+/** An EIP-3009 nonce that the payers have cancelled, and a word of Permit2's bitmap that is full for them. */
 export const CANCELLED = keccak256(stringToHex("cancelled"));
 export const FULL_WORD = 7n;
 
@@ -28,6 +28,9 @@ const holder = (seed, name) => {
 const CANCEL = { CancelAuthorization: [{ name: "authorizer", type: "address" }, { name: "nonce", type: "bytes32" }] };
 
 const WALLETS = ["OwnerWallet", "CallOnlyWallet", "FlippingWallet", "GasBurnerWallet", "ReturnBombWallet", "DirtyWallet", "RevertingWallet"];
+
+/** Those of the payers with an owner who can make them do something. */
+const EXECUTING = ["OwnerWallet", "CallOnlyWallet", "FlippingWallet", "deployed wallet, wrapped signature"];
 
 /**
  * Payers by name; each signs hashes by `signature`. `tokens` are those of the facilitator's configuration beside USDC, by name, and `others` such
@@ -51,7 +54,8 @@ export const prepare = async ({ rpcUrl, seed, tokens }) => {
     const data = encodeFunctionData({ abi, functionName: "deploy", args });
     if (deployed) await call(factory, "deploy", args);
     const signature = async (hash) => serializeErc6492Signature({ address: factory, data, signature: await owner.signature(hash) });
-    return { ...owner, name, address: await read(factory, "addressOf", ...args), signature };
+    const address = await read(factory, "addressOf", ...args);
+    return { ...owner, name, address, signature, ...(deployed ? { owner: owner.account } : {}) };
   };
   payers["undeployed wallet"] = await wrapped("undeployed wallet", false);
   payers["deployed wallet, wrapped signature"] = await wrapped("deployed wallet, wrapped signature", true);
@@ -65,15 +69,20 @@ export const prepare = async ({ rpcUrl, seed, tokens }) => {
   }
   const approval = encodeFunctionData({ abi, functionName: "approve", args: [PERMIT2, maxUint256] });
   for (const { name, account, address, owner } of all) {
-    if (name === "not approving") continue;
-    if (owner && ["OwnerWallet", "CallOnlyWallet", "FlippingWallet"].includes(name)) await call(address, "execute", [USDC, approval], owner);
-    if (!owner && !name.includes("wallet,") && !name.startsWith("undeployed")) {
-      for (const token of [USDC, ...Object.values(tokens)]) await chain.send(account, { to: token, data: approval });
-      await call(PERMIT2, "invalidateUnorderedNonces", [FULL_WORD, maxUint256], account);
-      const domain = { name: "USDC", version: "2", chainId: 84532, verifyingContract: USDC };
-      const cancel = await account.signTypedData({ domain, types: CANCEL, primaryType: "CancelAuthorization", message: { authorizer: address, nonce: CANCELLED } });
-      await call(USDC, "cancelAuthorization", [address, CANCELLED, cancel]);
+    if (name === "not approving" || name === "undeployed wallet" || (owner && !EXECUTING.includes(name))) continue;
+    for (const token of [USDC, ...Object.values(tokens)]) {
+      if (owner) await call(address, "execute", [token, approval], owner);
+      else await chain.send(account, { to: token, data: approval });
     }
+  }
+  const invalidate = encodeFunctionData({ abi, functionName: "invalidateUnorderedNonces", args: [FULL_WORD, maxUint256] });
+  for (const { name, account, address, owner } of all) {
+    if (name === "undeployed wallet" || (owner && name !== "OwnerWallet")) continue;
+    if (owner) await call(address, "execute", [PERMIT2, invalidate], owner);
+    else await chain.send(account, { to: PERMIT2, data: invalidate });
+    const domain = { name: "USDC", version: "2", chainId: 84532, verifyingContract: USDC };
+    const cancel = await account.signTypedData({ domain, types: CANCEL, primaryType: "CancelAuthorization", message: { authorizer: address, nonce: CANCELLED } });
+    await call(USDC, "cancelAuthorization", [address, CANCELLED, cancel]);
   }
   await call(payers.FlippingWallet.address, "refuse", [true], payers.FlippingWallet.owner);
   const blacklistedPayee = holder(seed, "blacklisted payee").address;
