@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`exact_evm`] | an EIP-3009 payment is judged and settled as the protocol says |
 //! | [`permit2_evm`] | so is a payment by Permit2 |
+//! | [`upto_evm`] | so is a part of what was signed |
 //! | [`sdk`] | the official SDKs pay through the service, unpatched |
 //! | [`differential`] | verdicts are the official facilitator's, or differ for a reason that is written down |
 //! | [`replay`] | one payment, one success |
@@ -29,3 +30,4 @@ mod replay;
 mod sdk;
 mod status;
 mod tidy;
+mod upto_evm;
