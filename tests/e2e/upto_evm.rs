@@ -149,14 +149,16 @@ async fn a_permit_for_the_ceiling_comes_along() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_wrong_payment_gets_the_protocol_s_code_and_spends_nothing() {
-    type Case = (&'static str, fn(&mut Permit2Draft), fn(&mut Value), &'static str);
+    type Spoil = fn(&mut Permit2Draft);
+    type Alter = fn(&mut Value);
+    type Case = (&'static str, Spoil, Alter, &'static str);
     let chain = Anvil::start().await;
     let home = Home::new(&chain);
     let service = home.serve().await;
     allow(&chain, PAYER, u128::MAX).await;
     let poor = PrivateKeySigner::from_slice(&[0x42; 32]).expect("a key");
     chain.mint(&poor.address().to_checksum(None), 1_000_000).await;
-    let (leave, keep): (fn(&mut Permit2Draft), fn(&mut Value)) = (|_| (), |_| ());
+    let (leave, keep): (Spoil, Alter) = (|_| (), |_| ());
     let cases: [Case; 16] = [
         ("scheme", leave, |b| b["paymentPayload"]["accepted"]["scheme"] = json!("exact"), "invalid_upto_evm_scheme"),
         (

@@ -36,6 +36,22 @@ struct Transaction {
     input: Bytes,
 }
 
+/// A call within a transaction, as nodes trace it.
+#[derive(Debug, Deserialize)]
+struct Frame {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    to: Option<Address>,
+    #[serde(default)]
+    input: Bytes,
+    /// Present when the call, and with it all that it called, was undone.
+    #[serde(default)]
+    error: Option<String>,
+    #[serde(default)]
+    calls: Vec<Frame>,
+}
+
 /// What a transaction with the expected transfer has to do with ours.
 enum Relation {
     /// It is this very settlement.
@@ -44,6 +60,15 @@ enum Relation {
     Other,
     /// Not to be seen from outside.
     Unknown,
+}
+
+impl Frame {
+    /// Whether a settlement like this was made in it, and not undone.
+    fn made(&self, settlement: &Settled) -> bool {
+        let here =
+            || self.kind == "CALL" && self.to.and_then(|to| abi::settled(to, &self.input)).as_ref() == Some(settlement);
+        self.error.is_none() && (here() || self.calls.iter().any(|call| call.made(settlement)))
+    }
 }
 
 impl Case<'_> {
@@ -116,7 +141,8 @@ impl Case<'_> {
 
     /// Permit2 says nothing of the nonces that it uses: so every transaction
     /// with the expected transfer is looked at. Only one that calls the proxy
-    /// itself shows beyond doubt which nonce it used. Somebody could wrap the
+    /// itself shows beyond doubt which nonce it used; of others the node is
+    /// asked for a trace. Without it nothing is said: somebody could wrap the
     /// transfer of another payment, and another use of this nonce, into one
     /// transaction, and would be given two resources for it.
     async fn find_permit2_use(&self, first: u64) -> Result<Effect, CallError> {
@@ -135,7 +161,11 @@ impl Case<'_> {
         for transaction in self.context.rpc.all::<Option<Transaction>>(&calls).await?.into_iter().flatten() {
             match self.relation(&transaction) {
                 Relation::Same => return self.judge_use(&transaction.hash).await,
-                Relation::Unknown => unknown = Some(transaction.hash),
+                Relation::Unknown => match self.context.rpc.call::<Frame>(Call::trace(&transaction.hash)).await {
+                    Ok(frame) if frame.made(&self.settlement()) => return self.judge_use(&transaction.hash).await,
+                    Ok(_) => {}
+                    Err(_) => unknown = Some(transaction.hash),
+                },
                 Relation::Other => {}
             }
         }
@@ -159,17 +189,22 @@ impl Case<'_> {
         if to == effect.token {
             return Relation::Other;
         }
-        let ours = Settled {
+        match abi::settled(to, &transaction.input) {
+            Some(settled) if settled == self.settlement() => Relation::Same,
+            Some(_) => Relation::Other,
+            None => Relation::Unknown,
+        }
+    }
+
+    /// Ours, as any proxy is told to make it.
+    const fn settlement(&self) -> Settled {
+        let effect = &self.plan.effect;
+        Settled {
             owner: effect.from,
             token: effect.token,
             nonce: U256::from_be_bytes(effect.nonce.0),
             to: effect.to,
             amount: effect.value,
-        };
-        match abi::settled(to, &transaction.input) {
-            Some(settled) if settled == ours => Relation::Same,
-            Some(_) => Relation::Other,
-            None => Relation::Unknown,
         }
     }
 
