@@ -19,6 +19,7 @@ use chains_core::{
 };
 
 use crate::{
+    builder_code,
     context::Context,
     exact::{self, Exact},
     fees, observe, open,
@@ -106,7 +107,8 @@ impl Chain for EvmChain {
     fn extensions(&self) -> Vec<&'static str> {
         let capabilities = &self.context.capabilities;
         let by_permit2 = capabilities.has(Method::Permit2) || capabilities.has(Method::Upto);
-        if by_permit2 && self.context.config.sponsor_eip2612 { vec![eip2612::KEY] } else { vec![] }
+        let sponsoring = (by_permit2 && self.context.config.sponsor_eip2612).then_some(eip2612::KEY);
+        std::iter::once(builder_code::KEY).chain(sponsoring).collect()
     }
 
     fn gas_wallets(&self) -> &[String] {
