@@ -28,6 +28,9 @@ const LOGS_BLOCKS_MAX: u64 = 500;
 /// Transfers that are looked at in search of the one by Permit2, at most.
 const TRANSFERS_MAX: usize = 256;
 
+/// Transactions whose calls are traced in search of it, at most: a trace is dear.
+const TRACES_MAX: usize = 8;
+
 /// A transaction as nodes describe it, as far as it matters.
 #[derive(Debug, Deserialize)]
 struct Transaction {
@@ -157,16 +160,20 @@ impl Case<'_> {
         let too_many = logs.len() == TRANSFERS_MAX;
         let calls: Vec<Call> =
             logs.iter().filter_map(|log| log.transaction_hash.as_deref()).map(Call::transaction).collect();
-        let mut unknown = None;
+        let (mut unknown, mut traces) = (None, 0);
         for transaction in self.context.rpc.all::<Option<Transaction>>(&calls).await?.into_iter().flatten() {
             match self.relation(&transaction) {
                 Relation::Same => return self.judge_use(&transaction.hash).await,
-                Relation::Unknown => match self.context.rpc.call::<Frame>(Call::trace(&transaction.hash)).await {
-                    Ok(frame) if frame.made(&self.settlement()) => return self.judge_use(&transaction.hash).await,
-                    Ok(_) => {}
-                    Err(_) => unknown = Some(transaction.hash),
-                },
                 Relation::Other => {}
+                Relation::Unknown if traces == TRACES_MAX => unknown = Some(transaction.hash),
+                Relation::Unknown => {
+                    traces += 1;
+                    match self.context.rpc.call::<Frame>(Call::trace(&transaction.hash)).await {
+                        Ok(frame) if frame.made(&self.settlement()) => return self.judge_use(&transaction.hash).await,
+                        Ok(_) => {}
+                        Err(_) => unknown = Some(transaction.hash),
+                    }
+                }
             }
         }
         if self.is_cancelled(first).await? {
