@@ -30,6 +30,7 @@ async fn a_settlement_is_found_by_id_transaction_payer_and_nonce_and_tells_its_w
         let listed = service.get(&format!("/settlements?{query}")).await;
         assert!(listed.body.to_string().contains(id), "{query}: {listed:?}");
     }
+    assert_eq!(service.get("/settlements?payr=0x1").await.status, 400, "a misspelt filter is not ignored");
     assert_eq!(service.get("/settlements/0195e9a0-0000-7000-8000-000000000000").await.status, 404);
     for name in [id, transaction] {
         let output = home.run(&["settlement", name]);

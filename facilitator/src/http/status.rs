@@ -87,7 +87,7 @@ pub struct SettlementPage {
 /// What to look for; everything is optional.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct ListQuery {
     /// A transaction's hash.
     transaction: Option<String>,
@@ -189,7 +189,9 @@ fn store_failure(error: crate::store::StoreError) -> Failure {
 
 impl From<Timeline> for SettlementBody {
     fn from(Timeline { record, attempts }: Timeline) -> Self {
-        let fee_paid = attempts.iter().find_map(|a| a.landed.as_ref().map(|landed| landed.fee_paid.to_string()));
+        // Of every step: a settlement may take several transactions.
+        let fees = attempts.iter().filter_map(|attempt| attempt.landed.as_ref()).map(|landed| landed.fee_paid);
+        let fee_paid = fees.reduce(|sum, fee| sum.checked_add(fee).unwrap_or(sum)).map(|fee| fee.to_string());
         let attempts = Some(attempts.iter().map(describe_attempt).collect());
         Self { fee_paid, attempts, ..describe(record) }
     }
