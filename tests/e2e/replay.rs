@@ -136,5 +136,5 @@ async fn a_payment_identifier_names_one_payment() {
     assert!(service.post("/settle", &other.v2()).await.is_good(), "nothing of it was claimed");
     let supported = service.get("/supported").await;
     let extensions = supported.body["extensions"].as_array().expect("a list");
-    assert!(extensions.contains(&json!("payment-identifier")), "{supported:?}");
+    assert!(extensions.contains(&json!("payment-identifier")), "{extensions:?}");
 }

@@ -280,7 +280,7 @@ mod tests {
             .collect();
         let expected = [(Version::V2, "exact", "eip155:84532"), (Version::V1, "exact", "base-sepolia")];
         assert_eq!(kinds, expected.map(|(version, scheme, network)| (version, scheme, network.to_owned())));
-        assert!(!chain.extensions().contains(&eip2612::KEY));
+        assert_eq!(chain.extensions(), ["builder-code"]);
     }
 
     #[tokio::test]
@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(upto.extra, Some(serde_json::json!({ "facilitatorAddress": "0xabc" })));
         assert_eq!((upto.version, upto.network.as_str()), (Version::V2, "eip155:84532"));
         assert_eq!(chain.kinds("0xabc").len(), 3, "v1 knows exact only");
-        assert!(chain.extensions().contains(&"eip2612GasSponsoring"));
+        assert_eq!(chain.extensions(), ["builder-code", "eip2612GasSponsoring"]);
         chain.context.capabilities.found(true, false);
         assert!(chain.kinds("0xabc").iter().all(|kind| kind.scheme != "upto"));
     }
