@@ -225,12 +225,6 @@ async fn a_permit_that_comes_along_is_the_allowance() {
     assert_eq!(home.audit().0, 0);
 }
 
-/// Whether `/supported` says that permits are sent along.
-fn sponsors(supported: &Value) -> bool {
-    let extensions = supported["extensions"].as_array().expect("a list");
-    extensions.contains(&json!("eip2612GasSponsoring"))
-}
-
 /// D10.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_permit_spent_by_somebody_else_is_no_hindrance() {
@@ -427,7 +421,7 @@ async fn a_token_that_moves_another_amount_is_found_out_before_it_is_paid_for() 
         let approve = format!("0x095ea7b3{:0>64}{}", &PERMIT2[2..], "f".repeat(64));
         chain.send_and_mine(PAYER, &address, &approve).await;
         let asset = format!("address = \"{address}\"\nsymbol = \"{name}\"\ndecimals = 6\nmethod = \"permit2\"\n");
-        network += &["[[networks.\"eip155:84532\".assets]]\n", &asset].concat();
+        assets.push(["[[networks.\"eip155:84532\".assets]]\n", &asset].concat());
         addresses.push((name, address));
     }
     let home = Home::with(&chain.node.url, "", &assets.concat());
