@@ -2,7 +2,8 @@
 //! facilitator, unpatched.
 
 use e2e::{
-    anvil::{Anvil, PAYEE, USDC},
+    anvil::{Anvil, GAS_WALLET_KEY, PAYEE, PAYER, USDC},
+    permit2::allow,
     sdk,
     service::Home,
 };
@@ -62,4 +63,33 @@ async fn a_permit_stands_in_for_the_approval() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_only_buyer_and_seller_understand_is_in_nobody_s_way() {
     official_packages_pay(&["payment-identifier"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn official_python_client_pays_official_python_server() {
+    let chain = Anvil::start_with(&[]).await;
+    let home = Home::new(&chain);
+    let service = home.serve().await;
+    allow(&chain, PAYER, u128::MAX).await;
+    let by_permit2 = ["--permit2-asset", USDC];
+    let upto = ["--permit2-asset", USDC, "--scheme", "upto"];
+    for more in [&[] as &[&str], &by_permit2, &upto] {
+        let before = chain.node.token_balance(USDC, PAYEE).await;
+        let (received, printed) = sdk::pay_in_python(&service.url, &chain.node.url, more).await;
+        assert!(received, "{more:?}: {printed}\n{}", home.log());
+        assert_eq!(chain.node.token_balance(USDC, PAYEE).await, before + 10_000, "{more:?}: {printed}");
+    }
+    let (code, text) = home.audit();
+    assert_eq!(code, 0, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_golden_answers_are_given() {
+    let chain = Anvil::start_with(&[]).await;
+    let home = Home::new(&chain);
+    let service = home.serve().await;
+    let (good, printed) = sdk::golden(&service.url, &chain.node.url, GAS_WALLET_KEY).await;
+    assert!(good, "{printed}\n{}", home.log());
+    let (code, text) = home.audit();
+    assert_eq!(code, 0, "{text}");
 }

@@ -5,20 +5,22 @@ import { createTestClient, http } from "viem";
 import { generatePrivateKey, privateKeyToAccount } from "viem/accounts";
 import { furnish } from "../contracts/chain.mjs";
 import { anvil } from "../contracts/lens.mjs";
+import { golden } from "./golden.mjs";
 import { startReference } from "./reference.mjs";
 import { WAYS, buy, world } from "./ways.mjs";
 
-let node, facilitator, factory;
+let node, facilitator, factory, strict;
+const gasWalletKey = generatePrivateKey();
 before(async () => {
   node = await anvil();
   const chain = createTestClient({ mode: "anvil", transport: http(node.url) });
   await furnish(chain);
-  const gasWalletKey = generatePrivateKey();
   await chain.setBalance({ address: privateKeyToAccount(gasWalletKey).address, value: 10n ** 21n });
   factory = await world(node.url).deploy("OwnerWalletFactory");
   facilitator = await startReference({ rpcUrl: node.url, gasWalletKey, factories: [factory], sponsorApprovals: true, builderCode: "reference" });
+  strict = await startReference({ rpcUrl: node.url, gasWalletKey });
 });
-after(async () => { await facilitator?.stop(); await node?.stop(); });
+after(async () => { await facilitator?.stop(); await strict?.stop(); await node?.stop(); });
 
 for (const way of Object.keys(WAYS)) {
   test(way, async () => {
@@ -26,3 +28,8 @@ for (const way of Object.keys(WAYS)) {
     assert.deepEqual(wrong, [], JSON.stringify(outcome));
   });
 }
+
+test("the golden table", async () => {
+  const gasWallet = privateKeyToAccount(gasWalletKey).address;
+  assert.deepEqual(await golden("reference", { facilitatorUrl: strict.url, rpcUrl: node.url, gasWallet }), []);
+});
