@@ -29,10 +29,24 @@ async fn official_v1_client_pays_official_v1_server() {
     official_client_pays("v1").await;
 }
 
+/// USDC, and a token that is paid with by Permit2 alone.
+const ASSETS: &str = r#"
+[[networks."eip155:84532".assets]]
+address = "0x036CbD53842c5426634e7929541eC2318f3dCF7e"
+symbol = "USDC"
+decimals = 6
+eip712 = { name = "USDC", version = "2" }
+[[networks."eip155:84532".assets]]
+address = "0x000000000000000000000000000000000e4c2612"
+symbol = "PRM"
+decimals = 6
+method = "permit2"
+"#;
+
 /// The official v2 packages buy in these ways, each with an effect on the chain that they are to have.
 async fn official_packages_pay(ways: &[&str]) {
     let chain = Anvil::start_with(&[]).await;
-    let home = Home::new(&chain);
+    let home = Home::with(&chain.node.url, "", ASSETS);
     let service = home.serve().await;
     let (good, printed) = sdk::buy(ways, &service.url, &chain.node.url, &[]).await;
     assert!(good, "{printed}\n{}", home.log());
@@ -57,7 +71,7 @@ async fn a_payer_signs_a_ceiling_and_pays_what_was_used() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_permit_stands_in_for_the_approval() {
-    official_packages_pay(&["permit2-eip2612", "upto-eip2612"]).await;
+    official_packages_pay(&["permit2-eip2612", "permit2-eip2612-alone", "upto-eip2612"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
