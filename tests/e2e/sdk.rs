@@ -85,9 +85,8 @@ async fn official_python_client_pays_official_python_server() {
     let home = Home::new(&chain);
     let service = home.serve().await;
     allow(&chain, PAYER, u128::MAX).await;
-    let by_permit2 = ["--permit2-asset", USDC];
-    let upto = ["--permit2-asset", USDC, "--scheme", "upto"];
-    for more in [&[] as &[&str], &by_permit2, &upto] {
+    let arguments: [&[&str]; 3] = [&[], &["--permit2-asset", USDC], &["--permit2-asset", USDC, "--scheme", "upto"]];
+    for more in arguments {
         let before = chain.node.token_balance(USDC, PAYEE).await;
         let (received, printed) = sdk::pay_in_python(&service.url, &chain.node.url, more).await;
         assert!(received, "{more:?}: {printed}\n{}", home.log());
