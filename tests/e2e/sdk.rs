@@ -2,7 +2,7 @@
 //! facilitator, unpatched.
 
 use e2e::{
-    anvil::{Anvil, GAS_WALLET_KEY, PAYEE, PAYER, USDC},
+    anvil::{Anvil, GAS_WALLET_KEY, PAYEE, PAYER, USDC, WALLET_FACTORY},
     permit2::allow,
     sdk,
     service::Home,
@@ -98,10 +98,27 @@ async fn official_python_client_pays_official_python_server() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_golden_answers_are_given() {
-    let chain = Anvil::start_with(&[]).await;
-    let home = Home::new(&chain);
+    let allowing = format!("erc6492_factories = [\"{WALLET_FACTORY}\"]");
+    let runs: [(&str, &[&str]); 2] = [("", &[]), (&allowing, &["--factory-allowed"])];
+    for (network, more) in runs {
+        let chain = Anvil::start_with(&[]).await;
+        let home = Home::with(&chain.node.url, "", network);
+        let service = home.serve().await;
+        let (good, printed) = sdk::golden(&service.url, &chain.node.url, GAS_WALLET_KEY, more).await;
+        assert!(good, "{more:?}: {printed}\n{}", home.log());
+        let (code, text) = home.audit();
+        assert_eq!(code, 0, "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wallet_is_deployed_by_its_first_payment_and_the_builders_are_named() {
+    let chain = Anvil::start().await;
+    let network = format!("erc6492_factories = [\"{WALLET_FACTORY}\"]\nbuilder_code = \"our_wallet\"");
+    let home = Home::with(&chain.node.url, "", &network);
     let service = home.serve().await;
-    let (good, printed) = sdk::golden(&service.url, &chain.node.url, GAS_WALLET_KEY).await;
+    let more = ["--facilitator-code", "our_wallet"];
+    let (good, printed) = sdk::buy(&["eip6492", "builder-code"], &service.url, &chain.node.url, &more).await;
     assert!(good, "{printed}\n{}", home.log());
     let (code, text) = home.audit();
     assert_eq!(code, 0, "{text}");

@@ -16,7 +16,10 @@ const both = (code) => ({ reference: code, ours: code });
 const verify = (expected) => ({ path: "/verify", ...(typeof expected === "string" ? both(expected) : expected) });
 const settle = (expected, more) => ({ path: "/settle", ...(typeof expected === "string" ? both(expected) : expected), ...more });
 
-/** Each case: the kind of payment, what `adjust` changes about it before it is signed, and the questions about it in their order. */
+/**
+ * Each case: the kind of payment, what `adjust` changes about it before it is signed, and the questions about it in their order. Some are for
+ * facilitators that allow the factory of the tests' wallets, or that do not.
+ */
 const CASES = [
   {
     name: "EIP-3009, and once more",
@@ -47,7 +50,28 @@ const CASES = [
     kind: "upto",
     steps: [settle(OK, { charge: 0n, transaction: "", paid: 0n }), settle({ reference: OK, ours: "duplicate_settlement" }, { charge: 1_234n })],
   },
-  { name: "a wallet that is not there, of a factory that is not allowed", kind: "eip3009 v2", adjust: (d, w) => { d.payer = w.payers["undeployed wallet"]; }, steps: [verify("eip6492_factory_not_allowed"), settle("eip6492_factory_not_allowed")] },
+  {
+    name: "a wallet that is not there, of a factory that is not allowed",
+    kind: "eip3009 v2",
+    factoryAllowed: false,
+    adjust: (d, w) => { d.payer = w.payers["undeployed wallet"]; },
+    steps: [verify("eip6492_factory_not_allowed"), settle("eip6492_factory_not_allowed")],
+  },
+  {
+    name: "a wallet that is not there, of a factory that is allowed",
+    kind: "eip3009 v2",
+    factoryAllowed: true,
+    adjust: (d, w) => { d.payer = w.payers["undeployed wallet"]; },
+    steps: [verify(OK), settle(OK, { paid: PRICE })],
+    after: async ({ client }, w) => !(await client.getCode({ address: w.payers["undeployed wallet"].address })) && "the wallet is not there yet",
+  },
+  {
+    name: "that wallet again, still wrapped",
+    kind: "eip3009 v2",
+    factoryAllowed: true,
+    adjust: (d, w) => { d.payer = w.payers["undeployed wallet"]; },
+    steps: [verify(OK), settle(OK, { paid: PRICE })],
+  },
   { name: "a wallet that is there", kind: "eip3009 v2", adjust: (d, w) => { d.payer = w.payers.OwnerWallet; }, steps: [verify(OK), settle(OK, { paid: PRICE })] },
   { name: "a wallet that is there, wrapped", kind: "eip3009 v2", adjust: (d, w) => { d.payer = w.payers["deployed wallet, wrapped signature"]; }, steps: [verify(OK), settle(OK, { paid: PRICE })] },
 ];
@@ -61,7 +85,7 @@ const ask = async (url, path, body) => {
 
 const play = async ({ kind, adjust, steps, after }, column, { url, chain, w, number }) => {
   const method = permit2.KINDS.includes(kind) ? permit2 : eip3009;
-  const source = random(`golden ${number}`);
+  const source = random(`${w.seed} ${number}`);
   const draft = { ...method.draft(kind, w, source, Math.floor(Date.now() / 1000)), to: source.hex(20), [method === permit2 ? "amount" : "value"]: PRICE };
   adjust?.(draft, w);
   const body = await method.body(draft);
@@ -80,11 +104,12 @@ const play = async ({ kind, adjust, steps, after }, column, { url, chain, w, num
 };
 
 /** Everything that is not as the column says. */
-export const golden = async (column, { facilitatorUrl, rpcUrl, gasWallet }) => {
+export const golden = async (column, { facilitatorUrl, rpcUrl, gasWallet, factoryAllowed = false }) => {
   const chain = world(rpcUrl);
-  const w = { ...(await prepare({ rpcUrl, seed: "golden", tokens: {} })), gasWallet };
+  const w = { ...(await prepare({ rpcUrl, seed: `golden ${factoryAllowed}`, tokens: {} })), gasWallet };
   const wrong = [];
   for (const [number, item] of CASES.entries()) {
+    if (item.factoryAllowed !== undefined && item.factoryAllowed !== factoryAllowed) continue;
     for (const text of await play(item, column, { url: facilitatorUrl, chain, w, number })) wrong.push(`${item.name}: ${text}`);
   }
   return wrong;
@@ -92,9 +117,9 @@ export const golden = async (column, { facilitatorUrl, rpcUrl, gasWallet }) => {
 
 if (process.argv[1] === import.meta.filename) {
   const text = { type: "string" };
-  const { values } = parseArgs({ options: { "facilitator-url": text, "rpc-url": text, "gas-wallet-key": text, column: { ...text, default: "ours" } } });
+  const { values } = parseArgs({ options: { "facilitator-url": text, "rpc-url": text, "gas-wallet-key": text, column: { ...text, default: "ours" }, "factory-allowed": { type: "boolean", default: false } } });
   const gasWallet = privateKeyToAccount(values["gas-wallet-key"]).address;
-  const wrong = await golden(values.column, { facilitatorUrl: values["facilitator-url"], rpcUrl: values["rpc-url"], gasWallet });
+  const wrong = await golden(values.column, { facilitatorUrl: values["facilitator-url"], rpcUrl: values["rpc-url"], gasWallet, factoryAllowed: values["factory-allowed"] });
   for (const line of wrong) console.error(line);
   process.exitCode = wrong.length > 0 ? 1 : 0;
 }

@@ -28,7 +28,10 @@ for (const way of Object.keys(WAYS)) {
   });
 }
 
-test("the golden table", async () => {
-  const gasWallet = privateKeyToAccount(gasWalletKey).address;
-  assert.deepEqual(await golden("reference", { facilitatorUrl: strict.url, rpcUrl: node.url, gasWallet }), []);
-});
+for (const factoryAllowed of [false, true]) {
+  test(`the golden table, the factory ${factoryAllowed ? "" : "not "}allowed`, async () => {
+    const { url } = factoryAllowed ? facilitator : strict;
+    const gasWallet = privateKeyToAccount(gasWalletKey).address;
+    assert.deepEqual(await golden("reference", { facilitatorUrl: url, rpcUrl: node.url, gasWallet, factoryAllowed }), []);
+  });
+}

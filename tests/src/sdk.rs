@@ -47,14 +47,14 @@ pub async fn compare(facilitator_url: &str, rpc_url: &str, more: &[&str]) -> (bo
     run("differential/run.mjs", &[&place, more].concat()).await
 }
 
-/// Plays the golden table. Whether every answer was as it must be, and what was
+/// Plays the golden table; `more` says which facilitator this is. Whether every answer was as it must be, and what was
 /// printed.
 ///
 /// # Panics
 /// When node cannot be started; `tests/run` installs the packages.
-pub async fn golden(facilitator_url: &str, rpc_url: &str, gas_wallet_key: &str) -> (bool, String) {
+pub async fn golden(facilitator_url: &str, rpc_url: &str, gas_wallet_key: &str, more: &[&str]) -> (bool, String) {
     let place = ["--facilitator-url", facilitator_url, "--rpc-url", rpc_url, "--gas-wallet-key", gas_wallet_key];
-    run("golden.mjs", &place).await
+    run("golden.mjs", &[&place, more].concat()).await
 }
 
 /// Lets the official Python package sell and buy. Whether the resource was

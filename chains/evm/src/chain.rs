@@ -19,6 +19,7 @@ use chains_core::{
 };
 
 use crate::{
+    builder_code,
     context::Context,
     exact::{self, Exact},
     fees, observe, open,
@@ -106,7 +107,8 @@ impl Chain for EvmChain {
     fn extensions(&self) -> Vec<&'static str> {
         let capabilities = &self.context.capabilities;
         let by_permit2 = capabilities.has(Method::Permit2) || capabilities.has(Method::Upto);
-        if by_permit2 && self.context.config.sponsor_eip2612 { vec![eip2612::KEY] } else { vec![] }
+        let sponsoring = (by_permit2 && self.context.config.sponsor_eip2612).then_some(eip2612::KEY);
+        std::iter::once(builder_code::KEY).chain(sponsoring).collect()
     }
 
     fn gas_wallets(&self) -> &[String] {
@@ -278,7 +280,7 @@ mod tests {
             .collect();
         let expected = [(Version::V2, "exact", "eip155:84532"), (Version::V1, "exact", "base-sepolia")];
         assert_eq!(kinds, expected.map(|(version, scheme, network)| (version, scheme, network.to_owned())));
-        assert!(chain.extensions().is_empty());
+        assert!(!chain.extensions().contains(&eip2612::KEY));
     }
 
     #[tokio::test]
@@ -289,7 +291,7 @@ mod tests {
         assert_eq!(upto.extra, Some(serde_json::json!({ "facilitatorAddress": "0xabc" })));
         assert_eq!((upto.version, upto.network.as_str()), (Version::V2, "eip155:84532"));
         assert_eq!(chain.kinds("0xabc").len(), 3, "v1 knows exact only");
-        assert_eq!(chain.extensions(), ["eip2612GasSponsoring"]);
+        assert!(chain.extensions().contains(&"eip2612GasSponsoring"));
         chain.context.capabilities.found(true, false);
         assert!(chain.kinds("0xabc").iter().all(|kind| kind.scheme != "upto"));
     }

@@ -93,5 +93,5 @@ export const prepare = async ({ rpcUrl, seed, tokens }) => {
     const authorization = await account.signAuthorization({ chainId: 84532, nonce, contractAddress: code });
     await chain.send(undefined, { to: factory, value: 0n, gas: 300_000n, data: encodeFunctionData({ abi, functionName: "addressOf", args: [factory, pad("0x", { size: 32 })] }), authorizationList: [authorization] });
   }
-  return { client, payers, tokens, others, factory, stranger: holder(seed, "stranger"), nobody: holder(seed, "nobody").address, blacklistedPayee };
+  return { seed, client, payers, tokens, others, factory, stranger: holder(seed, "stranger"), nobody: holder(seed, "nobody").address, blacklistedPayee };
 };

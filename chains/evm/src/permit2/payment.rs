@@ -18,6 +18,7 @@ use super::{
     permit::{Permit, Witness},
 };
 use crate::{
+    builder_code::Suffix,
     config::Asset,
     context::Context,
     demand::{self, Demand},
@@ -43,6 +44,7 @@ pub(crate) struct Permit2Payment {
     signature: Signature,
     /// The permit that came along, or what is wrong with it.
     sponsored: Option<Result<Permit2612, Rejection>>,
+    suffix: Suffix,
     payer: String,
     nonce: String,
     fingerprint: Fingerprint,
@@ -92,7 +94,8 @@ impl Permit2Payment {
         let sponsored = if wanted { eip2612::read(payment) } else { None };
         let fingerprint = fingerprint(context.config.chain_id, &demand, &permit, &signature, sponsored.as_ref());
         let (payer, nonce) = (permit.from.to_checksum(None), permit.nonce.to_string());
-        Ok(Self { context, demand, permit, signature, sponsored, payer, nonce, fingerprint })
+        let suffix = context.config.builder_codes.suffix(&payment.extensions);
+        Ok(Self { context, demand, permit, signature, sponsored, suffix, payer, nonce, fingerprint })
     }
 
     const fn method(&self) -> Method {
@@ -152,7 +155,7 @@ impl Permit2Payment {
         let asset = self.check_demand(purpose)?;
         self.check_terms(purpose)?;
         let hash = abi::signing_hash(self.context.permit2_domain, &self.permit);
-        let key = self.signature.by_key.filter(|_| !self.signature.deploys);
+        let key = self.signature.by_key.filter(|_| self.signature.deployment.is_none());
         let key_signed = key.and_then(|key| key.signer(hash)) == Some(self.permit.from);
         let sponsored = self.check_sponsored();
         if key_signed {
@@ -302,8 +305,8 @@ impl Permit2Payment {
             nonce: p.nonce.into(),
             method: self.method(),
         };
-        let gas_limit = gas_limit.saturating_add(self.context.config.gas_extra);
-        let body = Plan { to: p.proxy(), data, gas_limit, effect }.to_body();
+        let gas_limit = gas_limit.saturating_add(self.context.config.gas_extra).saturating_add(self.suffix.gas());
+        let body = Plan { to: p.proxy(), data: self.suffix.append(data), gas_limit, effect }.to_body();
         let gas_wallet = self.sender().map(|wallet| wallet.to_checksum(None));
         let plan = PlannedTransaction { gas_wallet, body, valid_before: p.valid_before() };
         VerifiedPayment { amount: self.demand.amount, plan, nothing_to_send }
@@ -367,7 +370,7 @@ fn fingerprint(
         to.as_slice(),
         facilitator.as_slice(),
         &word(valid_after),
-        &[u8::from(signature.deploys)],
+        &[u8::from(signature.deployment.is_some())],
         &signature.normalised(),
         sponsored,
     ];
