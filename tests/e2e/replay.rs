@@ -107,3 +107,33 @@ async fn two_retries_of_a_pending_settlement_share_one_success() {
     assert_eq!(transaction, pending.text("transaction"), "the retry joins, nothing is signed again");
     assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 1);
 }
+
+/// `payment-identifier`: the payer's name for a payment names one, and shares no success.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_identifier_names_one_payment() {
+    let chain = Anvil::start().await;
+    let home = Home::new(&chain);
+    let service = home.serve().await;
+    let named = |draft: &Draft, id: Value| {
+        let mut body = draft.v2();
+        body["paymentPayload"]["extensions"] = json!({"payment-identifier": {"info": {"required": true, "id": id}}});
+        body
+    };
+    let (first, other) = (Draft::default(), Draft::default());
+    let id = json!("pay_0123456789abcdef");
+    for path in ["/verify", "/settle"] {
+        let answer = service.post(path, &named(&first, json!("short"))).await;
+        assert_eq!(
+            answer.text(if path == "/verify" { "invalidReason" } else { "errorReason" }),
+            "invalid_payload",
+            "{answer:?}"
+        );
+    }
+    assert!(service.post("/settle", &named(&first, id.clone())).await.is_good());
+    let again = service.post("/settle", &named(&first, id.clone())).await;
+    assert_eq!((again.status, again.text("errorReason")), (200, "duplicate_settlement"), "{again:?}");
+    assert_eq!(service.post("/settle", &named(&other, id)).await.status, 409);
+    assert!(service.post("/settle", &other.v2()).await.is_good(), "nothing of it was claimed");
+    let supported = service.get("/supported").await;
+    assert_eq!(supported.body["extensions"], json!(["payment-identifier"]));
+}

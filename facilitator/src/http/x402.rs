@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     payment::{SettleOutcome, VerifyOutcome},
-    settlement::record::Caller,
+    settlement::record::{Caller, Key},
 };
 
 /// The API key is not allowed to settle for this payee. Ours.
@@ -66,7 +66,7 @@ pub async fn verify(State(api): State<Api>, request: Request) -> Response {
         (status = 401, description = "no known API key", body = ErrorBody),
         (status = 403, description = "the API key may not do this", body = ErrorBody),
         (status = 408, description = "the body took too long", body = ErrorBody),
-        (status = 409, description = "the Idempotency-Key belongs to another request", body = ErrorBody),
+        (status = 409, description = "the Idempotency-Key, or the payload's payment-identifier, belongs to another payment", body = ErrorBody),
         (status = 413, description = "the body is too large", body = ErrorBody),
         (status = 415, description = "not application/json", body = ErrorBody),
         (status = 421, description = "another host's name", body = ErrorBody),
@@ -76,12 +76,12 @@ pub async fn verify(State(api): State<Api>, request: Request) -> Response {
 )]
 pub async fn settle(State(api): State<Api>, request: Request) -> Response {
     let id = RequestId::of(&request);
-    let idempotency_key = match idempotency_key(request.headers()) {
+    let key = match idempotency_key(request.headers()) {
         Ok(key) => key,
         Err(failure) => return failure.respond(Shape::Settle, &id),
     };
     match read(&api, request, Scope::Settle).await {
-        Ok((request, tenant)) => match api.payments.settle(request, Caller { tenant, idempotency_key }).await {
+        Ok((request, tenant)) => match api.payments.settle(request, Caller { tenant, key }).await {
             SettleOutcome::Decided(response) => Json(response).into_response(),
             SettleOutcome::KeyReused(response) => error::key_reused(response, &id),
             SettleOutcome::Unavailable { response, why } => error::settle_unavailable(response, why.retry_after, &id),
@@ -144,13 +144,10 @@ fn not_allowed(principal: &Principal<'_>) -> Rejection {
     Rejection::new(PAY_TO_NOT_ALLOWED, message)
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<Key>, Failure> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let sane = |text: &&str| {
-        (16..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-    };
-    match value.to_str().ok().filter(sane) {
-        Some(text) => Ok(Some(text.to_owned())),
+    match value.to_str().ok().filter(|text| Key::is_sane(text)) {
+        Some(text) => Ok(Some(Key::Server(text.to_owned()))),
         None => Err(Failure::BadRequest("Idempotency-Key must be 16 to 128 of [A-Za-z0-9_-]")),
     }
 }

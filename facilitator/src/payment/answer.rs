@@ -85,7 +85,7 @@ impl Settling {
     }
 
     pub fn key_reused(&self) -> SettleOutcome {
-        let message = "this Idempotency-Key belongs to another request";
+        let message = "this Idempotency-Key, or payment-identifier, belongs to another payment";
         SettleOutcome::KeyReused(self.coded(reason::UNEXPECTED_SETTLE_ERROR, message))
     }
 

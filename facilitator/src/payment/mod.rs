@@ -1,6 +1,7 @@
 //! The use cases: verify, settle, supported. No HTTP, no SQL.
 
 mod answer;
+mod identifier;
 pub mod outcome;
 mod settle;
 mod supported;

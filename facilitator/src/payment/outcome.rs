@@ -23,7 +23,7 @@ pub enum VerifyOutcome {
 pub enum SettleOutcome {
     /// A success, a decided failure, or `settlement_pending`.
     Decided(SettleResponse),
-    /// The `Idempotency-Key` belongs to another request.
+    /// The request's key belongs to another payment.
     KeyReused(SettleResponse),
     /// Nothing was claimed, signed or sent.
     Unavailable {

@@ -19,7 +19,7 @@ use chains_core::{
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-use super::{Payments, SettleOutcome, answer::Settling};
+use super::{Payments, SettleOutcome, answer::Settling, identifier};
 use crate::{
     settlement::{
         SettlementId,
@@ -65,6 +65,10 @@ impl Payments {
             Err(rejection) => return say.rejected(rejection),
         };
         authorization.payer().clone_into(&mut say.payer);
+        let caller = match identifier::of(&payment) {
+            Ok(identifier) => Caller { key: caller.key.or(identifier), ..caller },
+            Err(rejection) => return say.rejected(rejection),
+        };
         let authorization = &*authorization;
         let asked = Asked { payment: &payment, authorization, caller: &caller, submitter, say: &say, deadline };
         for _ in 0..TRIES_MAX {
@@ -176,8 +180,8 @@ impl Payments {
         if let Some(flight) = self.guard.find(&identity) {
             return Ok(Continue(Some(flight)));
         }
-        if asked.caller.idempotency_key.is_some()
-            && let Some(record) = self.store.by_idempotency_key(asked.caller).await?
+        if asked.caller.key.is_some()
+            && let Some(record) = self.store.by_key(asked.caller).await?
             && record.fingerprint != asked.authorization.fingerprint()
         {
             return Ok(Break(asked.say.key_reused()));
@@ -199,7 +203,7 @@ impl Payments {
     async fn stored(&self, asked: &Asked<'_>, record: Record) -> Result<SettleOutcome, StoreError> {
         let say = asked.say;
         let same_request = record.fingerprint == asked.authorization.fingerprint();
-        let same_caller = asked.caller.idempotency_key.is_some() && record.caller == *asked.caller && same_request;
+        let same_caller = same_request && record.caller.is_again(asked.caller);
         Ok(match &record.outcome {
             None if same_request => say.pending(record.id, &record.transaction),
             None => say.duplicate(record.id, &record.transaction),

@@ -7,7 +7,7 @@ use std::{
 
 use chains_core::protocol::{Supported, SupportedKind};
 
-use super::Payments;
+use super::{Payments, identifier};
 
 /// Whether the service can do its work, and what is in its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Payments {
     pub fn supported(&self) -> Arc<Supported> {
         let turn = self.supported_turn.fetch_add(1, Ordering::Relaxed);
         let mut kinds = Vec::new();
-        let mut extensions = BTreeSet::new();
+        let mut extensions = BTreeSet::from([identifier::NAME]);
         let mut signers: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for submitter in self.networks.values() {
             let Some(gas_wallet) = submitter.announced(turn) else { continue };

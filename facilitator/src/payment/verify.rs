@@ -5,14 +5,17 @@ use chains_core::{
     scheme::{Purpose, Verdict},
 };
 
-use super::{Payments, VerifyOutcome, answer};
+use super::{Payments, VerifyOutcome, answer, identifier};
 use crate::submitter::Condition;
 
 impl Payments {
     /// Checks a payment as it stands now. An advice: only a settle moves money.
     pub async fn verify(&self, request: Request) -> VerifyOutcome {
         let version = request.version;
-        let read = request.payment.and_then(|payment| self.read(&payment));
+        let read = request.payment.and_then(|payment| {
+            identifier::of(&payment)?;
+            self.read(&payment)
+        });
         let (submitter, authorization) = match read {
             Ok(read) => read,
             Err(rejection) => return answer::invalid(version, rejection, String::new()),

@@ -105,7 +105,7 @@ pub enum Claim {
     New(Waiter),
     /// It is under way already.
     UnderWay(Arc<Flight>),
-    /// The caller uses this `Idempotency-Key` for another payment right now.
+    /// The caller uses this key for another payment right now.
     KeyReused,
     /// Another settlement uses what this one needs for itself.
     Taken,
@@ -133,7 +133,7 @@ impl ReplayGuard {
     /// Begins a settlement, unless the payment or the caller's key is in use.
     /// Only called with a payment that passed every check.
     pub fn claim(&self, ticket: Ticket) -> Claim {
-        let caller = ticket.caller.idempotency_key.is_some().then(|| ticket.caller.clone());
+        let caller = ticket.caller.key.is_some().then(|| ticket.caller.clone());
         let identity = ticket.identity;
         let entry = match self.flights.entry(identity) {
             Entry::Occupied(there) => return Claim::UnderWay(Arc::clone(there.get())),
@@ -163,7 +163,7 @@ impl ReplayGuard {
 
     /// Takes up a settlement that the store holds from before: nobody waits.
     pub fn resume(&self, ticket: Ticket, transaction: &str) -> Arc<Flight> {
-        if ticket.caller.idempotency_key.is_some() {
+        if ticket.caller.key.is_some() {
             self.keys.insert(ticket.caller.clone(), ticket.identity);
         }
         let identity = ticket.identity;
@@ -205,7 +205,7 @@ impl ReplayGuard {
         let Ticket { identity, id, caller, exclusive, .. } = &flight.ticket;
         self.release(exclusive.as_deref(), identity);
         self.flights.remove_if(identity, |_, there| there.ticket.id == *id);
-        if caller.idempotency_key.is_some() {
+        if caller.key.is_some() {
             self.keys.remove_if(caller, |_, there| there == identity);
         }
         flight.progress.send_replace(progress);
@@ -232,8 +232,12 @@ impl Flight {
     /// What a request with this fingerprint and caller may do here.
     pub fn join(self: &Arc<Self>, fingerprint: &Fingerprint, caller: &Caller) -> Join {
         let same_request = self.ticket.fingerprint == *fingerprint;
-        if caller.idempotency_key.is_some() && self.ticket.caller == *caller {
-            return if same_request { Join::Shared } else { Join::KeyReused };
+        let same_key = caller.key.is_some() && self.ticket.caller == *caller;
+        if !same_request && same_key {
+            return Join::KeyReused;
+        }
+        if same_request && self.ticket.caller.is_again(caller) {
+            return Join::Shared;
         }
         if !same_request {
             return Join::Duplicate;
@@ -330,13 +334,14 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::settlement::record::Key;
 
     fn ticket(payment: &str, key: Option<&str>) -> Ticket {
         Ticket {
             id: SettlementId(Uuid::now_v7()),
             identity: Identity::of("test", &[payment.as_bytes()]),
             fingerprint: Fingerprint::of("test", &[payment.as_bytes()]),
-            caller: Caller { tenant: String::new(), idempotency_key: key.map(str::to_owned) },
+            caller: Caller { tenant: String::new(), key: key.map(|key| Key::Server(key.to_owned())) },
             payer: "payer".into(),
             amount: Amount::from(1_u64),
             exclusive: None,
@@ -405,6 +410,22 @@ mod tests {
         assert!(matches!(flight.join(&other, &t.caller), Join::KeyReused));
         assert!(matches!(guard.claim(ticket("q", Some("key-key-key-key-1"))), Claim::KeyReused));
         assert!(guard.find(&ticket("q", None).identity).is_none(), "a refused claim leaves nothing behind");
+    }
+
+    #[test]
+    fn a_name_that_the_payer_chose_is_unique_and_shares_nothing() {
+        let guard = ReplayGuard::default();
+        let named = |payment| Ticket {
+            caller: Caller { tenant: "shop".into(), key: Some(Key::Payer("id-id-id-id-id-id-1".into())) },
+            ..ticket(payment, None)
+        };
+        let t = named("p");
+        let waiter = new(&guard, &t);
+        assert!(matches!(waiter.flight().join(&t.fingerprint, &t.caller), Join::Duplicate));
+        assert!(matches!(waiter.flight().join(&Fingerprint::of("test", &[b"other"]), &t.caller), Join::KeyReused));
+        assert!(matches!(guard.claim(named("q")), Claim::KeyReused));
+        let elsewhere = Caller { tenant: "other".into(), ..t.caller };
+        assert!(matches!(guard.claim(Ticket { caller: elsewhere, ..named("r") }), Claim::New(_)));
     }
 
     #[test]

@@ -46,8 +46,8 @@ pub trait Store: Send + Sync {
     /// The settlement of a payment. Called for every settle.
     async fn by_identity(&self, identity: &Identity) -> Result<Option<Record>, StoreError>;
 
-    /// The settlement that a caller began with its `Idempotency-Key`.
-    async fn by_idempotency_key(&self, caller: &Caller) -> Result<Option<Record>, StoreError>;
+    /// The settlement that a caller began under its key.
+    async fn by_key(&self, caller: &Caller) -> Result<Option<Record>, StoreError>;
 
     /// Every settlement of a network that is not final, with its attempts, by
     /// gas wallet and sequence. Called before the network's lanes open.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use chains_core::chain::{Broadcast, SignedTransaction};
+use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -20,8 +21,12 @@ pub(super) struct Outgoing {
     pub signed: SignedTransaction,
 }
 
-/// The sending task of a lane. One at a time and in order, so that lower
-/// sequences arrive first.
+/// Sends under way at a time where no sequence asks for an order: an endpoint
+/// that hangs holds up none of the others.
+const SENDS_MAX: usize = 8;
+
+/// The sending task of a lane. Where transactions have sequences: one send at
+/// a time and in order, so that lower ones arrive first.
 pub(super) struct Sender {
     pub submitter: Arc<Submitter>,
     pub lane: Arc<Lane>,
@@ -31,14 +36,24 @@ pub(super) struct Sender {
 impl Sender {
     /// Sends what comes, until `stop`.
     pub async fn run(self, mut outgoing: mpsc::Receiver<Outgoing>, stop: CancellationToken) {
-        let mut group = Vec::with_capacity(SEND_MAX);
-        while let Some(1..) = stop.run_until_cancelled(outgoing.recv_many(&mut group, SEND_MAX)).await {
-            self.send(&group).await;
-            group.clear();
+        let (mut sending, mut ordered, mut group) = (FuturesUnordered::new(), false, Vec::new());
+        loop {
+            let sends_max = if ordered { 1 } else { SENDS_MAX };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(()) = sending.next() => {}
+                received = outgoing.recv_many(&mut group, SEND_MAX), if sending.len() < sends_max => {
+                    if received == 0 {
+                        return;
+                    }
+                    ordered = group.iter().any(|outgoing: &Outgoing| outgoing.signed.sequence.is_some());
+                    sending.push(self.send(std::mem::take(&mut group)));
+                }
+            }
         }
     }
 
-    async fn send(&self, group: &[Outgoing]) {
+    async fn send(&self, group: Vec<Outgoing>) {
         let transactions: Vec<_> = group.iter().map(|outgoing| outgoing.signed.clone()).collect();
         let answers = self.submitter.deps.chain.broadcast(&transactions).await;
         let at = self.submitter.deps.clock.now();

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::{BeginError, Query, Store};
 use crate::settlement::{
     SettlementId, State,
-    record::{Advanced, Caller, Finished, LandedAttempt, NewSettlement, Outcome, Sent},
+    record::{Advanced, Caller, Finished, Key, LandedAttempt, NewSettlement, Outcome, Sent},
 };
 
 /// One database, empty at first, for as long as this value lives.
@@ -111,7 +111,7 @@ pub(crate) fn signed(payment: &NewSettlement) -> &SignedTransaction {
 }
 
 fn keyed(mut payment: NewSettlement, tenant: &str, key: &str) -> NewSettlement {
-    payment.caller = Caller { tenant: tenant.into(), idempotency_key: Some(key.into()) };
+    payment.caller = Caller { tenant: tenant.into(), key: Some(Key::Server(key.into())) };
     payment
 }
 

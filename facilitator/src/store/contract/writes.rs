@@ -48,11 +48,11 @@ pub(crate) async fn a_key_names_one_payment_of_one_tenant(backend: &impl Backend
     assert_eq!(claimed(store.begin(vec![other.clone()]).await), [other.id]);
     begun(&*store, &[keyed(payment(3, "w", 3), "bakery", "key")]).await;
     begun(&*store, &[payment(4, "w", 4), payment(5, "w", 5)]).await;
-    let found = store.by_idempotency_key(&first.caller).await.expect("read").expect("stored");
+    let found = store.by_key(&first.caller).await.expect("read").expect("stored");
     assert_eq!(found.id, first.id);
-    assert_eq!(store.by_idempotency_key(&Caller::default()).await.expect("read"), None);
+    assert_eq!(store.by_key(&Caller::default()).await.expect("read"), None);
     let stranger = Caller { tenant: "stranger".into(), ..first.caller };
-    assert_eq!(store.by_idempotency_key(&stranger).await.expect("read"), None);
+    assert_eq!(store.by_key(&stranger).await.expect("read"), None);
     store.close().await;
 }
 

@@ -136,8 +136,8 @@ impl Store for SqliteStore {
         read::by_identity(&self.readers, identity).await
     }
 
-    async fn by_idempotency_key(&self, caller: &Caller) -> Result<Option<Record>, StoreError> {
-        read::by_idempotency_key(&self.readers, caller).await
+    async fn by_key(&self, caller: &Caller) -> Result<Option<Record>, StoreError> {
+        read::by_key(&self.readers, caller).await
     }
 
     async fn live(&self, network: &Network) -> Result<Vec<Timeline>, StoreError> {

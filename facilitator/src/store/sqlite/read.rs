@@ -28,11 +28,11 @@ pub(super) async fn by_identity(pool: &SqlitePool, identity: &Identity) -> Resul
     maybe(query.build().fetch_optional(pool).await)
 }
 
-pub(super) async fn by_idempotency_key(pool: &SqlitePool, caller: &Caller) -> Result<Option<Record>, StoreError> {
-    let Some(key) = &caller.idempotency_key else { return Ok(None) };
+pub(super) async fn by_key(pool: &SqlitePool, caller: &Caller) -> Result<Option<Record>, StoreError> {
+    let Some(key) = &caller.key else { return Ok(None) };
     let mut query = QueryBuilder::<Sqlite>::new(RECORD);
     query.push(" FROM settlement s WHERE s.tenant = ").push_bind(&caller.tenant);
-    query.push(" AND s.idempotency_key = ").push_bind(key);
+    query.push(" AND s.idempotency_key = ").push_bind(key.stored());
     maybe(query.build().fetch_optional(pool).await)
 }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::{
     settlement::{
         SettlementId, State,
-        record::{Attempt, Caller, LandedAttempt, Outcome, Record, StoredSend},
+        record::{Attempt, Caller, Key, LandedAttempt, Outcome, Record, StoredSend},
     },
     store::StoreError,
 };
@@ -95,7 +95,7 @@ pub(super) fn record(row: &SqliteRow) -> Result<Record, StoreError> {
         id: read.id("id")?,
         identity: Identity::from_bytes(read.bytes("identity")?),
         fingerprint: Fingerprint::from_bytes(read.bytes("fingerprint")?),
-        caller: Caller { tenant: read.text("tenant")?, idempotency_key: read.maybe_text("idempotency_key")? },
+        caller: Caller { tenant: read.text("tenant")?, key: read.maybe_text("idempotency_key")?.map(Key::from_stored) },
         state,
         network: read.parsed("network")?,
         scheme: read.text("scheme")?,

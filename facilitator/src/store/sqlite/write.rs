@@ -11,7 +11,7 @@ use super::{row::int, writer::Request};
 use crate::{
     settlement::{
         SettlementId, State,
-        record::{Advanced, Caller, Finished, LandedAttempt, NewSettlement, Outcome, Sent},
+        record::{Advanced, Caller, Finished, Key, LandedAttempt, NewSettlement, Outcome, Sent},
     },
     store::StoreError,
 };
@@ -143,7 +143,7 @@ enum Name {
 
 fn names(settlement: &NewSettlement) -> Vec<Name> {
     let mut names = vec![Name::Payment(settlement.identity)];
-    if settlement.caller.idempotency_key.is_some() {
+    if settlement.caller.key.is_some() {
         names.push(Name::Key(settlement.caller.clone()));
     }
     names
@@ -165,21 +165,24 @@ async fn look_up(
             taken.insert(Name::Payment(Identity::from_bytes(bytes)));
         }
     }
-    let keyed: Vec<_> = rows.iter().filter(|row| row.caller.idempotency_key.is_some()).collect();
+    let keyed: Vec<_> = rows.iter().filter(|row| row.caller.key.is_some()).collect();
     if keyed.is_empty() {
         return Ok(());
     }
     // A join, as the database would read the whole index for pairs in a list.
     let mut query = QueryBuilder::<Sqlite>::new("WITH asked (tenant, idempotency_key) AS (");
     query.push_values(keyed, |mut tuple, row| {
-        tuple.push_bind(row.caller.tenant.as_str()).push_bind(row.caller.idempotency_key.as_deref());
+        tuple.push_bind(row.caller.tenant.as_str()).push_bind(row.caller.key.as_ref().map(Key::stored));
     });
     query.push(
         ") SELECT s.tenant, s.idempotency_key FROM asked JOIN settlement s ON s.tenant = asked.tenant \
          AND s.idempotency_key = asked.idempotency_key WHERE s.idempotency_key IS NOT NULL",
     );
     for row in query.build().fetch_all(connection).await? {
-        taken.insert(Name::Key(Caller { tenant: row.try_get(0)?, idempotency_key: row.try_get(1)? }));
+        taken.insert(Name::Key(Caller {
+            tenant: row.try_get(0)?,
+            key: row.try_get::<Option<_>, _>(1)?.map(Key::from_stored),
+        }));
     }
     Ok(())
 }
@@ -306,7 +309,7 @@ async fn insert_settlements(connection: &mut SqliteConnection, rows: &[&NewSettl
             .push_bind(row.identity.as_bytes().as_slice())
             .push_bind(row.fingerprint.as_bytes().as_slice())
             .push_bind(row.caller.tenant.as_str())
-            .push_bind(row.caller.idempotency_key.as_deref())
+            .push_bind(row.caller.key.as_ref().map(Key::stored))
             .push_bind(state.as_str())
             .push_bind(row.network.as_str())
             .push_bind(row.scheme.as_str())
