@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`exact_evm`] | an EIP-3009 payment is judged and settled as the protocol says |
 //! | [`permit2_evm`] | so is a payment by Permit2 |
+//! | [`upto_evm`] | so is a part of what was signed |
 //! | [`sdk`] | the official SDKs pay through the service, unpatched |
 //! | [`replay`] | one payment, one success |
 //! | [`faults`] | nothing is lost when the chain or the way to it misbehaves |
@@ -27,3 +28,4 @@ mod replay;
 mod sdk;
 mod status;
 mod tidy;
+mod upto_evm;

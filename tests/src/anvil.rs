@@ -98,6 +98,23 @@ impl Anvil {
         self.send_and_mine("0x14dC79964da2C08b23698B3D3cc7Ca32193d9955", USDC, &data).await;
     }
 
+    /// Puts a contract on the chain; its address.
+    ///
+    /// # Panics
+    /// When the chain refuses.
+    pub async fn deploy(&self, code: &str) -> String {
+        let transaction = json!([{
+            "from": "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955", "data": format!("0x{code}"), "gas": "0x400000",
+        }]);
+        let hash = self.node.call("eth_sendTransaction", transaction).await;
+        self.node.mine().await;
+        eventually("the contract is on the chain", || async {
+            let receipt = self.node.try_call("eth_getTransactionReceipt", json!([hash])).await?;
+            receipt["contractAddress"].as_str().map(str::to_owned)
+        })
+        .await
+    }
+
     /// Sends a transaction from one of anvil's unlocked accounts and waits for it.
     pub async fn send_and_mine(&self, from: &str, to: &str, data: &str) -> serde_json::Value {
         let transaction = json!([{"from": from, "to": to, "data": data, "gas": "0x200000"}]);

@@ -1,6 +1,6 @@
 //! Signs payments by Permit2 and writes request bodies, as the official clients do.
 
-use alloy::{primitives::Address, signers::local::PrivateKeySigner};
+use alloy::{primitives::U256, signers::local::PrivateKeySigner};
 use chains_core::{Amount, Secret};
 use chains_evm::local::{LocalChain, Payer, Permit2Order, PermitOrder};
 use serde_json::{Value, json};
@@ -9,6 +9,13 @@ use crate::{
     anvil::{Anvil, GAS_WALLET, NETWORK, PAYEE, PAYER_KEY, USDC},
     payer::now,
 };
+
+/// Permit2.
+pub const PERMIT2: &str = "0x000000000022D473030F116dDEE9F6B43aC78BA3";
+/// The proxy that settles scheme `exact`.
+pub const EXACT_PROXY: &str = "0x402085c248EeA27D92E8b30b2C58ed07f9E20001";
+/// The proxy that settles scheme `upto`.
+pub const UPTO_PROXY: &str = "0x4020A4f3b7b90ccA423B9fabCc0CE57C6C240002";
 
 /// A payment to be, with every field in reach of a test.
 #[derive(Clone, Debug)]
@@ -79,6 +86,37 @@ impl Permit2Draft {
         Value::Object(self.payer.sign_permit2_for(&self.order, &self.from).expect("signed"))
     }
 
+    /// Calldata by which anybody may settle it, in scheme `exact`.
+    ///
+    /// # Panics
+    /// When an address is none.
+    pub fn settle_calldata(&self) -> String {
+        let payload = self.payer.sign_permit2_for(&self.order, &self.from).expect("signed");
+        let data = self.order.settle_calldata(&payload, self.order.amount).expect("calldata");
+        format!("0x{}", hex::encode(data))
+    }
+
+    /// Calldata by which the payer takes its nonce back.
+    pub fn invalidate_calldata(&self) -> String {
+        let nonce = U256::from_be_bytes(self.order.nonce);
+        let (word, bit) = (nonce >> 8, U256::from(1) << (nonce & U256::from(0xff)));
+        format!("0x3ff9dcb1{word:064x}{bit:064x}")
+    }
+
+    /// Calldata by which anybody may use its permit.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn permit_calldata(&self) -> String {
+        let permit = self.permit.as_ref().expect("a permit");
+        let extension = self.payer.sign_permit(permit).expect("signed");
+        let signature = extension["eip2612GasSponsoring"]["info"]["signature"].as_str().expect("text");
+        let (r, s, v) = (&signature[2..66], &signature[66..130], &signature[130..]);
+        let (owner, spender) = (&self.payer.address()[2..], &PERMIT2[2..]);
+        let (amount, deadline) = (permit.amount.to_u256(), permit.deadline);
+        format!("0xd505accf{owner:0>64}{spender:0>64}{amount:064x}{deadline:064x}{v:0>64}{r}{s}")
+    }
+
     /// The body of `/verify` and `/settle` in protocol v2.
     ///
     /// # Panics
@@ -123,12 +161,4 @@ pub async fn allowance(chain: &Anvil, payer: &str) -> Amount {
 /// When no HTTP client can be made.
 pub fn local(chain: &Anvil) -> LocalChain {
     LocalChain::at(chain.node.url.clone()).expect("a client")
-}
-
-/// An address from a text that is one.
-///
-/// # Panics
-/// When it is none.
-pub fn address(text: &str) -> Address {
-    text.parse().expect("an address")
 }

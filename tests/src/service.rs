@@ -88,6 +88,19 @@ impl Home {
         }
     }
 
+    /// The same home with other gas wallets.
+    ///
+    /// # Panics
+    /// When the disk is full.
+    #[must_use]
+    pub fn with_gas_wallets(self, keys: &[&str]) -> Self {
+        let file = self.path().join("facilitator.toml");
+        let text = fs::read_to_string(&file).expect("a configuration");
+        let text = text.replace(&format!("gas_wallets = [\"{GAS_WALLET_KEY}\"]"), &format!("gas_wallets = {keys:?}"));
+        fs::write(file, text).expect("written");
+        self
+    }
+
     /// Its folder.
     pub fn path(&self) -> &Path {
         self.folder.path()

@@ -37,6 +37,8 @@ pub(crate) const NOW: u64 = 1_700_000_000;
 pub(crate) enum Say {
     Result(Value),
     Error(i64, &'static str),
+    /// A contract reverted with this, hex.
+    Revert(String),
     /// Nothing, ever, to the whole request.
     Hang,
 }
@@ -115,6 +117,10 @@ fn answer(request: &Value, handler: &Handler) -> Option<Value> {
         Say::Result(result) => Some(json!({ "jsonrpc": "2.0", "id": id, "result": result })),
         Say::Error(code, message) => {
             Some(json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } }))
+        }
+        Say::Revert(data) => {
+            let error = json!({ "code": 3, "message": "execution reverted", "data": data });
+            Some(json!({ "jsonrpc": "2.0", "id": id, "error": error }))
         }
         Say::Hang => None,
     }

@@ -7,7 +7,13 @@ use chains_core::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::fake_node::{self, FakeNode, Say};
+use crate::{
+    fake_node::{self, FakeNode, Say},
+    permit2::{
+        abi::{EXACT_PROXY, PERMIT2, Settle, SignatureTransfer, UPTO_PROXY},
+        permit::{Permit, Witness},
+    },
+};
 
 fn transfer() -> Transfer {
     Transfer {
@@ -88,8 +94,13 @@ struct Scene {
     /// The receipt of the foreign transaction.
     foreign: Value,
     /// What the replay says.
-    replay: &'static str,
+    replay: Say,
     canonical: bool,
+    effect: Transfer,
+    /// Logs of Permit2.
+    cancelled: Value,
+    /// What the transactions of `logs` are.
+    transaction: Value,
 }
 
 const OUR_HASH: &str = "0xaa";
@@ -116,8 +127,11 @@ impl Scene {
             used: (true, false),
             logs: json!([]),
             foreign: Value::Null,
-            replay: "execution reverted",
+            replay: Say::Error(3, "execution reverted"),
             canonical: true,
+            effect: transfer(),
+            cancelled: json!([]),
+            transaction: Value::Null,
         }
     }
 
@@ -125,24 +139,30 @@ impl Scene {
         match method {
             "eth_getTransactionReceipt" if params[0] == OUR_HASH => Say::Result(self.ours.clone()),
             "eth_getTransactionReceipt" => Say::Result(self.foreign.clone()),
+            "eth_getLogs" if params[0]["address"] == json!(PERMIT2) => Say::Result(self.cancelled.clone()),
             "eth_getLogs" => Say::Result(self.logs.clone()),
+            "eth_getTransactionByHash" => Say::Result(self.transaction.clone()),
             "eth_getBlockByNumber" => Say::Result(json!({
                 "number": params[0], "hash": if self.canonical { "0xb" } else { "0xc" }, "parentHash": "0xa",
                 "timestamp": format!("{:#x}", fake_node::NOW), "transactions": [],
             })),
-            "eth_call" if params[0].get("from").is_some() => Say::Error(3, self.replay),
+            "eth_call" if params[0].get("from").is_some() => self.replay.clone(),
             "eth_call" => {
                 let used = if params[1] == "0x64" { self.used.0 } else { self.used.1 };
-                Say::Result(json!(B256::with_last_byte(u8::from(used))))
+                // In a bitmap the nonce's last byte, 7, says which bit; its neighbours are used.
+                let by_permit2 = params[0]["to"] == json!(format!("{PERMIT2:#x}"));
+                let answer = if by_permit2 { (u8::from(used) << 7) | 0x7f } else { u8::from(used) };
+                Say::Result(json!(B256::with_last_byte(answer)))
             }
             _ => Say::Error(-32601, "no such method"),
         }
     }
 
     async fn look(self, valid_before: u64) -> Observation {
+        let effect = self.effect.clone();
         let node = FakeNode::start(move |method, params| self.say(method, params)).await;
         let context = fake_node::context(&node);
-        let plan = Plan { to: transfer().token, data: Bytes::new(), gas_limit: 120_000, effect: transfer() };
+        let plan = Plan { to: transfer().token, data: Bytes::new(), gas_limit: 120_000, effect };
         let plan = PlannedTransaction { gas_wallet: None, body: plan.to_body(), valid_before: Some(valid_before) };
         let attempts = [SignedTransaction {
             transaction: OUR_HASH.into(),
@@ -196,7 +216,7 @@ async fn success_needs_the_effect() {
 
 #[tokio::test]
 async fn a_revert_without_use_gives_its_reason() {
-    let unused = |replay| Scene { used: (false, false), replay, ..Scene::reverted() };
+    let unused = |text| Scene { used: (false, false), replay: Say::Error(3, text), ..Scene::reverted() };
     let paused = unused("execution reverted: Pausable: paused");
     assert_eq!(code(&paused.effect().await), Some(reason::TRANSACTION_FAILED));
     let poor = unused("execution reverted: ERC20: transfer amount exceeds balance");
@@ -234,5 +254,112 @@ async fn without_proof_nothing_is_said_to_be_missing() {
         ("logs are not to be had", Scene { logs: json!("no"), ..Scene::reverted() }),
     ] {
         assert!(matches!(scene.effect().await, Effect::Unclear(_)), "{what}");
+    }
+}
+
+fn by_permit2(method: Method) -> Scene {
+    Scene { effect: Transfer { method, ..transfer() }, ..Scene::reverted() }
+}
+
+/// Calldata of the very settlement, with something changed.
+fn settlement(method: Method, change: impl FnOnce(&mut Permit)) -> Bytes {
+    let (t, valid_after, facilitator) = (transfer(), U256::ZERO, Address::repeat_byte(9));
+    let (spender, witness) = match method {
+        Method::Upto => (UPTO_PROXY, Witness::Upto { to: t.to, facilitator, valid_after }),
+        Method::Eip3009 | Method::Permit2 => (EXACT_PROXY, Witness::Exact { to: t.to, valid_after }),
+    };
+    let (nonce, deadline) = (U256::from_be_bytes(t.nonce.0), U256::MAX);
+    let mut permit = Permit { from: t.from, token: t.token, amount: t.value, spender, nonce, deadline, witness };
+    change(&mut permit);
+    let signature = Bytes::from_static(&[1; 65]);
+    Settle { permit: &permit, amount: t.value, permit2612: None, signature: &signature }.calldata()
+}
+
+fn transaction(to: Address, input: &Bytes) -> Value {
+    json!({ "hash": "0xbb", "to": to, "input": input })
+}
+
+fn moved_in_a_log() -> Value {
+    let t = transfer();
+    event(&Token::Transfer { from: t.from, to: t.to, value: t.value })
+}
+
+#[tokio::test]
+async fn a_payment_by_permit2_succeeded_when_its_transfer_is_there() {
+    for (method, mismatch) in
+        [(Method::Permit2, reason::TRANSFER_EVENT_MISMATCH), (Method::Upto, reason::UPTO_TRANSFER_EVENT_MISMATCH)]
+    {
+        let done = Scene { ours: raw("0x1", OUR_HASH, &exact_logs()), ..by_permit2(method) };
+        assert_eq!(done.effect().await, Effect::Done);
+        let empty = Scene { ours: raw("0x1", OUR_HASH, &[]), ..by_permit2(method) };
+        assert_eq!(code(&empty.effect().await), Some(mismatch));
+    }
+}
+
+#[tokio::test]
+async fn a_revert_of_permit2_gives_its_reason_by_selector() {
+    for (data, permit2, upto) in [
+        ("0x756688fe", reason::PERMIT2_INVALID_NONCE, reason::PERMIT2_INVALID_NONCE),
+        ("0x0f6fae87", reason::UPTO_UNAUTHORIZED_FACILITATOR, reason::UPTO_UNAUTHORIZED_FACILITATOR),
+        ("0x12345678", reason::TRANSACTION_FAILED, reason::UPTO_TRANSACTION_FAILED),
+    ] {
+        for (method, expected) in [(Method::Permit2, permit2), (Method::Upto, upto)] {
+            let scene = Scene { used: (false, false), replay: Say::Revert(data.to_owned()), ..by_permit2(method) };
+            assert_eq!(code(&scene.effect().await), Some(expected), "{data}");
+        }
+    }
+    let late = Scene { used: (false, false), ..by_permit2(Method::Permit2) };
+    let Observation::Landed(late) = late.look(fake_node::NOW).await else { panic!("it landed") };
+    assert_eq!(code(&late.effect), Some(reason::PERMIT2_DEADLINE_EXPIRED));
+}
+
+#[tokio::test]
+async fn the_same_settlement_by_somebody_else_is_found() {
+    let block = BlockRef { number: BLOCK, hash: "0xb".into() };
+    let elsewhere = Effect::DoneElsewhere { transaction: "0xbb".into(), block };
+    for (method, proxy) in [(Method::Permit2, EXACT_PROXY), (Method::Upto, UPTO_PROXY)] {
+        let scene = |input: &Bytes| Scene {
+            logs: moved_in_a_log(),
+            foreign: raw("0x1", "0xBB", &exact_logs()),
+            transaction: transaction(proxy, input),
+            ..by_permit2(method)
+        };
+        assert_eq!(scene(&settlement(method, |_| ())).effect().await, elsewhere);
+        let gone = Scene { foreign: Value::Null, ..scene(&settlement(method, |_| ())) };
+        assert!(matches!(gone.effect().await, Effect::Unclear(_)), "no receipt");
+        let other = scene(&settlement(method, |permit| permit.nonce += U256::from(1)));
+        assert_eq!(code(&other.effect().await), Some(reason::PERMIT2_INVALID_NONCE), "a payment of its own");
+    }
+}
+
+#[tokio::test]
+async fn a_nonce_that_was_used_for_something_else_is_told_from_one_that_may_have_paid() {
+    let t = transfer();
+    let invalidated = |mask: u64| {
+        let word = U256::from_be_bytes(t.nonce.0) >> 8;
+        event(&SignatureTransfer::UnorderedNonceInvalidation { owner: t.from, word, mask: U256::from(mask) })
+    };
+    let wrapped = || Scene {
+        logs: moved_in_a_log(),
+        foreign: raw("0x1", "0xBB", &exact_logs()),
+        transaction: transaction(Address::repeat_byte(0xdd), &settlement(Method::Permit2, |_| ())),
+        ..by_permit2(Method::Permit2)
+    };
+    let other_value = event(&Token::Transfer { from: t.from, to: t.to, value: t.value + U256::from(1) });
+    let by_token = Scene { transaction: transaction(t.token, &Bytes::new()), ..wrapped() };
+    let missing = Some(reason::PERMIT2_INVALID_NONCE);
+    for (what, scene, expected) in [
+        ("no transfer", by_permit2(Method::Permit2), missing),
+        ("a transfer of another value", Scene { logs: other_value, ..by_permit2(Method::Permit2) }, missing),
+        ("a transfer by the token alone", by_token, missing),
+        ("cancelled", Scene { cancelled: invalidated(0x80), ..wrapped() }, missing),
+        ("another nonce cancelled", Scene { cancelled: invalidated(0x7f), ..wrapped() }, None),
+        ("used long before", Scene { used: (true, true), ..wrapped() }, missing),
+        ("inside another contract's call", wrapped(), None),
+        ("not to be had", Scene { transaction: json!("no"), ..wrapped() }, None),
+    ] {
+        let effect = scene.effect().await;
+        assert_eq!(code(&effect), expected, "{what}: {effect:?}");
+        assert_eq!(matches!(effect, Effect::Unclear(_)), expected.is_none(), "{what}: {effect:?}");
     }
 }
