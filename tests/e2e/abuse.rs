@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use e2e::{
     anvil::{Anvil, GAS_WALLET},
     payer::Draft,
+    permit2::Permit2Draft,
     service::Home,
 };
 use serde_json::{Value, json};
@@ -83,6 +84,7 @@ async fn what_is_too_large_of_the_wrong_type_or_too_slow_is_turned_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_value_at_any_place_is_never_valid_and_never_a_5xx() {
+    type Body = fn() -> Value;
     let chain = Anvil::start().await;
     let home = Home::new(&chain);
     let service = home.serve().await;
@@ -104,19 +106,16 @@ async fn any_value_at_any_place_is_never_valid_and_never_a_5xx() {
         json!("x".repeat(10_000)),
         json!("115792089237316195423570985008687907853269984665640564039457584007913129639936"),
     ];
-    let mut paths: Vec<String> =
-        ["scheme", "network", "payTo", "asset"].map(|k| format!("/paymentRequirements/{k}")).into();
-    for version in [1, 2] {
-        let amount = if version == 1 { "maxAmountRequired" } else { "amount" };
-        paths.push(format!("/paymentRequirements/{amount}"));
-        paths.extend(["signature", "authorization"].map(|k| format!("/paymentPayload/payload/{k}")));
-        paths.push("/paymentPayload/payload".into());
-        paths.push("/paymentPayload/x402Version".into());
-        let fields = ["from", "to", "value", "validBefore", "nonce"];
-        paths.extend(fields.map(|k| format!("/paymentPayload/payload/authorization/{k}")));
-        for path in &paths {
+    let bodies: [(Body, &[&str]); 4] = [
+        (|| Draft::default().v1(), &EIP3009),
+        (|| Draft::default().v2(), &EIP3009),
+        (|| Permit2Draft::default().with_permit().body(), &PERMIT2),
+        (|| Permit2Draft::upto(10_000).with_permit().body(), &PERMIT2),
+    ];
+    for (body, fields) in bodies {
+        for path in COMMON.iter().chain(fields) {
             for value in &values {
-                let mut body = Draft::default().body(version);
+                let mut body = body();
                 let Some(place) = body.pointer_mut(path) else { continue };
                 *place = value.clone();
                 for route in ["/verify", "/settle"] {
@@ -128,10 +127,46 @@ async fn any_value_at_any_place_is_never_valid_and_never_a_5xx() {
                 }
             }
         }
-        paths.truncate(4);
     }
     assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 0);
 }
+
+const COMMON: [&str; 9] = [
+    "/paymentRequirements/scheme",
+    "/paymentRequirements/network",
+    "/paymentRequirements/payTo",
+    "/paymentRequirements/asset",
+    "/paymentRequirements/amount",
+    "/paymentRequirements/maxAmountRequired",
+    "/paymentPayload/payload",
+    "/paymentPayload/payload/signature",
+    "/paymentPayload/x402Version",
+];
+
+const EIP3009: [&str; 6] = [
+    "/paymentPayload/payload/authorization",
+    "/paymentPayload/payload/authorization/from",
+    "/paymentPayload/payload/authorization/to",
+    "/paymentPayload/payload/authorization/value",
+    "/paymentPayload/payload/authorization/validBefore",
+    "/paymentPayload/payload/authorization/nonce",
+];
+
+const PERMIT2: [&str; 13] = [
+    "/paymentPayload/payload/permit2Authorization",
+    "/paymentPayload/payload/permit2Authorization/from",
+    "/paymentPayload/payload/permit2Authorization/permitted",
+    "/paymentPayload/payload/permit2Authorization/permitted/token",
+    "/paymentPayload/payload/permit2Authorization/permitted/amount",
+    "/paymentPayload/payload/permit2Authorization/spender",
+    "/paymentPayload/payload/permit2Authorization/nonce",
+    "/paymentPayload/payload/permit2Authorization/deadline",
+    "/paymentPayload/payload/permit2Authorization/witness",
+    "/paymentPayload/payload/permit2Authorization/witness/to",
+    "/paymentPayload/extensions/eip2612GasSponsoring/info",
+    "/paymentPayload/extensions/eip2612GasSponsoring/info/amount",
+    "/paymentPayload/extensions/eip2612GasSponsoring/info/signature",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_is_compared_letter_for_letter() {

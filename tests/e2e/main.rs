@@ -6,6 +6,7 @@
 //! | [`permit2_evm`] | so is a payment by Permit2 |
 //! | [`upto_evm`] | so is a part of what was signed |
 //! | [`sdk`] | the official SDKs pay through the service, unpatched |
+//! | [`differential`] | verdicts are the official facilitator's, or differ for a reason that is written down |
 //! | [`replay`] | one payment, one success |
 //! | [`faults`] | nothing is lost when the chain or the way to it misbehaves |
 //! | [`recovery`] | what a start trusts, and what a reorg changes |
@@ -19,6 +20,7 @@
 mod abuse;
 mod access;
 mod crash;
+mod differential;
 mod exact_evm;
 mod family_contract;
 mod faults;

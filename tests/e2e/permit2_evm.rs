@@ -3,6 +3,7 @@
 use alloy::{
     primitives::{U256, uint},
     signers::local::PrivateKeySigner,
+    sol_types::SolCall,
 };
 use chains_core::Amount;
 use e2e::{
@@ -86,7 +87,6 @@ fn high_s(body: &mut Value) {
     *signature = json!(format!("0x{}", hex::encode(bytes)));
 }
 
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn cases() -> Vec<Case> {
     let signature = "invalid_permit2_signature";
     vec![
@@ -225,6 +225,12 @@ async fn a_permit_that_comes_along_is_the_allowance() {
     assert_eq!(home.audit().0, 0);
 }
 
+/// Whether `/supported` says that permits are sent along.
+fn sponsors(supported: &Value) -> bool {
+    let extensions = supported["extensions"].as_array().expect("a list");
+    extensions.contains(&json!("eip2612GasSponsoring"))
+}
+
 /// D10.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_permit_spent_by_somebody_else_is_no_hindrance() {
@@ -270,37 +276,56 @@ async fn a_wrong_permit_gets_its_code_and_spends_nothing() {
     let service = home.serve().await;
     let refused = service.post("/verify", &Permit2Draft::default().with_permit().body()).await;
     assert_eq!(refused.text("invalidReason"), "permit2_allowance_required", "the operator sponsors nothing");
-    assert_eq!(service.get("/supported").await.body["extensions"], json!([]));
+    assert!(!sponsors(&service.get("/supported").await.body));
 }
 
-/// E01, 19: the same settlement, sent by somebody else with a higher tip.
+/// E01, 19: the same settlement, sent by somebody else with a higher tip, as it is and among other calls.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_executed_by_a_stranger_after_our_claim_is_our_success_once() {
     let chain = Anvil::start().await;
     let home = Home::new(&chain);
     let service = std::sync::Arc::new(home.serve().await);
     allow(&chain, PAYER, u128::MAX).await;
-    chain.node.stop_blocks().await;
-    let draft = Permit2Draft::default();
-    let body = draft.body();
-    let waiting = tokio::spawn({
-        let (service, body) = (std::sync::Arc::clone(&service), body.clone());
-        async move { service.post("/settle", &body).await }
-    });
-    pending_transaction(&chain).await;
-    let copy = json!([{
-        "from": OTHER, "to": EXACT_PROXY, "data": draft.settle_calldata(), "gas": "0x200000",
-        "maxFeePerGas": "0x174876e800", "maxPriorityFeePerGas": "0x174876e800",
-    }]);
-    let foreign = chain.node.call("eth_sendTransaction", copy).await;
-    chain.node.mine().await;
-    chain.node.resume_blocks().await;
-    let settled = waiting.await.expect("no panic");
-    assert!(settled.is_good(), "{settled:?}\n{}", home.log());
-    assert_eq!(json!(settled.text("transaction")), foreign, "with the transaction that did it");
-    assert_eq!(service.post("/settle", &body).await.text("errorReason"), "duplicate_settlement");
-    assert_eq!(chain.node.token_balance(USDC, PAYEE).await, 10_000);
+    for wrapped in [false, true] {
+        let before = chain.node.token_balance(USDC, PAYEE).await;
+        chain.node.stop_blocks().await;
+        let draft = Permit2Draft::default();
+        let waiting = tokio::spawn({
+            let (service, body) = (std::sync::Arc::clone(&service), draft.body());
+            async move { service.post("/settle", &body).await }
+        });
+        pending_transaction(&chain).await;
+        let data = draft.settle_calldata();
+        let (to, data) = if wrapped { (MULTICALL3, among_others(&data)) } else { (EXACT_PROXY, data) };
+        let copy = json!([{
+            "from": OTHER, "to": to, "data": data, "gas": "0x200000",
+            "maxFeePerGas": "0x174876e800", "maxPriorityFeePerGas": "0x174876e800",
+        }]);
+        let foreign = chain.node.call("eth_sendTransaction", copy).await;
+        chain.node.mine().await;
+        chain.node.resume_blocks().await;
+        let settled = waiting.await.expect("no panic");
+        assert!(settled.is_good(), "wrapped {wrapped}: {settled:?}\n{}", home.log());
+        assert_eq!(json!(settled.text("transaction")), foreign, "with the transaction that did it");
+        let again = service.post("/settle", &draft.body()).await;
+        assert_eq!(again.text("errorReason"), "duplicate_settlement");
+        assert_eq!(chain.node.token_balance(USDC, PAYEE).await, before + 10_000);
+    }
     assert_eq!(home.audit().0, 0);
+}
+
+const MULTICALL3: &str = "0xcA11bde05977b3631167028862bE2a173976CA11";
+
+/// Calldata by which Multicall3 makes this call of the proxy, after one that fails.
+fn among_others(data: &str) -> String {
+    alloy::sol! {
+        struct Call { address target; bytes callData; }
+        function tryAggregate(bool requireSuccess, Call[] calls) external;
+    }
+    let target = EXACT_PROXY.parse().expect("an address");
+    let calls = ["", &data[2..]].map(|data| Call { target, callData: hex::decode(data).expect("hex").into() });
+    let call = tryAggregateCall { requireSuccess: false, calls: calls.into() };
+    format!("0x{}", hex::encode(call.abi_encode()))
 }
 
 /// D12: the payer takes back the nonce, the allowance or the money in the same block, before us.
@@ -392,7 +417,7 @@ async fn a_token_that_moves_another_amount_is_found_out_before_it_is_paid_for() 
         ("FakeEventUsdc", include_str!("../contracts/out/FakeEventUsdc.runtime.hex")),
         ("ShortUsdc", include_str!("../contracts/out/ShortUsdc.runtime.hex")),
     ];
-    let mut network = String::new();
+    let mut assets = vec![];
     let mut addresses = vec![];
     for (i, (name, code)) in tokens.into_iter().enumerate() {
         let address = format!("0x00000000000000000000000000000000000bad{i:02x}");
@@ -401,13 +426,13 @@ async fn a_token_that_moves_another_amount_is_found_out_before_it_is_paid_for() 
         chain.send_and_mine(OTHER, &address, &mint).await;
         let approve = format!("0x095ea7b3{:0>64}{}", &PERMIT2[2..], "f".repeat(64));
         chain.send_and_mine(PAYER, &address, &approve).await;
-        network.push_str(&format!(
+        assets.push(format!(
             "[[networks.\"eip155:84532\".assets]]\naddress = \"{address}\"\nsymbol = \"{name}\"\n\
              decimals = 6\nmethod = \"permit2\"\n"
         ));
         addresses.push((name, address));
     }
-    let home = Home::with(&chain.node.url, "", &network);
+    let home = Home::with(&chain.node.url, "", &assets.concat());
     let service = home.serve().await;
     for (name, address) in addresses {
         let mut draft = Permit2Draft::default();
@@ -462,7 +487,7 @@ async fn what_is_not_on_the_chain_is_not_announced_and_refused() {
     let supported = service.get("/supported").await.body;
     let kinds = supported["kinds"].as_array().expect("kinds");
     assert!(kinds.iter().all(|kind| kind["scheme"] == "exact") && kinds.len() == 2, "{supported}");
-    assert_eq!(supported["extensions"], json!([]));
+    assert!(!sponsors(&supported));
     for draft in [Permit2Draft::default(), Permit2Draft::upto(10_000)] {
         let refused = service.post("/settle", &draft.body()).await;
         assert_eq!(refused.text("errorReason"), "permit2_proxy_not_deployed", "{refused:?}");

@@ -41,7 +41,22 @@ async fn official_packages_pay(ways: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_smart_wallet_pays() {
-    official_packages_pay(&["eip1271-eip3009"]).await;
+    official_packages_pay(&["eip1271-eip3009", "eip1271-permit2"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payer_who_approved_permit2_pays_with_any_token() {
+    official_packages_pay(&["permit2", "permit2-no-allowance"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payer_signs_a_ceiling_and_pays_what_was_used() {
+    official_packages_pay(&["upto", "upto-all", "upto-nothing", "upto-no-allowance"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_permit_stands_in_for_the_approval() {
+    official_packages_pay(&["permit2-eip2612", "upto-eip2612"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

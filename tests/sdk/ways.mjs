@@ -23,19 +23,20 @@ const PRICE = 10_000n;
 export const world = (rpcUrl) => {
   const sender = privateKeyToAccount(generatePrivateKey());
   const client = createTestClient({ account: sender, mode: "anvil", chain: baseSepolia, transport: http(rpcUrl), pollingInterval: 50, cacheTime: 0 }).extend(publicActions).extend(walletActions);
-  const send = async (account, transaction) => {
+  const send = async (account = sender, transaction = {}) => {
     await client.setBalance({ address: account.address, value: 10n ** 18n });
-    const receipt = await client.waitForTransactionReceipt({ hash: await client.sendTransaction({ account, ...transaction }) });
+    const receipt = await client.sendTransactionSync({ account, ...transaction });
     if (receipt.status !== "success") throw new Error(`a preparation failed: ${receipt.transactionHash}`);
     return receipt;
   };
   return {
     client,
-    call: (to, functionName, args, account = sender) => send(account, { to, data: encodeFunctionData({ abi, functionName, args }) }),
+    send,
+    call: (to, functionName, args, account) => send(account, { to, data: encodeFunctionData({ abi, functionName, args }) }),
     read: (address, functionName, ...args) => client.readContract({ address, abi, functionName, args }),
     deploy: async (name, ...args) => {
       const code = `0x${readFileSync(join(import.meta.dirname, `../contracts/out/${name}.hex`), "utf8")}`;
-      return (await send(sender, { data: concat([code, ...args.map((arg) => pad(arg, { size: 32 }))]) })).contractAddress;
+      return (await send(undefined, { data: concat([code, ...args.map((arg) => pad(arg, { size: 32 }))]) })).contractAddress;
     },
   };
 };

@@ -36,6 +36,16 @@ pub async fn buy(ways: &[&str], facilitator_url: &str, rpc_url: &str, more: &[&s
     run("ways.mjs", &[&place, more, ways].concat()).await
 }
 
+/// Puts thousands of payments before the official facilitator and before this
+/// one. Whether every difference has its reason, and what was printed.
+///
+/// # Panics
+/// When node cannot be started; `tests/run` installs the packages.
+pub async fn compare(facilitator_url: &str, rpc_url: &str, more: &[&str]) -> (bool, String) {
+    let place = ["--facilitator-url", facilitator_url, "--rpc-url", rpc_url];
+    run("differential/run.mjs", &[&place, more].concat()).await
+}
+
 async fn run(program: &str, arguments: &[&str]) -> (bool, String) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk");
     let output = Command::new("node").arg(program).args(arguments).current_dir(folder).output().await;

@@ -20,6 +20,7 @@ use chains_core::{
 use tokio::time::Instant;
 
 use crate::{
+    builder_code,
     context::Context,
     exact::{self, Exact},
     fees, observe, open,
@@ -139,8 +140,9 @@ impl Chain for EvmChain {
         let capabilities = &self.context.capabilities;
         let by_permit2 = capabilities.has(Method::Permit2) || capabilities.has(Method::Upto);
         let config = &self.context.config;
-        let all = [(config.sponsor_eip2612, eip2612::KEY), (config.sponsor_erc20_approval, erc20_approval::KEY)];
-        all.into_iter().filter(|(on, _)| by_permit2 && *on).map(|(_, key)| key).collect()
+        let sponsoring = [(config.sponsor_eip2612, eip2612::KEY), (config.sponsor_erc20_approval, erc20_approval::KEY)];
+        let sponsoring = sponsoring.into_iter().filter(|(on, _)| by_permit2 && *on).map(|(_, key)| key);
+        std::iter::once(builder_code::KEY).chain(sponsoring).collect()
     }
 
     fn gas_wallets(&self) -> &[String] {
@@ -324,7 +326,7 @@ mod tests {
             .collect();
         let expected = [(Version::V2, "exact", "eip155:84532"), (Version::V1, "exact", "base-sepolia")];
         assert_eq!(kinds, expected.map(|(version, scheme, network)| (version, scheme, network.to_owned())));
-        assert!(chain.extensions().is_empty());
+        assert!(!chain.extensions().contains(&eip2612::KEY));
     }
 
     #[tokio::test]
@@ -335,7 +337,7 @@ mod tests {
         assert_eq!(upto.extra, Some(serde_json::json!({ "facilitatorAddress": "0xabc" })));
         assert_eq!((upto.version, upto.network.as_str()), (Version::V2, "eip155:84532"));
         assert_eq!(chain.kinds("0xabc").len(), 3, "v1 knows exact only");
-        assert_eq!(chain.extensions(), ["eip2612GasSponsoring"]);
+        assert!(chain.extensions().contains(&"eip2612GasSponsoring"));
         chain.context.capabilities.found(true, false);
         assert!(chain.kinds("0xabc").iter().all(|kind| kind.scheme != "upto"));
     }

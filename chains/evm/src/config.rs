@@ -11,6 +11,7 @@ use chains_core::{Amount, Network, config::Section};
 
 use crate::{
     abi,
+    builder_code::BuilderCodes,
     gas_wallet::GasWallets,
     networks::{self, Known, KnownAsset, KnownMethod},
     rpc::{Rpc, endpoint::Endpoint},
@@ -66,6 +67,8 @@ pub struct Config {
     pub gas_limit_permit2: u64,
     /// Gas on top of it for an EIP-2612 permit that is used first.
     pub gas_limit_eip2612: u64,
+    /// The gas limit of a payment that deploys the payer's wallet first.
+    pub gas_limit_erc6492: u64,
     /// Gas on top of all, for networks that count posted data as gas.
     pub gas_extra: u64,
     /// The longest that an authorization may still be valid; `None`: any.
@@ -80,6 +83,10 @@ pub struct Config {
     pub sponsor_funding_max: U256,
     /// The most gas money that all of them are given in an hour, in wei.
     pub sponsor_funding_per_hour_max: U256,
+    /// Factories that may deploy payers' wallets (ERC-6492).
+    pub erc6492_factories: Vec<Address>,
+    /// The operator's names in the calldata of settlements.
+    pub builder_codes: BuilderCodes,
     /// What can be paid with.
     pub assets: Vec<Asset>,
 }
@@ -153,11 +160,6 @@ fn later_capabilities(section: &mut Section) {
     {
         section.problem("batch", format!("is {batch:?}"), "write \"auto\" or \"off\"");
     }
-    let factories = section.optional::<Vec<String>>("erc6492_factories").unwrap_or_default();
-    if !factories.is_empty() {
-        let fix = "leave the list empty: deploying counterfactual wallets is not supported in this version";
-        section.problem("erc6492_factories", format!("names {} factories", factories.len()), fix);
-    }
 }
 
 fn endpoints(network: &Network, section: &mut Section) -> Option<Rpc> {
@@ -201,6 +203,8 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
     let gas_limit_contract_wallet = gas(section, "gas_limit_contract_wallet");
     let gas_limit_permit2 = gas(section, "gas_limit_permit2");
     let gas_limit_eip2612 = gas(section, "gas_limit_eip2612");
+    let gas_limit_erc6492 = gas(section, "gas_limit_erc6492");
+    let erc6492_factories = factories(section);
     let sponsor_eip2612 = section.required("sponsor_eip2612");
     let sponsor_erc20_approval = section.required("sponsor_erc20_approval");
     let sponsor_funding_max = section.required::<Amount>("sponsor_funding_max");
@@ -225,6 +229,8 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
         gas_limit_contract_wallet: gas_limit_contract_wallet?,
         gas_limit_permit2: gas_limit_permit2?,
         gas_limit_eip2612: gas_limit_eip2612?,
+        gas_limit_erc6492: gas_limit_erc6492?,
+        erc6492_factories,
         gas_extra,
         valid_for_max,
         contract_wallets: contract_wallets?,
@@ -232,8 +238,21 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
         sponsor_erc20_approval: sponsor_erc20_approval?,
         sponsor_funding_max: sponsor_funding_max?.to_u256(),
         sponsor_funding_per_hour_max: sponsor_funding_per_hour_max?.to_u256(),
+        builder_codes: BuilderCodes::read(section),
         assets: vec![],
     })
+}
+
+fn factories(section: &mut Section) -> Vec<Address> {
+    let texts = section.optional::<Vec<String>>("erc6492_factories").unwrap_or_default();
+    let mut factories = Vec::with_capacity(texts.len());
+    for (i, text) in texts.iter().enumerate() {
+        match crate::parse::address(text) {
+            Some(factory) => factories.push(factory),
+            None => section.problem_at("erc6492_factories", i, format!("is {text:?}"), "write 0x and 40 hex digits"),
+        }
+    }
+    factories
 }
 
 fn positive(section: &mut Section, key: &str, preset: Option<u64>) -> Option<u64> {
@@ -368,7 +387,7 @@ pub(crate) mod tests {
     /// What the loader merges in: `[defaults.eip155]` of `config.default.toml`.
     pub(crate) const DEFAULTS: &str = "rpc_timeout = \"5s\"\nrpc_hedge_after = \"500ms\"\nin_flight_max = 16\n\
         gas_limit_eoa = 120000\ngas_limit_contract_wallet = 250000\n\
-        gas_limit_permit2 = 140000\ngas_limit_eip2612 = 80000\ncontract_wallets = true\nbatch = \"auto\"\n\
+        gas_limit_permit2 = 140000\ngas_limit_eip2612 = 80000\ngas_limit_erc6492 = 600000\ncontract_wallets = true\nbatch = \"auto\"\n\
         sponsor_eip2612 = true\nsponsor_erc20_approval = false\n\
         sponsor_funding_max = \"100000000000000\"\nsponsor_funding_per_hour_max = \"2000000000000000\"\nerc6492_factories = []\n";
 
@@ -442,6 +461,8 @@ pub(crate) mod tests {
             ("eip155:8453", "fee_per_gas_max = \"1\"\n", "n.fee_per_gas_max"),
             ("eip155:8453", "rpcs = []\n", "n.rpcs"),
             ("eip155:8453", "assets = []\n", "n.assets"),
+            ("eip155:8453", "erc6492_factories = [\"0x01\"]\n", "n.erc6492_factories[0]"),
+            ("eip155:8453", "builder_code = \"Shop!\"\n", "n.builder_code"),
             ("eip155:8453", &format!("{ASSET}{ASSET}"), "n.assets[1].address"),
             ("eip155:8453", &ASSET.replace("0x036", "036"), "n.assets[0].address"),
             ("eip155:8453", &ASSET.replace("version", "versoin"), "n.assets[0].eip712.version"),

@@ -10,6 +10,7 @@
 //! | `permit2` | payments by Permit2, of scheme `exact` and of `upto` |
 //! | `upto` | scheme `upto`: a part of what the payer signed |
 //! | `sponsoring` | what is brought to the chain for a payer besides the payment: permits, approvals, gas money |
+//! | [`builder_code`] | who is named in a settlement's calldata |
 //! | `demand` | what every way of paying checks alike |
 //! | [`signature`] | a payer's signature, parsed once: key, EIP-1271, ERC-6492 |
 //! | [`lens`] | everything verification asks of the chain, many payments to one call |
@@ -27,6 +28,7 @@
 //! [`rpc::send_answers`] and nowhere else.
 
 mod abi;
+pub mod builder_code;
 mod chain;
 mod context;
 mod demand;

@@ -18,6 +18,7 @@ use crate::{
     abi::{self, Token, TransferWithAuthorization},
     config::{Asset, Domain},
     context::Context,
+    exact::counterfactual::MULTICALL3,
     lens::eip3009,
     permit2_support::{self, Support},
     rpc::{
@@ -49,6 +50,9 @@ pub(crate) async fn open(context: &Context) -> Result<(), OpenError> {
     }
     let support = permit2_support::probe(context).await?;
     context.capabilities.found(support.permit2(), support.upto());
+    if let Some(wrong) = check_multicall(context).await? {
+        return Err(mismatch(context, format!("{} {}. {}", wrong.seen, wrong.meaning, wrong.fix)));
+    }
     for asset in &context.config.assets {
         if let Some(wrong) = check_asset(context, asset, support).await? {
             return Err(mismatch(context, format!("{} {}. {}", wrong.seen, wrong.meaning, wrong.fix)));
@@ -93,6 +97,19 @@ async fn check_asset(context: &Context, asset: &Asset, support: Support) -> Resu
         },
         None => check_erc20(context, asset, support).await,
     }
+}
+
+/// Whether wallets can be deployed, when any may be.
+async fn check_multicall(context: &Context) -> Result<Option<Wrong>, ChainUnavailable> {
+    if context.config.erc6492_factories.is_empty() {
+        return Ok(None);
+    }
+    let code: Bytes = context.rpc.call(Call::code(MULTICALL3)).await.map_err(|e| context.rpc.unavailable(e))?;
+    Ok(code.is_empty().then(|| Wrong {
+        seen: format!("there is no Multicall3 at {MULTICALL3}."),
+        meaning: "Wallets cannot be deployed and paid from in one transaction",
+        fix: "Empty `erc6492_factories` of this network".to_owned(),
+    }))
 }
 
 /// Whether the token's domain is what payers are told to sign for.
@@ -185,6 +202,11 @@ pub(crate) async fn check(context: &Context) -> Vec<Finding> {
             findings.push(check_permit2(&network, support));
             findings.extend(check_assets(context, &network, support).await);
         }
+        Err(error) => findings.push(unreachable_finding(&network, &error.detail)),
+    }
+    match check_multicall(context).await {
+        Ok(None) => {}
+        Ok(Some(wrong)) => findings.push(finding(Severity::Error, &network, wrong.seen, wrong.meaning, wrong.fix)),
         Err(error) => findings.push(unreachable_finding(&network, &error.detail)),
     }
     findings.extend(check_clock(context, &network).await);

@@ -22,10 +22,19 @@ pub struct Signature {
     /// Without an ERC-6492 wrapper, otherwise as sent: a wallet may give the
     /// last byte a meaning of its own.
     pub inner: Bytes,
-    /// Whether a wrapper says how to deploy the payer's wallet.
-    pub deploys: bool,
+    /// How to deploy the payer's wallet, when a wrapper says so.
+    pub deployment: Option<Deployment>,
     /// The inner signature as one of a key: 65 bytes, low s, v in 0, 1, 27, 28.
     pub by_key: Option<ByKey>,
+}
+
+/// What an ERC-6492 wrapper says of the payer's wallet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployment {
+    /// Whom to call.
+    pub factory: Address,
+    /// With what.
+    pub calldata: Bytes,
 }
 
 /// A signature of a key.
@@ -43,9 +52,9 @@ impl Signature {
             return Err("`signature` is longer than 4096 bytes");
         }
         let bytes = crate::parse::hex(digits).ok_or("`signature` is not pairs of hex digits")?;
-        let (inner, deploys) = unwrap(&bytes).unwrap_or_else(|| (bytes.into(), false));
+        let (inner, deployment) = unwrap(&bytes).unwrap_or_else(|| (bytes.into(), None));
         let by_key = ByKey::read(&inner);
-        Ok(Self { inner, deploys, by_key })
+        Ok(Self { inner, deployment, by_key })
     }
 
     /// The one spelling of this signature: that with v 27 or 28.
@@ -89,12 +98,13 @@ impl ByKey {
     }
 }
 
-/// The inner signature of an ERC-6492 wrapper and whether it deploys
-/// something; `None` when this is no (well-formed) wrapper.
-fn unwrap(bytes: &[u8]) -> Option<(Bytes, bool)> {
+/// The inner signature of an ERC-6492 wrapper and what it deploys, if
+/// anything; `None` when this is no (well-formed) wrapper.
+fn unwrap(bytes: &[u8]) -> Option<(Bytes, Option<Deployment>)> {
     let body = bytes.strip_suffix(&ERC6492_SUFFIX)?;
     let (factory, calldata, inner) = <(Address, Bytes, Bytes)>::abi_decode_params_validate(body).ok()?;
-    Some((inner, !factory.is_zero() && !calldata.is_empty()))
+    let deploys = !factory.is_zero() && !calldata.is_empty();
+    Some((inner, deploys.then_some(Deployment { factory, calldata })))
 }
 
 #[cfg(test)]
@@ -177,11 +187,11 @@ mod tests {
         let cases = [(factory, &[1_u8][..], true), (Address::ZERO, &[1], false), (factory, &[], false)];
         for (factory, calldata, deploys) in cases {
             let read = parse(&wrapped(factory, calldata, &inner));
-            assert_eq!((read.inner.as_ref(), read.deploys), (inner.as_slice(), deploys));
+            assert_eq!((read.inner.as_ref(), read.deployment.is_some()), (inner.as_slice(), deploys));
             assert!(read.by_key.is_some());
         }
         let malformed = [&[9; 40][..], &ERC6492_SUFFIX].concat();
         let read = parse(&malformed);
-        assert_eq!((read.inner.as_ref(), read.deploys), (malformed.as_slice(), false));
+        assert_eq!((read.inner.as_ref(), read.deployment.is_some()), (malformed.as_slice(), false));
     }
 }

@@ -17,11 +17,13 @@ use tokio::time::Instant;
 
 use super::{
     NAME,
-    judgement::{GasRule, judge},
+    counterfactual::{Counterfactual, MULTICALL3},
+    judgement::{self, GasRule, judge},
     rules::{self, Names},
 };
 use crate::{
     abi::{self, TransferWithAuthorization, Wallet},
+    builder_code::Suffix,
     config::{Asset, Domain},
     context::Context,
     demand::{self, Demand},
@@ -33,7 +35,7 @@ use crate::{
     plan::{Method, Plan, Transfer},
     reason,
     refusal::Refusal,
-    signature::Signature,
+    signature::{Deployment, Signature},
 };
 
 /// A payment as read, not yet believed.
@@ -43,6 +45,7 @@ pub(crate) struct Eip3009 {
     names: Names,
     transfer: TransferWithAuthorization,
     signature: Signature,
+    suffix: Suffix,
     payer: String,
     nonce: String,
     fingerprint: Fingerprint,
@@ -60,7 +63,8 @@ impl Eip3009 {
             Signature::parse(payload.text("signature")?).map_err(|message| Rejection::new(INVALID_PAYLOAD, message))?;
         let fingerprint = fingerprint(context.config.chain_id, &demand, &names, &transfer, &signature);
         let (payer, nonce) = (transfer.from.to_checksum(None), hex::encode_prefixed(transfer.nonce));
-        Ok(Self { context, demand, names, transfer, signature, payer, nonce, fingerprint })
+        let suffix = context.config.builder_codes.suffix(&payment.extensions);
+        Ok(Self { context, demand, names, transfer, signature, suffix, payer, nonce, fingerprint })
     }
 
     /// Everything that needs no chain, up to the signature; the asset, its
@@ -94,7 +98,7 @@ impl Eip3009 {
 
     async fn check(&self, purpose: Purpose) -> Result<VerifiedPayment, Refusal> {
         let (asset, domain, hash) = self.check_demand()?;
-        let key = self.signature.by_key.filter(|_| !self.signature.deploys);
+        let key = self.signature.by_key.filter(|_| self.signature.deployment.is_none());
         let key = key.filter(|key| key.signer(hash) == Some(self.transfer.from));
         if key.is_some() {
             self.check_terms(domain)?;
@@ -147,6 +151,9 @@ impl Eip3009 {
         let data = abi::transfer_by_bytes(&self.transfer, self.signature.inner.clone());
         let question = Wallet::isValidSignatureCall { hash, signature: self.signature.inner.clone() };
         let record = self.ask(asset, cap, data.clone(), question.abi_encode().into()).await?;
+        if let Some(deployment) = self.signature.deployment.as_ref().filter(|_| !record.payer_has_code) {
+            return self.check_counterfactual(asset, domain, hash, deployment, &record).await;
+        }
         self.check_signature(&record, key_signed)?;
         self.check_terms(domain)?;
         let rule = GasRule { cap, measured: true };
@@ -159,22 +166,43 @@ impl Eip3009 {
             if key_signed {
                 return Ok(());
             }
-            return Err(if self.signature.deploys {
-                let message = "the payer's wallet is not deployed, and no factory is allowed to deploy it";
-                Rejection::new(reason::FACTORY_NOT_ALLOWED, message)
-            } else {
-                Rejection::new(reason::SIGNATURE, "the signature is not the payer's for this authorization and domain")
-            });
+            let message = "the signature is not the payer's for this authorization and domain";
+            return Err(Rejection::new(reason::SIGNATURE, message));
         }
-        if !self.context.config.contract_wallets {
-            return Err(Rejection::new(reason::SIGNATURE, "payers with code are not accepted here"));
-        }
+        self.check_contract_wallets()?;
         match record.signature {
             SignatureAnswer::Valid => Ok(()),
             SignatureAnswer::NotAsked | SignatureAnswer::Invalid => {
                 Err(Rejection::new(reason::SIGNATURE, "the payer's contract does not accept the signature"))
             }
         }
+    }
+
+    fn check_contract_wallets(&self) -> Result<(), Rejection> {
+        if self.context.config.contract_wallets {
+            return Ok(());
+        }
+        Err(Rejection::new(reason::SIGNATURE, "payers with code are not accepted here"))
+    }
+
+    /// A payer whose wallet is yet to be deployed.
+    async fn check_counterfactual(
+        &self,
+        asset: &Asset,
+        domain: &Domain,
+        hash: B256,
+        deployment: &Deployment,
+        record: &Record,
+    ) -> Result<VerifiedPayment, Refusal> {
+        let config = &self.context.config;
+        let (token, transfer, signature) = (asset.address, &self.transfer, &self.signature.inner);
+        let wallet = Counterfactual { token, transfer, deployment, signature, hash };
+        wallet.check_factory(&config.erc6492_factories)?;
+        self.check_contract_wallets()?;
+        self.check_terms(domain)?;
+        judgement::check_state(record, token, transfer.value)?;
+        wallet.check(&self.context, config.gas_limit_erc6492).await?;
+        Ok(self.planned(MULTICALL3, token, wallet.calldata(), config.gas_limit_erc6492))
     }
 
     async fn ask(
@@ -190,11 +218,15 @@ impl Eip3009 {
     }
 
     fn verified(&self, asset: &Asset, data: Bytes, gas_limit: u64) -> VerifiedPayment {
-        let t = &self.transfer;
-        let (token, method) = (asset.address, Method::Eip3009);
+        self.planned(asset.address, asset.address, data, gas_limit)
+    }
+
+    /// A call of `to` that moves the token.
+    fn planned(&self, to: Address, token: Address, data: Bytes, gas_limit: u64) -> VerifiedPayment {
+        let (t, method) = (&self.transfer, Method::Eip3009);
         let effect = Transfer { token, from: t.from, to: t.to, value: t.value, nonce: t.nonce, method };
-        let gas_limit = gas_limit.saturating_add(self.context.config.gas_extra);
-        let body = Plan { to: asset.address, data, gas_limit, effect }.to_body();
+        let gas_limit = gas_limit.saturating_add(self.context.config.gas_extra).saturating_add(self.suffix.gas());
+        let body = Plan { to, data: self.suffix.append(data), gas_limit, effect }.to_body();
         // Beyond what a store's integers hold it never expires.
         let valid_before = u64::try_from(t.validBefore).ok().filter(|time| i64::try_from(*time).is_ok());
         let plan = PlannedTransaction { gas_wallet: None, body, valid_before };
@@ -260,7 +292,7 @@ fn fingerprint(
         &word(t.validAfter),
         &word(t.validBefore),
         t.nonce.as_slice(),
-        &[u8::from(signature.deploys)],
+        &[u8::from(signature.deployment.is_some())],
         &signature.normalised(),
     ];
     Fingerprint::of("eip3009", &parts)

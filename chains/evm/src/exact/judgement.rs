@@ -26,18 +26,8 @@ pub(crate) fn judge(
     data: &[u8],
     rule: GasRule,
 ) -> Result<u64, Rejection> {
+    check_state(record, token, value)?;
     let bad = |code, message: String| Err(Rejection::new(code, message));
-    if !record.token_has_code {
-        return bad(reason::ASSET_NOT_DEPLOYED, format!("there is no contract at {token}"));
-    }
-    match record.nonce_used {
-        None => return bad(reason::EIP3009_NOT_SUPPORTED, format!("{token} does not answer authorizationState")),
-        Some(true) => return bad(reason::NONCE_ALREADY_USED, "the authorization was used or cancelled".to_owned()),
-        Some(false) => {}
-    }
-    if let Some(balance) = record.balance.filter(|balance| *balance < value) {
-        return bad(reason::INSUFFICIENT_BALANCE, format!("the payer has {balance}, required is {value}"));
-    }
     let needed = fees::call_gas(record.gas_used, data);
     let too_much = |needed: u64| {
         let message = format!("the transfer needs more than {} gas: {needed} were used", rule.cap);
@@ -55,6 +45,26 @@ pub(crate) fn judge(
     let limit =
         if rule.measured { fees::wallet_gas_limit(needed, rule.cap) } else { (needed <= rule.cap).then_some(rule.cap) };
     limit.ok_or_else(|| too_much(needed))
+}
+
+/// What must be so before any simulation is worth a look.
+///
+/// # Errors
+/// What is not.
+pub(crate) fn check_state(record: &Record, token: Address, value: U256) -> Result<(), Rejection> {
+    let bad = |code, message: String| Err(Rejection::new(code, message));
+    if !record.token_has_code {
+        return bad(reason::ASSET_NOT_DEPLOYED, format!("there is no contract at {token}"));
+    }
+    match record.nonce_used {
+        None => return bad(reason::EIP3009_NOT_SUPPORTED, format!("{token} does not answer authorizationState")),
+        Some(true) => return bad(reason::NONCE_ALREADY_USED, "the authorization was used or cancelled".to_owned()),
+        Some(false) => {}
+    }
+    if let Some(balance) = record.balance.filter(|balance| *balance < value) {
+        return bad(reason::INSUFFICIENT_BALANCE, format!("the payer has {balance}, required is {value}"));
+    }
+    Ok(())
 }
 
 fn failure(revert: &[u8]) -> Rejection {

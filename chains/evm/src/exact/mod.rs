@@ -3,6 +3,7 @@
 //! Source: `protocol.md` 2. By EIP-3009 here, by Permit2 in
 //! [`permit2`](crate::permit2): the payload says which.
 
+pub(crate) mod counterfactual;
 mod eip3009;
 mod judgement;
 mod rules;

@@ -28,12 +28,31 @@ const LOGS_BLOCKS_MAX: u64 = 500;
 /// Transfers that are looked at in search of the one by Permit2, at most.
 const TRANSFERS_MAX: usize = 256;
 
+/// Transactions whose calls are traced in search of it, at most: a trace is dear.
+const TRACES_MAX: usize = 8;
+
 /// A transaction as nodes describe it, as far as it matters.
 #[derive(Debug, Deserialize)]
 struct Transaction {
     hash: String,
     to: Option<Address>,
     input: Bytes,
+}
+
+/// A call within a transaction, as nodes trace it.
+#[derive(Debug, Deserialize)]
+struct Frame {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    to: Option<Address>,
+    #[serde(default)]
+    input: Bytes,
+    /// Present when the call, and with it all that it called, was undone.
+    #[serde(default)]
+    error: Option<String>,
+    #[serde(default)]
+    calls: Vec<Frame>,
 }
 
 /// What a transaction with the expected transfer has to do with ours.
@@ -44,6 +63,15 @@ enum Relation {
     Other,
     /// Not to be seen from outside.
     Unknown,
+}
+
+impl Frame {
+    /// Whether a settlement like this was made in it, and not undone.
+    fn made(&self, settlement: &Settled) -> bool {
+        let here =
+            || self.kind == "CALL" && self.to.and_then(|to| abi::settled(to, &self.input)).as_ref() == Some(settlement);
+        self.error.is_none() && (here() || self.calls.iter().any(|call| call.made(settlement)))
+    }
 }
 
 impl Case<'_> {
@@ -116,7 +144,8 @@ impl Case<'_> {
 
     /// Permit2 says nothing of the nonces that it uses: so every transaction
     /// with the expected transfer is looked at. Only one that calls the proxy
-    /// itself shows beyond doubt which nonce it used. Somebody could wrap the
+    /// itself shows beyond doubt which nonce it used; of others the node is
+    /// asked for a trace. Without it nothing is said: somebody could wrap the
     /// transfer of another payment, and another use of this nonce, into one
     /// transaction, and would be given two resources for it.
     async fn find_permit2_use(&self, first: u64) -> Result<Effect, CallError> {
@@ -131,12 +160,20 @@ impl Case<'_> {
         let too_many = logs.len() == TRANSFERS_MAX;
         let calls: Vec<Call> =
             logs.iter().filter_map(|log| log.transaction_hash.as_deref()).map(Call::transaction).collect();
-        let mut unknown = None;
+        let (mut unknown, mut traces) = (None, 0);
         for transaction in self.context.rpc.all::<Option<Transaction>>(&calls).await?.into_iter().flatten() {
             match self.relation(&transaction) {
                 Relation::Same => return self.judge_use(&transaction.hash).await,
-                Relation::Unknown => unknown = Some(transaction.hash),
                 Relation::Other => {}
+                Relation::Unknown if traces == TRACES_MAX => unknown = Some(transaction.hash),
+                Relation::Unknown => {
+                    traces += 1;
+                    match self.context.rpc.call::<Frame>(Call::trace(&transaction.hash)).await {
+                        Ok(frame) if frame.made(&self.settlement()) => return self.judge_use(&transaction.hash).await,
+                        Ok(_) => {}
+                        Err(_) => unknown = Some(transaction.hash),
+                    }
+                }
             }
         }
         if self.is_cancelled(first).await? {
@@ -159,17 +196,22 @@ impl Case<'_> {
         if to == effect.token {
             return Relation::Other;
         }
-        let ours = Settled {
+        match abi::settled(to, &transaction.input) {
+            Some(settled) if settled == self.settlement() => Relation::Same,
+            Some(_) => Relation::Other,
+            None => Relation::Unknown,
+        }
+    }
+
+    /// Ours, as any proxy is told to make it.
+    const fn settlement(&self) -> Settled {
+        let effect = &self.plan.effect;
+        Settled {
             owner: effect.from,
             token: effect.token,
             nonce: U256::from_be_bytes(effect.nonce.0),
             to: effect.to,
             amount: effect.value,
-        };
-        match abi::settled(to, &transaction.input) {
-            Some(settled) if settled == ours => Relation::Same,
-            Some(_) => Relation::Other,
-            None => Relation::Unknown,
         }
     }
 

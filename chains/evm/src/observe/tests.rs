@@ -101,6 +101,8 @@ struct Scene {
     cancelled: Value,
     /// What the transactions of `logs` are.
     transaction: Value,
+    /// The trace of those that call neither the token nor a proxy.
+    trace: Say,
 }
 
 const OUR_HASH: &str = "0xaa";
@@ -132,6 +134,7 @@ impl Scene {
             effect: transfer(),
             cancelled: json!([]),
             transaction: Value::Null,
+            trace: Say::Error(-32601, "no such method"),
         }
     }
 
@@ -141,6 +144,7 @@ impl Scene {
             "eth_getTransactionReceipt" => Say::Result(self.foreign.clone()),
             "eth_getLogs" if params[0]["address"] == json!(PERMIT2) => Say::Result(self.cancelled.clone()),
             "eth_getLogs" => Say::Result(self.logs.clone()),
+            "debug_traceTransaction" => self.trace.clone(),
             "eth_getTransactionByHash" => Say::Result(self.transaction.clone()),
             "eth_getBlockByNumber" => Say::Result(json!({
                 "number": params[0], "hash": if self.canonical { "0xb" } else { "0xc" }, "parentHash": "0xa",
@@ -348,7 +352,18 @@ async fn a_nonce_that_was_used_for_something_else_is_told_from_one_that_may_have
     let other_value = event(&Token::Transfer { from: t.from, to: t.to, value: t.value + U256::from(1) });
     let by_token = Scene { transaction: transaction(t.token, &Bytes::new()), ..wrapped() };
     let missing = Some(reason::PERMIT2_INVALID_NONCE);
+    let traced = |kind: &str, to: Address, error: Value| {
+        let call = json!({ "type": kind, "to": to, "input": settlement(Method::Permit2, |_| ()), "error": error });
+        let trace = json!({ "type": "CALL", "to": Address::repeat_byte(0xdd), "input": "0x", "calls": [call] });
+        Scene { trace: Say::Result(trace), ..wrapped() }
+    };
+    let block = BlockRef { number: BLOCK, hash: "0xb".into() };
+    let elsewhere = Effect::DoneElsewhere { transaction: "0xbb".into(), block };
+    assert_eq!(traced("CALL", EXACT_PROXY, Value::Null).effect().await, elsewhere, "the trace shows it");
     for (what, scene, expected) in [
+        ("traced, undone", traced("CALL", EXACT_PROXY, json!("execution reverted")), missing),
+        ("traced, with the proxy's code but not its name", traced("DELEGATECALL", EXACT_PROXY, Value::Null), missing),
+        ("traced, another contract", traced("CALL", Address::repeat_byte(0xee), Value::Null), missing),
         ("no transfer", by_permit2(Method::Permit2), missing),
         ("a transfer of another value", Scene { logs: other_value, ..by_permit2(Method::Permit2) }, missing),
         ("a transfer by the token alone", by_token, missing),

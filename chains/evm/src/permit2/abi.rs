@@ -298,7 +298,9 @@ mod tests {
             };
             let (owner, to) = (permit.from, Address::repeat_byte(3));
             let expected = Settled { owner, token: permit.token, nonce: permit.nonce, to, amount };
-            assert_eq!(settled(proxy, &data), Some(expected));
+            assert_eq!(settled(proxy, &data).as_ref(), Some(&expected));
+            let suffixed = [&data[..], &[0x80, 0x21, 0x80]].concat();
+            assert_eq!(settled(proxy, &suffixed), Some(expected), "what stands behind the call says nothing");
             assert_eq!(settled(Address::ZERO, &data), None, "another contract");
             assert_eq!(settled(proxy, &data[..100]), None, "cut off");
         }

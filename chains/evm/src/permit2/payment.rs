@@ -18,6 +18,7 @@ use super::{
     permit::{Permit, Witness},
 };
 use crate::{
+    builder_code::Suffix,
     config::Asset,
     context::Context,
     demand::{self, Demand},
@@ -47,6 +48,7 @@ pub(crate) struct Permit2Payment {
     signature: Signature,
     /// What came along to be brought to the chain too, or what is wrong with it.
     brought: Result<Brought<Permit2612, Approval>, Rejection>,
+    suffix: Suffix,
     payer: String,
     nonce: String,
     fingerprint: Fingerprint,
@@ -104,7 +106,8 @@ impl Permit2Payment {
         let brought = brought(&context, &demand, payment);
         let fingerprint = fingerprint(context.config.chain_id, &demand, &permit, &signature, &brought);
         let (payer, nonce) = (permit.from.to_checksum(None), permit.nonce.to_string());
-        Ok(Self { context, demand, permit, signature, brought, payer, nonce, fingerprint })
+        let suffix = context.config.builder_codes.suffix(&payment.extensions);
+        Ok(Self { context, demand, permit, signature, brought, suffix, payer, nonce, fingerprint })
     }
 
     const fn method(&self) -> Method {
@@ -164,7 +167,7 @@ impl Permit2Payment {
         let asset = self.check_demand(purpose)?;
         self.check_terms(purpose)?;
         let hash = abi::signing_hash(self.context.permit2_domain, &self.permit);
-        let key = self.signature.by_key.filter(|_| !self.signature.deploys);
+        let key = self.signature.by_key.filter(|_| self.signature.deployment.is_none());
         let key_signed = key.and_then(|key| key.signer(hash)) == Some(self.permit.from);
         let brought = self.check_brought();
         if key_signed && let Err(rejection) = &brought {
@@ -362,8 +365,8 @@ impl Permit2Payment {
             nonce: p.nonce.into(),
             method: self.method(),
         };
-        let gas_limit = gas_limit.saturating_add(self.context.config.gas_extra);
-        Plan { to: p.proxy(), data, gas_limit, effect }
+        let gas_limit = gas_limit.saturating_add(self.context.config.gas_extra).saturating_add(self.suffix.gas());
+        Plan { to: p.proxy(), data: self.suffix.append(data), gas_limit, effect }
     }
 }
 
@@ -448,7 +451,7 @@ fn fingerprint(
         to.as_slice(),
         facilitator.as_slice(),
         &word(valid_after),
-        &[u8::from(signature.deploys)],
+        &[u8::from(signature.deployment.is_some())],
         &signature.normalised(),
         brought,
     ];

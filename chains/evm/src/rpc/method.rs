@@ -10,6 +10,8 @@ use alloy::{
 /// Every method this crate ever calls: also the closed list of metric labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
+    /// `debug_traceTransaction`
+    TraceTransaction,
     /// `eth_blockNumber`
     BlockNumber,
     /// `eth_call`
@@ -38,6 +40,7 @@ impl Method {
     /// Its name on the wire.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::TraceTransaction => "debug_traceTransaction",
             Self::BlockNumber => "eth_blockNumber",
             Self::Call => "eth_call",
             Self::ChainId => "eth_chainId",
@@ -121,6 +124,12 @@ impl Call {
     /// `eth_getTransactionByHash`
     pub fn transaction(hash: &str) -> Self {
         Self::new(Method::GetTransactionByHash, format!("[{}]", serde_json::Value::from(hash)))
+    }
+
+    /// `debug_traceTransaction`: the calls of a transaction, as a tree.
+    pub fn trace(hash: &str) -> Self {
+        let params = format!("[{},{{\"tracer\":\"callTracer\"}}]", serde_json::Value::from(hash));
+        Self::new(Method::TraceTransaction, params)
     }
 
     /// `eth_getTransactionReceipt`

@@ -14,9 +14,10 @@ mod report;
 use std::{process::Command, sync::Arc, time::Duration};
 
 use e2e::{
-    anvil::{Anvil, PAYEE, USDC},
+    anvil::{Anvil, PAYEE, PAYER, USDC},
     eventually,
     payer::Draft,
+    permit2::{Permit2Draft, allow},
     service::Home,
 };
 use report::{Report, Row};
@@ -27,8 +28,31 @@ const CALLERS: usize = 64;
 /// Arrivals a second of the open-loop run.
 const ARRIVALS: u32 = 60;
 
-/// Different payments that the verify run goes through.
+/// Different payments that a verify run goes through.
 const PAYMENTS: usize = 2000;
+
+/// How a payment is made, and its name in the table.
+#[derive(Clone, Copy)]
+enum Method {
+    Eip3009,
+    Permit2,
+    Upto,
+}
+
+impl Method {
+    const ALL: [(Self, &'static str); 3] =
+        [(Self::Eip3009, "exact by EIP-3009"), (Self::Permit2, "exact by Permit2"), (Self::Upto, "upto")];
+
+    /// A request with a payment that nobody has seen.
+    fn body(self) -> String {
+        match self {
+            Self::Eip3009 => Draft::default().v2(),
+            Self::Permit2 => Permit2Draft::default().body(),
+            Self::Upto => Permit2Draft::upto(10_000).body(),
+        }
+        .to_string()
+    }
+}
 
 #[tokio::main]
 async fn main() {
@@ -38,6 +62,7 @@ async fn main() {
     let wanted = |name: &str| name.contains(&part);
     build_service();
     let chain = Anvil::start().await;
+    allow(&chain, PAYER, u128::MAX).await;
     let mut report = Report::default();
 
     if wanted("chain") {
@@ -51,14 +76,18 @@ async fn main() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     report.idle_kib = service.memory_kib().1;
 
-    if wanted("verify") {
-        report.add(verify(&home, &service.url, time).await);
+    for (method, name) in Method::ALL {
+        let name = format!("verify {name}, 64 callers");
+        if wanted(&name) {
+            report.add(verify(&home, &service.url, time, method, name).await);
+        }
     }
-    let settles = [("settle, arrivals at 60/s", true), ("settle, 64 callers", false)];
-    for (name, open) in settles.into_iter().filter(|(name, _)| wanted(name)) {
+    let mut settles = vec![("settle exact by EIP-3009, arrivals at 60/s".to_owned(), Method::Eip3009, true)];
+    settles.extend(Method::ALL.map(|(method, name)| (format!("settle {name}, 64 callers"), method, false)));
+    for (name, method, open) in settles.into_iter().filter(|(name, ..)| wanted(name)) {
         let before = Counters::read(&home).await;
         let paid = chain.node.token_balance(USDC, PAYEE).await;
-        let fresh = |_| Draft::default().v2().to_string();
+        let fresh = move |_| method.body();
         let run = if open {
             load::open_loop(&service.url, "/settle", ARRIVALS, time, fresh).await
         } else {
@@ -67,11 +96,13 @@ async fn main() {
         let after = Counters::read(&home).await;
         let moved = chain.node.token_balance(USDC, PAYEE).await - paid;
         assert!(moved >= u128::from(run.good) * 10_000, "every success moved its money");
-        let row = Row::of(name, &run, time).rpc(report::ratio(after.rpc - before.rpc, run.done));
+        let row = Row::of(&name, &run, time).rpc(report::ratio(after.rpc - before.rpc, run.done));
         report.add(row.commits(report::ratio(after.commits - before.commits, run.done)));
     }
     report.peak_kib = service.memory_kib().0;
-    report.gas = gas_of_a_settlement(&chain, &home).await;
+    for (method, name) in Method::ALL {
+        report.gas.insert(name, gas_of_a_settlement(&chain, &home, method).await);
+    }
     report.print();
     report.write();
     drop(service);
@@ -79,12 +110,12 @@ async fn main() {
     assert_eq!(code, 0, "the audit after the benchmark: {text}");
 }
 
-async fn verify(home: &Home, url: &str, time: Duration) -> Row {
-    let bodies: Arc<Vec<_>> = Arc::new((0..PAYMENTS).map(|_| Draft::default().v2().to_string()).collect());
+async fn verify(home: &Home, url: &str, time: Duration, method: Method, name: String) -> Row {
+    let bodies: Arc<Vec<_>> = Arc::new((0..PAYMENTS).map(|_| method.body()).collect());
     let calls = home.metric("rpc_requests_total").await;
     let verify = load::closed_loop(url, "/verify", CALLERS, time, move |i| bodies[i % PAYMENTS].clone()).await;
     let per_payment = report::ratio(home.metric("rpc_requests_total").await - calls, verify.done);
-    Row::of("verify, 64 callers", &verify, time).rpc(per_payment)
+    Row::of(&name, &verify, time).rpc(per_payment)
 }
 
 /// What the service has counted.
@@ -99,11 +130,12 @@ impl Counters {
     }
 }
 
-async fn gas_of_a_settlement(chain: &Anvil, home: &Home) -> u128 {
+async fn gas_of_a_settlement(chain: &Anvil, home: &Home, method: Method) -> u128 {
     let client = reqwest::Client::new();
     let settled: serde_json::Value = client
         .post(format!("{}/settle", home.url))
-        .json(&Draft::default().v2())
+        .header("content-type", "application/json")
+        .body(method.body())
         .send()
         .await
         .expect("answered")

@@ -1,6 +1,6 @@
 //! The table and the JSON.
 
-use std::{fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use serde::Serialize;
 
@@ -27,8 +27,8 @@ pub(crate) struct Report {
     pub idle_kib: u64,
     /// Peak resident memory of the service.
     pub peak_kib: u64,
-    /// Gas of one settlement.
-    pub gas: u128,
+    /// Gas of one settlement of each kind.
+    pub gas: BTreeMap<&'static str, u128>,
 }
 
 #[expect(
@@ -120,7 +120,7 @@ impl Report {
                 println!("    first failure: {failure}");
             }
         }
-        println!("memory: idle {} KiB, peak {} KiB; gas of a settlement: {}", self.idle_kib, self.peak_kib, self.gas);
+        println!("memory: idle {} KiB, peak {} KiB; gas of a settlement: {:?}", self.idle_kib, self.peak_kib, self.gas);
     }
 
     /// Writes the JSON.
