@@ -11,6 +11,7 @@
 //! | [`replay`] | one payment, one success |
 //! | [`faults`] | nothing is lost when the chain or the way to it misbehaves |
 //! | [`recovery`] | what a start trusts, and what a reorg changes |
+//! | [`counterfactual`] | wallets that their first payment deploys |
 //! | [`crash`] | nothing is lost when the process is killed |
 //! | [`abuse`] | bad input spends nothing and gets a clear answer |
 //! | [`access`] | who may ask, and how the service ends |
@@ -20,6 +21,7 @@
 
 mod abuse;
 mod access;
+mod counterfactual;
 mod crash;
 mod differential;
 mod exact_evm;

@@ -6,6 +6,7 @@ use e2e::{
     sdk,
     service::Home,
 };
+use serde_json::json;
 
 async fn official_client_pays(protocol: &str) {
     let chain = Anvil::start().await;
@@ -62,4 +63,22 @@ async fn a_permit_stands_in_for_the_approval() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_only_buyer_and_seller_understand_is_in_nobody_s_way() {
     official_packages_pay(&["payment-identifier"]).await;
+}
+
+/// Where this chain has the factory whose wallets may be deployed.
+const FACTORY: &str = "0xfac7000000000000000000000000000000006492";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wallet_is_deployed_by_its_first_payment_and_the_builders_are_named() {
+    let chain = Anvil::start().await;
+    let code = include_str!("../contracts/out/OwnerWalletFactory.runtime.hex").trim_end();
+    chain.node.call("anvil_setCode", json!([FACTORY, format!("0x{code}")])).await;
+    let network = format!("erc6492_factories = [\"{FACTORY}\"]\nbuilder_code = \"our_wallet\"");
+    let home = Home::with(&chain.node.url, "", &network);
+    let service = home.serve().await;
+    let more = ["--factory", FACTORY, "--facilitator-code", "our_wallet"];
+    let (good, printed) = sdk::buy(&["eip6492", "builder-code"], &service.url, &chain.node.url, &more).await;
+    assert!(good, "{printed}\n{}", home.log());
+    let (code, text) = home.audit();
+    assert_eq!(code, 0, "{text}");
 }

@@ -153,7 +153,10 @@ mod tests {
                 json!({"a": "app", "s": many}),
                 format!(
                     "a2616163617070617 38a{}00e60280218021802180218021802180218021",
-                    (0..10).map(|n| format!("75{}{}", "73".repeat(20), 30 + n)).collect::<String>()
+                    (30..40)
+                        .map(|digit| ["75", &"73".repeat(20), &digit.to_string()].concat())
+                        .collect::<Vec<_>>()
+                        .concat()
                 )
                 .replace(' ', ""),
             ),

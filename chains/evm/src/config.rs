@@ -461,7 +461,6 @@ pub(crate) mod tests {
             ("eip155:8453", "fee_per_gas_max = \"1\"\n", "n.fee_per_gas_max"),
             ("eip155:8453", "rpcs = []\n", "n.rpcs"),
             ("eip155:8453", "assets = []\n", "n.assets"),
-            ("eip155:8453", "erc6492_factories = [\"0x01\"]\n", "n.erc6492_factories[0]"),
             ("eip155:8453", "builder_code = \"Shop!\"\n", "n.builder_code"),
             ("eip155:8453", &format!("{ASSET}{ASSET}"), "n.assets[1].address"),
             ("eip155:8453", &ASSET.replace("0x036", "036"), "n.assets[0].address"),
@@ -474,7 +473,7 @@ pub(crate) mod tests {
         }
         let replaced = [
             ("batch = \"auto\"", "batch = \"on\"", "n.batch"),
-            ("erc6492_factories = []", "erc6492_factories = [\"0x00\"]", "n.erc6492_factories"),
+            ("erc6492_factories = []", "erc6492_factories = [\"0x00\"]", "n.erc6492_factories[0]"),
             ("gas_limit_eoa = 120000", "gas_limit_eoa = 1", "n.gas_limit_eoa"),
             ("http://", "ws://", "n.rpc[0]"),
             ("rpc = [\"http://127.0.0.1:8545\"]", "rpc = []", "n.rpc"),
@@ -483,7 +482,7 @@ pub(crate) mod tests {
             let (read, problems) = read_text("eip155:8453", &minimal().replace(from, to));
             let named = problems.iter().any(|p| p.starts_with(key));
             assert!(named, "{to}: {problems:?}");
-            assert!(read.is_none() || key == "n.batch" || key == "n.erc6492_factories", "{to}");
+            assert!(read.is_none() || key == "n.batch" || key == "n.erc6492_factories[0]", "{to}");
         }
     }
 

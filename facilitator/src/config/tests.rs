@@ -27,9 +27,12 @@ impl Family for Stub {
         for key in ["rpc_timeout", "rpc_hedge_after", "batch"] {
             section.required::<String>(key);
         }
-        let limits = ["gas_limit_eoa", "gas_limit_contract_wallet", "gas_limit_permit2", "gas_limit_eip2612"];
-        for key in limits.into_iter().chain(["in_flight_max"]) {
+        let numbers = ["in_flight_max", "gas_limit_eoa", "gas_limit_contract_wallet"];
+        for key in numbers.into_iter().chain(["gas_limit_permit2", "gas_limit_eip2612", "gas_limit_erc6492"]) {
             section.required::<u64>(key);
+        }
+        for key in ["builder_code", "service_code"] {
+            section.required::<String>(key);
         }
         for key in ["contract_wallets", "sponsor_eip2612", "sponsor_erc20_approval"] {
             section.required::<bool>(key);

@@ -86,7 +86,7 @@ impl Counterfactual<'_> {
         let call = Call::replay(context.wallets.first(), MULTICALL3, &self.questions(), gas, At::Latest);
         let answer = match context.rpc.call::<Bytes>(call).await {
             Ok(answer) => answer,
-            Err(CallError::Node { error, .. }) if error.is_revert() => {
+            Err(CallError::Node { error, .. }) if error.is_revert() || error.is_out_of_gas() => {
                 let message = format!("deploying the wallet and paying would fail within {gas} gas: {error}");
                 return Err(Rejection::new(reason::SIMULATION_FAILED, message).into());
             }
@@ -180,6 +180,10 @@ mod tests {
         Outcome { success, returnData: data.into() }
     }
 
+    fn reverted(text: &str) -> Outcome {
+        outcome(false, Revert { reason: text.into() }.abi_encode())
+    }
+
     fn word(value: u64) -> Outcome {
         outcome(true, U256::from(value).to_be_bytes::<32>())
     }
@@ -216,13 +220,7 @@ mod tests {
             (|o| o[2] = outcome(true, vec![]), Some(reason::SIGNATURE)),
             (|o| o[2] = outcome(true, [0xff; 32]), Some(reason::SIGNATURE)),
             (|o| o[2].success = false, Some(reason::SIGNATURE)),
-            (
-                |o| {
-                    o[3] =
-                        outcome(false, Revert { reason: "FiatTokenV2: authorization is expired".into() }.abi_encode())
-                },
-                Some(reason::VALID_BEFORE),
-            ),
+            (|o| o[3] = reverted("FiatTokenV2: authorization is expired"), Some(reason::VALID_BEFORE)),
             (|o| o[3] = outcome(false, vec![]), Some(reason::SIMULATION_FAILED)),
             (|o| o[4] = word(5 + PAID - 1), Some(reason::TRANSFER_EVENT_MISMATCH)),
         ];

@@ -89,6 +89,12 @@ impl NodeError {
         self.code == 3 || self.message.to_lowercase().contains("revert")
     }
 
+    /// Whether the call used up the gas that it was given.
+    pub fn is_out_of_gas(&self) -> bool {
+        let message = self.message.to_lowercase().replace(' ', "");
+        message.contains("outofgas")
+    }
+
     /// What the contract said; empty when nothing readable.
     pub fn revert_text(&self) -> String {
         let said = self.data.as_deref().map(crate::reason::revert_text).unwrap_or_default();
