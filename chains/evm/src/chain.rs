@@ -313,6 +313,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_payers_own_bytes_say_nothing_of_the_gas_wallet() {
+        use crate::sponsoring::erc20_approval::tests::Signed;
+        let chain = chain().await;
+        let (wallet, fees) = (chain.gas_wallets()[0].clone(), Fees { per_gas_max: 100, tip_per_gas: 3 });
+        let settle = Plan::from_body(&plan().body).expect("a plan");
+        let payer = settle.effect.from;
+        let first = |funding| {
+            let body = Step::first(&Signed::default().transaction(), U256::from(funding), 0, settle.clone(), 0);
+            PlannedTransaction { body, ..plan() }
+        };
+        let (fund, approve) = (first(7), first(0));
+        for step in [&fund, &approve] {
+            assert_eq!(chain.exclusive(step), Some(format!("eip155:84532/{payer}")), "one at a time of each payer");
+        }
+        assert_eq!(chain.exclusive(&plan()), None);
+        let signed = chain.sign(&wallet, Some(7), &fund, &fees).expect("signed");
+        let Ok(TxEnvelope::Eip1559(read)) = TxEnvelope::decode_2718(&mut signed.raw.as_slice()) else {
+            panic!("EIP-1559");
+        };
+        let t = read.tx();
+        assert_eq!((t.to, t.value, t.gas_limit, t.input.len()), (TxKind::Call(payer), U256::from(7), 21_000, 0));
+        let approval = chain.sign(&wallet, Some(8), &approve, &fees).expect("signed");
+        assert_eq!((approval.sequence, signed.sequence), (None, Some(7)));
+        let unknown = |answer| matches!(answer, Broadcast::Unknown(_));
+        let answers = || [Broadcast::GasWalletEmpty, Broadcast::SequenceTaken, Broadcast::Refused("no".into())];
+        for answer in answers() {
+            assert!(unknown(about_the_payer(&approval, answer.clone())), "{answer:?}");
+            assert_eq!(about_the_payer(&signed, answer.clone()), answer);
+        }
+        let consumed = Broadcast::SequenceConsumed;
+        assert_eq!(about_the_payer(&approval, consumed.clone()), consumed, "its block is looked for");
+    }
+
+    #[tokio::test]
     async fn wallets_are_read_and_kinds_are_named_for_both_versions() {
         let chain = chain().await;
         let wallet = chain.gas_wallets()[0].clone();

@@ -152,3 +152,6 @@ fn failed(message: &'static str) -> Rejection {
     const CODE: Code = reason::APPROVAL_BROADCAST_FAILED;
     Rejection::new(CODE, message)
 }
+
+#[cfg(test)]
+mod tests;
