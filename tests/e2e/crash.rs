@@ -20,7 +20,7 @@ use serde_json::Value;
 
 const RUNS: u32 = 6;
 
-fn runs() -> u32 {
+pub fn runs() -> u32 {
     std::env::var("CRASH_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(RUNS)
 }
 
