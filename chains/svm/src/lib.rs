@@ -1,0 +1,1 @@
+//! Solana: everything about it, and the only place that knows the solana crates.
