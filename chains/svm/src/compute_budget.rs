@@ -10,7 +10,7 @@ pub const UNITS_PER_INSTRUCTION: u32 = 200_000;
 pub const LAMPORTS_PER_SIGNATURE: u64 = 5_000;
 const MICRO_LAMPORTS_PER_LAMPORT: u128 = 1_000_000;
 
-/// One instruction to the ComputeBudget program.
+/// One instruction to the `ComputeBudget` program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {
     /// The most compute units that the transaction may use.
@@ -41,7 +41,7 @@ pub struct ComputeBudget {
 }
 
 impl ComputeBudget {
-    /// What a transaction without ComputeBudget instructions gets.
+    /// What a transaction without `ComputeBudget` instructions gets.
     pub fn implied(instructions: usize) -> Self {
         let instructions = u32::try_from(instructions).unwrap_or(u32::MAX);
         let unit_limit = instructions.saturating_mul(UNITS_PER_INSTRUCTION).min(UNIT_LIMIT_MAX);

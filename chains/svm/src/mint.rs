@@ -127,8 +127,12 @@ pub fn check(owner: &Pubkey, data: &[u8], allowed: &BTreeSet<Danger>) -> Result<
     }
     let mut dangers = Vec::new();
     for extension in extensions {
-        let danger = judge(extension).ok_or(MintError::NoMint)?;
-        dangers.extend(danger.filter(|danger| !allowed.contains(danger)));
+        match meaning(extension) {
+            Meaning::Describes => {}
+            Meaning::Endangers(danger) if allowed.contains(&danger) => {}
+            Meaning::Endangers(danger) => dangers.push(danger),
+            Meaning::NotOfMints => return Err(MintError::NoMint),
+        }
     }
     if !dangers.is_empty() {
         return Err(MintError::Dangers(dangers));
@@ -136,31 +140,38 @@ pub fn check(owner: &Pubkey, data: &[u8], allowed: &BTreeSet<Danger>) -> Result<
     Ok(SoundMint { program: *owner, decimals: mint.base.decimals })
 }
 
-/// What an extension of a mint means; the outer `None` for what no mint has.
-fn judge(extension: ExtensionType) -> Option<Option<Danger>> {
+/// What an extension means for a payment.
+enum Meaning {
+    /// A name, a picture, the collection it belongs to.
+    Describes,
+    /// See there.
+    Endangers(Danger),
+    /// An extension of token accounts, or none at all.
+    NotOfMints,
+}
+
+fn meaning(extension: ExtensionType) -> Meaning {
     use ExtensionType as E;
-    Some(match extension {
-        // These describe: a name, a picture, the collection it belongs to.
+    let danger = match extension {
         E::MetadataPointer
         | E::TokenMetadata
         | E::GroupPointer
         | E::TokenGroup
         | E::GroupMemberPointer
-        | E::TokenGroupMember => None,
-        E::TransferFeeConfig => Some(Danger::TransferFee),
-        E::MintCloseAuthority => Some(Danger::MintClose),
-        E::ConfidentialTransferMint => Some(Danger::ConfidentialTransfer),
-        E::ConfidentialTransferFeeConfig => Some(Danger::ConfidentialTransferFee),
-        E::ConfidentialMintBurn => Some(Danger::ConfidentialMintBurn),
-        E::DefaultAccountState => Some(Danger::DefaultAccountState),
-        E::NonTransferable => Some(Danger::NonTransferable),
-        E::InterestBearingConfig => Some(Danger::InterestBearing),
-        E::PermanentDelegate => Some(Danger::PermanentDelegate),
-        E::TransferHook => Some(Danger::TransferHook),
-        E::ScaledUiAmount => Some(Danger::ScaledUiAmount),
-        E::Pausable => Some(Danger::Pausable),
-        E::PermissionedBurn => Some(Danger::PermissionedBurn),
-        // Those of token accounts, and no extension at all.
+        | E::TokenGroupMember => return Meaning::Describes,
+        E::TransferFeeConfig => Danger::TransferFee,
+        E::MintCloseAuthority => Danger::MintClose,
+        E::ConfidentialTransferMint => Danger::ConfidentialTransfer,
+        E::ConfidentialTransferFeeConfig => Danger::ConfidentialTransferFee,
+        E::ConfidentialMintBurn => Danger::ConfidentialMintBurn,
+        E::DefaultAccountState => Danger::DefaultAccountState,
+        E::NonTransferable => Danger::NonTransferable,
+        E::InterestBearingConfig => Danger::InterestBearing,
+        E::PermanentDelegate => Danger::PermanentDelegate,
+        E::TransferHook => Danger::TransferHook,
+        E::ScaledUiAmount => Danger::ScaledUiAmount,
+        E::Pausable => Danger::Pausable,
+        E::PermissionedBurn => Danger::PermissionedBurn,
         E::Uninitialized
         | E::TransferFeeAmount
         | E::ConfidentialTransferAccount
@@ -170,8 +181,9 @@ fn judge(extension: ExtensionType) -> Option<Option<Danger>> {
         | E::NonTransferableAccount
         | E::TransferHookAccount
         | E::ConfidentialTransferFeeAmount
-        | E::PausableAccount => return None,
-    })
+        | E::PausableAccount => return Meaning::NotOfMints,
+    };
+    Meaning::Endangers(danger)
 }
 
 #[cfg(test)]

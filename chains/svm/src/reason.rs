@@ -76,7 +76,7 @@ pub const TRANSACTION_FAILED: Code = Code::versions("transaction_failed", "inval
 pub const WALLET_PROGRAM_NOT_ALLOWED: Code = Code::new("invalid_exact_svm_smart_wallet_program_not_allowed");
 /// Smart wallets: one of our keys stands elsewhere than as the first account.
 pub const WALLET_FEE_PAYER_NOT_ISOLATED: Code = Code::new("invalid_exact_svm_smart_wallet_fee_payer_not_isolated");
-/// Smart wallets: an instruction to the ComputeBudget program without data, or one that stands twice.
+/// Smart wallets: an instruction to the `ComputeBudget` program without data, or one that stands twice.
 pub const WALLET_MALFORMED_COMPUTE_BUDGET: Code = Code::new("invalid_exact_svm_smart_wallet_malformed_compute_budget");
 /// Smart wallets: `SetComputeUnitLimit` of another shape.
 pub const WALLET_MALFORMED_COMPUTE_LIMIT: Code = Code::new("invalid_exact_svm_smart_wallet_malformed_compute_limit");
@@ -86,7 +86,7 @@ pub const WALLET_MALFORMED_COMPUTE_PRICE: Code = Code::new("invalid_exact_svm_sm
 pub const WALLET_COMPUTE_UNITS_TOO_HIGH: Code = Code::new("invalid_exact_svm_smart_wallet_compute_units_too_high");
 /// Smart wallets: a higher price or fee than the operator allows.
 pub const WALLET_PRIORITY_FEE_TOO_HIGH: Code = Code::new("invalid_exact_svm_smart_wallet_priority_fee_too_high");
-/// Smart wallets: a ComputeBudget instruction other than limit and price.
+/// Smart wallets: a `ComputeBudget` instruction other than limit and price.
 pub const WALLET_UNSUPPORTED_COMPUTE_BUDGET: Code =
     Code::new("invalid_exact_svm_smart_wallet_unsupported_compute_budget_instruction");
 /// Smart wallets: the transaction would fail.

@@ -35,7 +35,7 @@ pub struct Policy<'a> {
     pub ours: &'a [Pubkey],
     /// What a payment may use and cost.
     pub limits: Limits,
-    /// Whether a transfer may come without ComputeBudget instructions; the
+    /// Whether a transfer may come without `ComputeBudget` instructions; the
     /// units that the runtime then grants count.
     pub without_compute_budget: bool,
 }

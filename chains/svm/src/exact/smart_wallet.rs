@@ -25,7 +25,7 @@ use crate::{
 pub struct Policy<'a> {
     /// All keys of ours on this network, whether they are announced or not.
     pub ours: &'a [Pubkey],
-    /// Programs that may be called, beside memo and ComputeBudget.
+    /// Programs that may be called, beside memo and `ComputeBudget`.
     pub programs: &'a [Pubkey],
     /// What a payment may use and cost.
     pub limits: Limits,

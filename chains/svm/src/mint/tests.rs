@@ -21,6 +21,7 @@ fn mint() -> Pubkey {
 }
 
 /// The extension alone, as its own instruction makes it.
+#[expect(clippy::default_trait_access, reason = "keys of nobody, whose type's crate is no dependency")]
 fn initialise(extension: ExtensionType) -> Instruction {
     use ExtensionType as E;
     let (program, mint, somebody) = (&TOKEN_2022, &mint(), address(9));

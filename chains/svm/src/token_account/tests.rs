@@ -80,7 +80,7 @@ fn accounts_of_another_token_or_program_are_refused() {
         Err(AccountError::OtherToken)
     );
     assert_eq!(check(&TOKEN_2022, &[], right), Err(AccountError::OtherToken));
-    assert_eq!(check(&TOKEN_2022, &vec![0; Account::LEN], right), Err(AccountError::OtherToken), "not initialised");
+    assert_eq!(check(&TOKEN_2022, &[0; Account::LEN], right), Err(AccountError::OtherToken), "not initialised");
     assert_eq!(check(&TOKEN_2022, &chain.account(address(60)).data, right), Err(AccountError::OtherToken), "a mint");
 }
 

@@ -1,5 +1,6 @@
 //! Payments to judge, made the way clients make them.
 
+mod hostile;
 mod money;
 mod table;
 mod wallets;
