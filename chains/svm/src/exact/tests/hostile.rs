@@ -157,6 +157,7 @@ pub(super) enum Twist {
     Payee(Index),
     Amount(u64),
     Memo(String),
+    WithoutComputeBudget,
     Raw(Index, u8),
 }
 
@@ -180,6 +181,7 @@ pub(super) fn twist() -> impl Strategy<Value = Twist> {
         2 => i().prop_map(Twist::Payee),
         2 => prop_oneof![1_u64..2_000_000_000, any::<u64>()].prop_map(Twist::Amount),
         1 => "[a-z]{0,8}".prop_map(Twist::Memo),
+        1 => Just(Twist::WithoutComputeBudget),
         3 => (i(), any::<u8>()).prop_map(|(a, b)| Twist::Raw(a, b)),
     ]
 }
@@ -229,6 +231,10 @@ impl Twist {
                 list.get_mut(2)?.data.get_mut(1..9)?.copy_from_slice(&amount.to_le_bytes());
             }
             Self::Memo(text) => case.demand.memo = Some(text.clone()).filter(|text| !text.is_empty()),
+            Self::WithoutComputeBudget => {
+                case.without_compute_budget = true;
+                list.retain(|found| found.program_id != programs::COMPUTE_BUDGET);
+            }
             Self::Swap(..) | Self::Raw(..) => {}
         }
         Some(())
