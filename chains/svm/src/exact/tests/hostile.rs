@@ -105,7 +105,7 @@ pub(super) fn attacks() -> Vec<(&'static str, Instruction)> {
 }
 
 /// Keys that a hostile client would try in some place or other.
-fn pool() -> Vec<Pubkey> {
+pub(super) fn pool() -> Vec<Pubkey> {
     let people = [ours(), also_ours(), payer(), stranger(), newcomer()].map(|keypair| keypair.pubkey());
     let mut keys = people.to_vec();
     keys.extend(people.iter().map(account_of));

@@ -39,7 +39,7 @@ fn our_losses(svm: &LiteSVM, after: &[(Pubkey, Account)], fee: u64) -> Vec<Pubke
 
 #[test]
 fn every_attack_would_succeed_and_is_refused() {
-    let svm = world();
+    let svm = world(|address| *address);
     for (name, attack) in attacks() {
         for place in [3, 4] {
             let mut case = Case::good();
@@ -69,13 +69,36 @@ fn count(counter: &Cell<u32>) {
     counter.set(counter.get() + 1);
 }
 
-fn check(svm: &LiteSVM, twists: &[Twist], v0: bool, counts: &Counts) -> Result<(), TestCaseError> {
+/// A chain, and where the token's things stand in it.
+struct Chain {
+    svm: LiteSVM,
+    at: fn(&Pubkey) -> Pubkey,
+    counts: Counts,
+}
+
+impl Chain {
+    fn new(at: fn(&Pubkey) -> Pubkey) -> Self {
+        Self { svm: world(at), at, counts: Counts::default() }
+    }
+
+    /// The same payment with the things of this chain.
+    fn adapt(&self, case: &mut Case) {
+        for instruction in &mut case.instructions {
+            instruction.program_id = (self.at)(&instruction.program_id);
+            instruction.accounts.iter_mut().for_each(|meta| meta.pubkey = (self.at)(&meta.pubkey));
+        }
+    }
+}
+
+fn check(chain: &Chain, twists: &[Twist], v0: bool) -> Result<(), TestCaseError> {
+    let Chain { svm, counts, .. } = chain;
     let mut case = Case::good();
     case.blockhash = svm.latest_blockhash();
     case.signers = vec![payer(), stranger(), newcomer()];
     for twist in twists {
         twist.apply(&mut case);
     }
+    chain.adapt(&mut case);
     let [legacy, version_0] = case.messages();
     let mut bytes = if v0 { version_0 } else { legacy }.serialize();
     for twist in twists {
@@ -97,17 +120,18 @@ fn check(svm: &LiteSVM, twists: &[Twist], v0: bool, counts: &Counts) -> Result<(
     );
     let Some(accounts) = after.accounts else { return Ok(()) };
     count(&counts.executed);
-    check_effect(svm, &accounts, &judged)
+    check_effect(chain, &accounts, &judged)
 }
 
 /// The payee has the amount, the fee payer has paid the fee, and of ours
 /// nothing else has changed.
-fn check_effect(svm: &LiteSVM, after: &[(Pubkey, Account)], judged: &Judged) -> Result<(), TestCaseError> {
+fn check_effect(chain: &Chain, after: &[(Pubkey, Account)], judged: &Judged) -> Result<(), TestCaseError> {
     let paid = judged.transfer.destination;
-    let watched = possessions().into_iter().filter(|address| *address != paid).chain([paid]);
+    let watched =
+        possessions().into_iter().map(|thing| (chain.at)(&thing)).filter(|address| *address != paid).chain([paid]);
     for address in watched {
         let Some((_, account)) = after.iter().find(|(key, _)| *key == address) else { continue };
-        let mut expected = before(svm, &address);
+        let mut expected = before(&chain.svm, &address);
         if address == judged.fee_payer {
             expected.lamports -= judged.fee;
         }
@@ -124,17 +148,16 @@ fn check_effect(svm: &LiteSVM, after: &[(Pubkey, Account)], judged: &Judged) -> 
 /// `PROPTEST_CASES=100000` makes it long; a case is a handful of transactions.
 #[test]
 fn whatever_is_accepted_costs_its_fee_and_nothing_else() {
-    let (svm, counts) = (world(), Counts::default());
+    let chains = [Chain::new(|address| *address), Chain::new(twin)];
     let mut runner = TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() });
-    let strategy = prop::collection::vec((prop::collection::vec(twist(), 1..4), any::<bool>()), 8);
-    let run = runner
-        .run(&strategy, |payments| payments.iter().try_for_each(|(twists, v0)| check(&svm, twists, *v0, &counts)));
+    let payment = (prop::collection::vec(twist(), 1..4), any::<bool>(), 0..chains.len());
+    let run = runner.run(&prop::collection::vec(payment, 8), |payments| {
+        payments.iter().try_for_each(|(twists, v0, chain)| check(&chains[*chain], twists, *v0))
+    });
     run.unwrap_or_else(|failure| panic!("{failure}"));
-    let Counts { judged, accepted, executed } = counts;
-    let (judged, accepted, executed) = (judged.get(), accepted.get(), executed.get());
-    assert!(
-        executed * 20 > judged,
-        "{judged} judged, {accepted} accepted, {executed} executed: too few to show anything"
-    );
-    assert!(accepted * 2 < judged, "{judged} judged, {accepted} accepted: not hostile enough");
+    for Chain { counts: Counts { judged, accepted, executed }, .. } in chains {
+        let counts = format!("{judged:?} judged, {accepted:?} accepted, {executed:?} executed");
+        assert!(executed.get() * 20 > judged.get(), "{counts}: too few to show anything");
+        assert!(accepted.get() * 2 < judged.get(), "{counts}: not hostile enough");
+    }
 }

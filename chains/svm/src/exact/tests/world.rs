@@ -1,11 +1,13 @@
 //! A chain in memory, with things of ours that are worth taking.
 
+use std::{collections::HashMap, sync::LazyLock};
+
 use litesvm::LiteSVM;
 use solana_account::{Account, ReadableAccount};
 use solana_sdk::{program_option::COption, program_pack::Pack};
 use spl_token_2022_interface::state::{Account as TokenAccount, AccountState, Mint, Multisig};
 
-use super::*;
+use super::{hostile::pool, *};
 
 pub(super) const SYSTEM: Pubkey = Pubkey::new_from_array([0; 32]);
 const SOL: u64 = 1_000_000_000;
@@ -58,11 +60,23 @@ fn nonce_data() -> Vec<u8> {
         .concat()
 }
 
-/// The chain, with everybody's accounts and the real token and memo programs.
+/// Where a thing of SPL Token stands when the token is one of Token-2022.
+pub(super) fn twin(address: &Pubkey) -> Pubkey {
+    static TWINS: LazyLock<HashMap<Pubkey, Pubkey>> = LazyLock::new(|| {
+        let moved = |owner: Pubkey| token::associated_account(&owner, &mint(), &programs::TOKEN_2022);
+        let accounts = pool().into_iter().map(|owner| (account_of(&owner), moved(owner)));
+        accounts.chain([(programs::TOKEN, programs::TOKEN_2022)]).collect()
+    });
+    TWINS.get(address).copied().unwrap_or(*address)
+}
+
+/// The chain, with everybody's accounts and the real token and memo programs;
+/// `at` says where each thing stands: in its place, or at its [`twin`].
 /// There is no Lighthouse to be had here; the memo program answers in its place.
-pub(super) fn world() -> LiteSVM {
+pub(super) fn world(at: fn(&Pubkey) -> Pubkey) -> LiteSVM {
     let mut svm = LiteSVM::new();
     let mut set = |address: Pubkey, owner: Pubkey, lamports: u64, data: Vec<u8>| {
+        let (address, owner) = (at(&address), at(&owner));
         let account = Account { lamports, data, owner, executable: false, rent_epoch: u64::MAX };
         svm.set_account(address, account).expect("an account");
     };
