@@ -79,6 +79,56 @@ impl Default for Limits {
     }
 }
 
+/// What of a payment is above its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Excess {
+    /// Too many compute units.
+    #[error("{asked} compute units: at most {allowed} are allowed")]
+    Units {
+        /// What the transaction asks for.
+        asked: u32,
+        /// The limit.
+        allowed: u32,
+    },
+    /// Too high a price for one.
+    #[error("{asked} micro-lamports for a compute unit: at most {allowed} are allowed")]
+    UnitPrice {
+        /// What the transaction offers.
+        asked: u64,
+        /// The limit.
+        allowed: u64,
+    },
+    /// Too high a fee in total.
+    #[error("the fee would be {asked} lamports: at most {allowed} are allowed")]
+    Fee {
+        /// What the transaction costs.
+        asked: u64,
+        /// The limit.
+        allowed: u64,
+    },
+}
+
+impl Limits {
+    /// What a transaction costs us in lamports, when that is allowed.
+    ///
+    /// # Errors
+    /// The first limit that it exceeds.
+    pub fn check(self, budget: ComputeBudget, signatures: usize) -> Result<u64, Excess> {
+        let ComputeBudget { unit_limit, unit_price } = budget;
+        if unit_limit > self.units_max {
+            return Err(Excess::Units { asked: unit_limit, allowed: self.units_max });
+        }
+        if unit_price > self.unit_price_max {
+            return Err(Excess::UnitPrice { asked: unit_price, allowed: self.unit_price_max });
+        }
+        let fee = budget.fee(signatures);
+        if fee > self.fee_max {
+            return Err(Excess::Fee { asked: fee, allowed: self.fee_max });
+        }
+        Ok(fee)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

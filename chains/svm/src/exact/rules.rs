@@ -16,7 +16,7 @@ use super::{
     transaction::{Instruction, Transaction},
 };
 use crate::{
-    compute_budget::{ComputeBudget, Limits, Setting},
+    compute_budget::{ComputeBudget, Excess, Limits, Setting},
     programs, reason,
     token::{self, TransferChecked},
 };
@@ -73,7 +73,13 @@ pub fn judge(transaction: &Transaction, demand: &Demand, fee_payer: Pubkey, poli
     }
     let instructions: Vec<_> = transaction.instructions(&[]).collect();
     let (budget, rest) = compute_budget(&instructions, policy)?;
-    let fee = check_limits(budget, signers, policy.limits)?;
+    let fee = policy.limits.check(budget, signers).map_err(|excess| {
+        let code = match excess {
+            Excess::Units { .. } => reason::COMPUTE_LIMIT_TOO_HIGH,
+            Excess::UnitPrice { .. } | Excess::Fee { .. } => reason::COMPUTE_PRICE_TOO_HIGH,
+        };
+        Rejection::new(code, excess.to_string())
+    })?;
     let transfer = rest.first().and_then(TransferChecked::parse).ok_or_else(|| {
         let message = "`TransferChecked` of a token program must stand after the compute budget";
         Rejection::new(reason::NO_TRANSFER_INSTRUCTION, message)
@@ -128,27 +134,6 @@ fn compute_budget<'i, 't>(
         return Err(Rejection::new(reason::COMPUTE_PRICE_INSTRUCTION, message));
     };
     Ok((ComputeBudget { unit_limit, unit_price }, instructions.get(2..).unwrap_or_default()))
-}
-
-/// What the transaction costs us, when that is allowed.
-fn check_limits(budget: ComputeBudget, signatures: usize, limits: Limits) -> Check<u64> {
-    let bad = |code, message: String| Err(Rejection::new(code, message));
-    let ComputeBudget { unit_limit, unit_price } = budget;
-    if unit_limit > limits.units_max {
-        let message = format!("{unit_limit} compute units: at most {} are allowed", limits.units_max);
-        return bad(reason::COMPUTE_LIMIT_TOO_HIGH, message);
-    }
-    if unit_price > limits.unit_price_max {
-        let message =
-            format!("{unit_price} micro-lamports for a compute unit: at most {} are allowed", limits.unit_price_max);
-        return bad(reason::COMPUTE_PRICE_TOO_HIGH, message);
-    }
-    let fee = budget.fee(signatures);
-    if fee > limits.fee_max {
-        let message = format!("the fee would be {fee} lamports: at most {} are allowed", limits.fee_max);
-        return bad(reason::COMPUTE_PRICE_TOO_HIGH, message);
-    }
-    Ok(fee)
 }
 
 /// Check 14 and what follows of it: the payer, and nobody else, acts.

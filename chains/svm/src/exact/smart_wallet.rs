@@ -15,7 +15,7 @@ use super::{
     transaction::{Instruction, Transaction},
 };
 use crate::{
-    compute_budget::{ComputeBudget, Limits, Setting},
+    compute_budget::{ComputeBudget, Excess, Limits, Setting},
     programs, reason,
     token::{self, TransferChecked},
 };
@@ -106,7 +106,13 @@ pub fn check(
     }
     rules::check_isolated(transaction, loaded, policy.ours, reason::WALLET_FEE_PAYER_NOT_ISOLATED)?;
     let budget = compute_budget(&instructions)?;
-    let fee = check_limits(budget, transaction.signers().len(), policy.limits)?;
+    let fee = policy.limits.check(budget, transaction.signers().len()).map_err(|excess| {
+        let code = match excess {
+            Excess::Units { .. } => reason::WALLET_COMPUTE_UNITS_TOO_HIGH,
+            Excess::UnitPrice { .. } | Excess::Fee { .. } => reason::WALLET_PRIORITY_FEE_TOO_HIGH,
+        };
+        Rejection::new(code, excess.to_string())
+    })?;
     rules::check_memo(&instructions, demand.memo.as_deref())?;
     Ok(Simulatable { fee_payer, budget, fee })
 }
@@ -138,25 +144,6 @@ fn compute_budget(instructions: &[Instruction<'_>]) -> Check<ComputeBudget> {
     let others = instructions.iter().filter(|found| !is_setting(found)).count();
     let implied = ComputeBudget::implied(others);
     Ok(ComputeBudget { unit_limit: limit.unwrap_or(implied.unit_limit), unit_price: price.unwrap_or_default() })
-}
-
-fn check_limits(budget: ComputeBudget, signatures: usize, limits: Limits) -> Check<u64> {
-    let bad = |code, message: String| Err(Rejection::new(code, message));
-    if budget.unit_limit > limits.units_max {
-        let message = format!("{} compute units: at most {} are allowed", budget.unit_limit, limits.units_max);
-        return bad(reason::WALLET_COMPUTE_UNITS_TOO_HIGH, message);
-    }
-    if budget.unit_price > limits.unit_price_max {
-        let (asked, most) = (budget.unit_price, limits.unit_price_max);
-        let message = format!("{asked} micro-lamports for a compute unit: at most {most} are allowed");
-        return bad(reason::WALLET_PRIORITY_FEE_TOO_HIGH, message);
-    }
-    let fee = budget.fee(signatures);
-    if fee > limits.fee_max {
-        let message = format!("the fee would be {fee} lamports: at most {} are allowed", limits.fee_max);
-        return bad(reason::WALLET_PRIORITY_FEE_TOO_HIGH, message);
-    }
-    Ok(fee)
 }
 
 /// The one transfer that pays the demand, among all that programs called.
