@@ -97,6 +97,12 @@ pub fn check(
         let message = "a lookup table has fewer accounts than the transaction takes from it";
         return Err(Rejection::new(reason::ALT_RESOLUTION_FAILED, message));
     }
+    if transaction.uses_durable_nonce() {
+        return Err(Rejection::new(
+            reason::WALLET_PROGRAM_NOT_ALLOWED,
+            "a durable nonce may not stand for the blockhash",
+        ));
+    }
     for program in instructions.iter().map(|found| found.program) {
         let harmless = *program == programs::COMPUTE_BUDGET || *program == programs::MEMO;
         if !harmless && !policy.programs.contains(program) {

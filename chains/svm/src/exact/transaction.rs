@@ -126,6 +126,12 @@ impl Transaction {
         *self.inner.message.recent_blockhash()
     }
 
+    /// Whether a durable nonce stands for the blockhash: such a transaction
+    /// never expires, so there would be no proof that it can no longer land.
+    pub fn uses_durable_nonce(&self) -> bool {
+        self.inner.uses_durable_nonce()
+    }
+
     /// The accounts that the message itself names.
     pub fn accounts(&self) -> &[Pubkey] {
         self.inner.message.static_account_keys()

@@ -4,7 +4,7 @@
 use chains_core::{Code, reason::INVALID_PAYMENT_REQUIREMENTS};
 use solana_message::v0::MessageAddressTableLookup;
 
-use super::*;
+use super::{world::SYSTEM, *};
 use crate::{
     compute_budget::{ComputeBudget, UNITS_PER_INSTRUCTION},
     exact::smart_wallet::{self, InnerInstruction, Policy, Simulatable},
@@ -167,6 +167,22 @@ fn without_a_limit_the_granted_units_count() {
     let [message, _] = case.messages();
     let granted = check(&case, message, &[]).map(|checked| checked.budget.unit_limit);
     assert_eq!(granted, Ok(2 * UNITS_PER_INSTRUCTION), "the wallet's and the memo's");
+}
+
+#[test]
+fn durable_nonces_are_refused_even_where_the_system_program_is_allowed() {
+    let mut case = good();
+    let accounts = vec![
+        AccountMeta::new(key(70), false),
+        AccountMeta::new_readonly(key(71), false),
+        AccountMeta::new_readonly(payer().pubkey(), true),
+    ];
+    case.instructions.insert(0, Instruction::new_with_bytes(SYSTEM, &[4, 0, 0, 0], accounts));
+    let [message, _] = case.messages();
+    let transaction = decode(&case.sign(message)).expect("sound");
+    let policy = Policy { ours: &[], programs: &[SYSTEM, wallet()], limits: smart_wallet::default_limits() };
+    let checked = smart_wallet::check(&transaction, &[], &case.demand, ours().pubkey(), policy);
+    assert_eq!(checked.map_err(|r| r.code), Err(reason::WALLET_PROGRAM_NOT_ALLOWED));
 }
 
 #[test]
