@@ -69,6 +69,11 @@ pub const MEMO_MISMATCH: Code = Code::new("invalid_exact_svm_payload_memo_mismat
 /// The transaction would fail.
 pub const SIMULATION_FAILED: Code =
     Code::versions("transaction_simulation_failed", "invalid_exact_svm_transaction_simulation_failed");
+/// The payee has no token account for the token. Ours: the official SDKs say
+/// no more than that the transaction would fail.
+pub const DESTINATION_MISSING: Code = Code::new("invalid_exact_svm_destination_account_missing");
+/// The blockhash is accepted for too few blocks to be sure to land. Ours.
+pub const BLOCKHASH_EXPIRING: Code = Code::new("invalid_exact_svm_blockhash_expiring");
 /// The transaction failed on chain, or can no longer get there.
 pub const TRANSACTION_FAILED: Code = Code::versions("transaction_failed", "invalid_exact_svm_transaction_failed");
 

@@ -1,11 +1,13 @@
 //! What the resource server demands. Pure; checks 1 to 4 of `protocol.md` 4.2
 //! and what nobody may ask of us.
 
+use std::collections::BTreeSet;
+
 use chains_core::{Network, Payment, Rejection, reason::INVALID_PAYMENT_REQUIREMENTS};
 use solana_sdk::pubkey::Pubkey;
 
 use super::NAME;
-use crate::reason;
+use crate::{mint::Danger, reason};
 
 /// A token that payments are accepted in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +18,10 @@ pub struct Asset {
     pub symbol: String,
     /// The smallest payment, in atomic units.
     pub amount_min: u64,
+    /// Its decimals.
+    pub decimals: u8,
+    /// Dangerous extensions of its mint that the operator takes upon itself.
+    pub extensions_allowed: BTreeSet<Danger>,
 }
 
 /// `paymentRequirements`, read, and what the buyer says it chose.
@@ -201,7 +207,13 @@ mod tests {
             (|d| d.amount = 0, Some("zero")),
             (|d| d.amount = 999, Some("smallest payment")),
         ];
-        let assets = [Asset { mint: key(3), symbol: "USDC".into(), amount_min: 1000 }];
+        let assets = [Asset {
+            mint: key(3),
+            symbol: "USDC".into(),
+            amount_min: 1000,
+            decimals: 6,
+            extensions_allowed: BTreeSet::new(),
+        }];
         for (change, expected) in cases {
             let mut demand = read(|_| {}).expect("good");
             change(&mut demand);

@@ -4,7 +4,11 @@
 //! Source: `protocol.md` 4.
 
 pub mod demand;
+mod diagnosis;
+mod inner;
+pub(crate) mod payment;
 pub mod rules;
+mod simulation;
 pub mod smart_wallet;
 #[cfg(test)]
 mod tests;
