@@ -3,4 +3,4 @@
 use chains_core::family::Family;
 
 /// Every family that can be configured.
-pub const FAMILIES: &[&dyn Family] = &[&chains_evm::Evm];
+pub const FAMILIES: &[&dyn Family] = &[&chains_evm::Evm, &chains_svm::Svm];

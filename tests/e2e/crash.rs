@@ -4,36 +4,53 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use chains_svm::local::{LocalChain, Payer, USDC as SVM_USDC};
 use e2e::{
     anvil::{Anvil, GAS_WALLET, PAYEE, USDC},
     eventually,
     payer::Draft,
     service::{Home, Service},
+    svm,
+    validator::{PAYERS, Validator, payee},
 };
+use futures::future::BoxFuture;
 use serde_json::Value;
 
 const RUNS: u32 = 6;
+
+/// Callers at a time.
+const CALLERS: u64 = 16;
 
 pub fn runs() -> u32 {
     std::env::var("CRASH_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(RUNS)
 }
 
+/// Makes the body of a payment of this caller that was never made before.
+type Draw = Arc<dyn Fn(u64) -> BoxFuture<'static, Value> + Send + Sync>;
+
+/// What all runs together have seen.
+#[derive(Default)]
+struct Seen {
+    successes: AtomicU64,
+    begun: Mutex<Vec<Value>>,
+}
+
 /// Settles new payments until the service is gone; counts the successes.
-async fn load(url: String, successes: Arc<AtomicU64>, begun: Arc<std::sync::Mutex<Vec<Value>>>) {
+async fn load(url: String, caller: u64, draw: Draw, seen: Arc<Seen>) {
     let client = reqwest::Client::new();
     loop {
-        let body = Draft::default().v2();
-        begun.lock().expect("no panic").push(body.clone());
+        let body = draw(caller).await;
+        seen.begun.lock().expect("no panic").push(body.clone());
         let Ok(answer) = client.post(format!("{url}/settle")).json(&body).send().await else { return };
         let Ok(answer) = answer.json::<Value>().await else { return };
         if answer["success"] == true {
-            successes.fetch_add(1, Ordering::Relaxed);
+            seen.successes.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -52,35 +69,61 @@ async fn ask_again(service: &Service, begun: Vec<Value>) -> u64 {
     u64::try_from(good.into_iter().filter(|good| *good).count()).expect("few")
 }
 
+/// Kills the service at some moment within two seconds, starts it again, and
+/// has everything decided; the number of payments that were begun.
+async fn crash(home: &Home, draw: &Draw, seen: &Arc<Seen>) -> u64 {
+    let service = home.serve().await;
+    let caller = |number| tokio::spawn(load(home.url.clone(), number, Arc::clone(draw), Arc::clone(seen)));
+    let callers: Vec<_> = (0..CALLERS).map(caller).collect();
+    // The moment is drawn anew each time.
+    tokio::time::sleep(Duration::from_millis(rand::random_range(0..2000))).await;
+    service.kill();
+    for task in callers {
+        task.await.expect("no panic");
+    }
+    let begun = std::mem::take(&mut *seen.begun.lock().expect("no panic"));
+    let payments = u64::try_from(begun.len()).expect("few");
+    let service = home.serve().await;
+    let more = ask_again(&service, begun).await;
+    seen.successes.fetch_add(more, Ordering::Relaxed);
+    drop(service);
+    let (code, text) = home.audit();
+    assert_eq!(code, 0, "{text}");
+    payments
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_paid_twice_when_the_process_is_killed_at_any_moment() {
     let chain = Anvil::start().await;
     let home = Home::with(&chain.node.url, "", "in_flight_max = 64");
-    let (successes, mut payments) = (Arc::new(AtomicU64::new(0)), 0_u64);
+    let draw: Draw = Arc::new(|_| Box::pin(async { Draft::default().v2() }));
+    let (seen, mut payments) = (Arc::new(Seen::default()), 0);
     for run in 0..runs() {
-        let service = home.serve().await;
-        let begun = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let loads: Vec<_> =
-            (0..16).map(|_| tokio::spawn(load(home.url.clone(), Arc::clone(&successes), Arc::clone(&begun)))).collect();
-        // The moment is drawn anew each time: anywhere within two blocks.
-        tokio::time::sleep(Duration::from_millis(rand::random_range(0..2000))).await;
-        service.kill();
-        for task in loads {
-            task.await.expect("no panic");
-        }
-        let begun = std::mem::take(&mut *begun.lock().expect("no panic"));
-        payments += u64::try_from(begun.len()).expect("few");
-        let service = home.serve().await;
-        let more = ask_again(&service, begun).await;
-        successes.fetch_add(more, Ordering::Relaxed);
-        drop(service);
-        let (code, text) = home.audit();
-        assert_eq!(code, 0, "run {run}: {text}");
+        payments += crash(&home, &draw, &seen).await;
         let paid = chain.node.token_balance(USDC, PAYEE).await;
         assert_eq!(paid, u128::from(payments) * 10_000, "run {run}: every payment is paid exactly once");
-        let successes = successes.load(Ordering::Relaxed);
+        let successes = seen.successes.load(Ordering::Relaxed);
         assert!(successes <= payments, "run {run}: {successes} successes of {payments} payments");
         let sequence = chain.node.transactions_of(GAS_WALLET).await;
         assert_eq!(sequence, u128::from(payments), "run {run}: no gap, no transaction too many");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_paid_twice_on_solana_either() {
+    let validator = Validator::start().await;
+    let home = Home::serving("", &validator.table(validator.chain.url(), ""));
+    let chain = Arc::new(LocalChain::at(validator.chain.url()));
+    let draw: Draw = Arc::new(move |caller| {
+        let chain = Arc::clone(&chain);
+        Box::pin(async move { svm::Draft::of(Payer::numbered(caller % PAYERS)).body(&chain, 2).await })
+    });
+    let (seen, mut payments) = (Arc::new(Seen::default()), 0);
+    for run in 0..runs() {
+        payments += crash(&home, &draw, &seen).await;
+        let paid = validator.chain.token_balance(&payee().address(), &SVM_USDC).await.expect("a balance");
+        assert_eq!(paid, payments * 10_000, "run {run}: every payment is paid exactly once");
+        let successes = seen.successes.load(Ordering::Relaxed);
+        assert!(successes <= payments, "run {run}: {successes} successes of {payments} payments");
     }
 }

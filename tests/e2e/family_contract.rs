@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 
 mod evm;
 mod fake;
+mod svm;
 
 /// A family with a chain to run on.
 pub(crate) trait World: Send + Sync {
@@ -159,4 +160,9 @@ async fn fake_keeps_the_seam_s_promises() {
 #[tokio::test(flavor = "multi_thread")]
 async fn evm_keeps_the_seam_s_promises() {
     suite(&evm::EvmWorld::start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn svm_keeps_the_seam_s_promises() {
+    suite(&svm::SvmWorld::start().await).await;
 }

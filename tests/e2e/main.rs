@@ -6,6 +6,7 @@
 //! | [`permit2_evm`] | so is a payment by Permit2 |
 //! | [`upto_evm`] | so is a part of what was signed |
 //! | [`sponsored_evm`] | payers without gas money pay, and nobody lives on it |
+//! | [`exact_svm`] | a payment on Solana is judged and settled as the protocol says |
 //! | [`sdk`] | the official SDKs pay through the service, unpatched |
 //! | [`differential`] | verdicts are the official facilitator's, or differ for a reason that is written down |
 //! | [`replay`] | one payment, one success |
@@ -25,6 +26,7 @@ mod counterfactual;
 mod crash;
 mod differential;
 mod exact_evm;
+mod exact_svm;
 mod family_contract;
 mod faults;
 mod permit2_evm;

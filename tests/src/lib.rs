@@ -8,6 +8,8 @@
 //! | [`payer`] | signs payments by EIP-3009, writes request bodies of v1 and v2 |
 //! | [`permit2`] | signs payments by Permit2, writes request bodies |
 //! | [`service`] | the built `facilitator` binary on a free port |
+//! | [`validator`] | a validator that looks like devnet |
+//! | [`svm`] | signs payments on it, writes request bodies of v1 and v2 |
 //! | [`proxy`] | a JSON-RPC proxy that loses, delays and lies on demand |
 //! | [`sdk`] | the official TypeScript packages as seller and payer |
 
@@ -19,6 +21,8 @@ pub mod permit2;
 pub mod proxy;
 pub mod sdk;
 pub mod service;
+pub mod svm;
+pub mod validator;
 
 use std::{future::Future, time::Duration};
 

@@ -24,6 +24,8 @@ pub enum Fault {
     Refuse(i64, &'static str),
     /// It never reaches the node; the caller gets this HTTP status.
     Status(u16),
+    /// It never reaches the node; the caller gets this result.
+    Pretend(Value),
     /// It reaches the node later.
     Delay(Duration),
     /// It reaches the node; the caller gets this result instead of the node's.
@@ -161,7 +163,9 @@ async fn forward(State(shared): State<Arc<Shared>>, body: Bytes) -> axum::respon
         let id = &call["id"];
         results.push(match fault {
             None | Some(Fault::Delay(_)) => answer,
-            Some(Fault::Replace(result)) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
+            Some(Fault::Replace(result) | Fault::Pretend(result)) => {
+                json!({"jsonrpc": "2.0", "id": id, "result": result})
+            }
             Some(Fault::Refuse(code, message)) => {
                 json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}})
             }
@@ -181,6 +185,6 @@ async fn forward(State(shared): State<Arc<Shared>>, body: Bytes) -> axum::respon
 const fn reaches_node(fault: Option<&Fault>) -> bool {
     match fault {
         None | Some(Fault::LoseAnswer | Fault::Delay(_) | Fault::Replace(_)) => true,
-        Some(Fault::LoseRequest | Fault::Refuse(..) | Fault::Status(_)) => false,
+        Some(Fault::LoseRequest | Fault::Refuse(..) | Fault::Status(_) | Fault::Pretend(_)) => false,
     }
 }

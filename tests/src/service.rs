@@ -63,10 +63,19 @@ impl Home {
     }
 
     /// A home with additions to `[server]` and to the network's table.
+    pub fn with(rpc: &str, server: &str, network: &str) -> Self {
+        let table = format!(
+            "[networks.\"{NETWORK}\"]\nrpc = [\"{rpc}\"]\ngas_wallets = [\"{GAS_WALLET_KEY}\"]\n\
+             block_time = \"1s\"\n{network}\n"
+        );
+        Self::serving(server, &table)
+    }
+
+    /// A home with additions to `[server]`, for these networks' tables.
     ///
     /// # Panics
     /// When the disk is full.
-    pub fn with(rpc: &str, server: &str, network: &str) -> Self {
+    pub fn serving(server: &str, networks: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (port, admin_port) = (free_port(), free_port());
         let database = folder.path().join("facilitator.db");
@@ -74,8 +83,7 @@ impl Home {
             "[server]\nlisten = \"127.0.0.1:{port}\"\n{server}\n\
              [admin]\nlisten = \"127.0.0.1:{admin_port}\"\n\
              [store]\nurl = \"sqlite://{}\"\n\
-             [networks.\"{NETWORK}\"]\nrpc = [\"{rpc}\"]\ngas_wallets = [\"{GAS_WALLET_KEY}\"]\n\
-             block_time = \"1s\"\n{network}\n",
+             {networks}\n",
             database.display()
         );
         let mut file = fs::File::create(folder.path().join("facilitator.toml")).expect("a file");
@@ -262,14 +270,19 @@ impl Answer {
 }
 
 /// A chain of the EVM family as the service would configure it, without the service.
+pub fn network_section(rpc: &str, clock: &std::sync::Arc<dyn chains_core::clock::Clock>) -> std::sync::Arc<dyn Chain> {
+    let table = format!(
+        "[networks.\"{NETWORK}\"]\nrpc = [\"{rpc}\"]\ngas_wallets = [\"{GAS_WALLET_KEY}\"]\nblock_time = \"1s\"\n"
+    );
+    chain_of(&table, clock)
+}
+
+/// A chain as the service would configure it from a network's table, without the service.
 ///
 /// # Panics
 /// When the configuration is wrong.
-pub fn network_section(rpc: &str, clock: &std::sync::Arc<dyn chains_core::clock::Clock>) -> std::sync::Arc<dyn Chain> {
-    let text = format!(
-        "[store]\nurl = \"sqlite://unused.db\"\n[networks.\"{NETWORK}\"]\nrpc = [\"{rpc}\"]\n\
-         gas_wallets = [\"{GAS_WALLET_KEY}\"]\nblock_time = \"1s\"\n"
-    );
+pub fn chain_of(table: &str, clock: &std::sync::Arc<dyn chains_core::clock::Clock>) -> std::sync::Arc<dyn Chain> {
+    let text = format!("[store]\nurl = \"sqlite://unused.db\"\n{table}");
     let environment = facilitator::config::Environment::new();
     let config = facilitator::config::read(&text, &environment, facilitator::families::FAMILIES, clock);
     let mut chains = config.unwrap_or_else(|report| panic!("{:?}", report.problems())).chains;

@@ -1,4 +1,4 @@
-//! `keygen evm`: a new gas wallet.
+//! `keygen evm`, `keygen svm`: a new gas wallet.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -24,23 +24,49 @@ enum Family {
         #[arg(long, value_name = "FILE")]
         keystore: Option<PathBuf>,
     },
+    /// For Solana: a fee payer.
+    Svm {
+        /// Write it there, in the form of `solana-keygen`, readable by this
+        /// user alone, instead of printing the key.
+        #[arg(long, value_name = "FILE")]
+        keystore: Option<PathBuf>,
+    },
 }
 
 impl Keygen {
     pub(super) fn run(self, environment: &Environment) -> anyhow::Result<ExitCode> {
-        let Family::Evm { keystore } = self.family;
-        if let Some(path) = keystore {
-            let password = environment
-                .get("FACILITATOR_KEYSTORE_PASSWORD")
-                .context("set FACILITATOR_KEYSTORE_PASSWORD to the password that shall encrypt the key")?;
-            let address = chains_evm::keygen::keystore(&path, &Secret::new(password.to_owned()))?;
-            println!("address   {address}\nkeystore  {}", path.display());
-            println!("configure gas_wallets = [\"keystore:{}\"]", path.display());
-        } else {
-            let (address, key) = chains_evm::keygen::key();
-            println!("address   {address}\nkey       {}", key.expose());
-            println!("Keep the key out of files that others can read; pass it as an environment variable.");
+        match self.family {
+            Family::Evm { keystore } => evm(keystore, environment),
+            Family::Svm { keystore } => svm(keystore),
         }
-        Ok(ExitCode::SUCCESS)
     }
+}
+
+fn evm(keystore: Option<PathBuf>, environment: &Environment) -> anyhow::Result<ExitCode> {
+    if let Some(path) = keystore {
+        let password = environment
+            .get("FACILITATOR_KEYSTORE_PASSWORD")
+            .context("set FACILITATOR_KEYSTORE_PASSWORD to the password that shall encrypt the key")?;
+        let address = chains_evm::keygen::keystore(&path, &Secret::new(password.to_owned()))?;
+        println!("address   {address}\nkeystore  {}", path.display());
+        println!("configure gas_wallets = [\"keystore:{}\"]", path.display());
+    } else {
+        let (address, key) = chains_evm::keygen::key();
+        println!("address   {address}\nkey       {}", key.expose());
+        println!("Keep the key out of files that others can read; pass it as an environment variable.");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn svm(keystore: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    if let Some(path) = keystore {
+        let address = chains_svm::keygen::key_file(&path)?;
+        println!("address   {address}\nkey file  {}", path.display());
+        println!("configure fee_payers = [\"file:{}\"]", path.display());
+    } else {
+        let (address, key) = chains_svm::keygen::key();
+        println!("address   {address}\nkey       {}", key.expose());
+        println!("Keep the key out of files that others can read; pass it as an environment variable.");
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -211,7 +211,7 @@ fn mistakes_name_the_key_and_the_way_out() {
         ("[redis]\nurl = \"redis://h\"".into(), &[], "redis", "remove [redis]"),
         ("[networks.base]\nrpc = []".into(), &[], "networks.base", "CAIP-2"),
         ("[networks.\"solana:x\"]\nrpc = []".into(), &[], "networks.\"solana:x\"", "this build serves `eip155:…`"),
-        ("[defaults.solana]\na = 1".into(), &[], "defaults.solana", "this build serves `eip155:…`"),
+        ("[defaults.stellar]\na = 1".into(), &[], "defaults.stellar", "this build serves `eip155:…`"),
         ("[server]\nlog = \"${NOPE}\"".into(), &[], "server.log", "set NOPE"),
         (String::new(), &[("FACILITATOR__SERVER__LISEN", "x")], "server.lisen", "correct its spelling"),
     ];
@@ -309,11 +309,15 @@ fn every_default_says_why() {
 
 #[test]
 fn the_families_of_this_build_read_the_defaults() {
+    let solana = "[networks.\"solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1\"]\nrpc = [\"http://127.0.0.1:8899\"]\n\
+        fee_payers = [\"${PAIR}\"]\n";
     let key = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+    let pair = "2AXDGYSE4f2sz7tvMMzyHvUfcoJmxudvdhBcmiUSo6iuCXagjUCKEQF21awZnUGxmwD4m9vGXuC3qieHXJQHAcT";
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Millis(0)));
-    let environment = [("KEY", key)].into_iter().collect();
-    let read = read(NETWORK, &environment, crate::families::FAMILIES, &clock);
+    let environment = [("KEY", key), ("PAIR", pair)].into_iter().collect();
+    let read = read(&format!("{NETWORK}{solana}"), &environment, crate::families::FAMILIES, &clock);
     let config = read.unwrap_or_else(|report| panic!("{:?}", report.problems()));
-    assert_eq!(config.chains.len(), 1);
+    assert_eq!(config.chains.len(), 2);
     assert!(!format!("{:?}", config.report).contains(&key[2..]));
+    assert!(!format!("{:?}", config.report).contains(pair));
 }

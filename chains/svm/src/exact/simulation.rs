@@ -1,0 +1,126 @@
+//! What a node says would happen, and for how long it still could: both in
+//! one request.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
+use solana_account_decoder_client_types::{UiAccount, UiAccountEncoding};
+use solana_client::{
+    rpc_config::{RpcSimulateTransactionAccountsConfig, RpcSimulateTransactionConfig},
+    rpc_request::RpcRequest,
+    rpc_response::{Response, RpcSimulateTransactionResult},
+};
+use solana_commitment_config::CommitmentConfig;
+use solana_sdk::{hash::Hash, transaction::TransactionError};
+use solana_transaction_status_client_types::{UiInnerInstructions, UiTransactionEncoding};
+
+use super::transaction::Transaction;
+use crate::{config::BLOCKHASH_BLOCKS, context::Context, rpc::error::CallError};
+
+/// The sysvar account that lists the blockhashes that are accepted, newest first.
+const RECENT_BLOCKHASHES: &str = "SysvarRecentB1ockHashes11111111111111111111";
+
+/// What a node says of a transaction.
+#[derive(Clone, Debug)]
+pub(super) struct Simulated {
+    /// Why it would fail; `None` when it would not.
+    pub error: Option<TransactionError>,
+    /// The blockhashes that are accepted; `None` when the node does not tell.
+    pub blockhashes: Option<Blockhashes>,
+    /// The height of the block that it was tried on, at most.
+    pub height_max: u64,
+    /// What programs called, when that was asked for.
+    pub inner: Vec<UiInnerInstructions>,
+}
+
+/// Simulates a transaction on the newest confirmed block. A blockhash that the
+/// node does not know may be newer than that: then another one is asked, or the
+/// same, for its newest block of all. `inner`: tell what programs call, too.
+///
+/// # Errors
+/// No endpoint answered.
+pub(super) async fn simulate(
+    context: &Context,
+    transaction: &Transaction,
+    inner: bool,
+) -> Result<Simulated, CallError> {
+    let first = params(transaction, inner, CommitmentConfig::confirmed());
+    let answer = context.rpc.read(|client| client.send(RpcRequest::SimulateTransaction, first.clone())).await?;
+    let simulated = read(context, answer);
+    if simulated.error != Some(TransactionError::BlockhashNotFound) {
+        return Ok(simulated);
+    }
+    let again = params(transaction, inner, CommitmentConfig::processed());
+    let elsewhere = context.rpc.read_elsewhere(|client| client.send(RpcRequest::SimulateTransaction, again.clone()));
+    Ok(elsewhere.await.map_or(simulated, |answer| read(context, answer)))
+}
+
+fn params(transaction: &Transaction, inner: bool, commitment: CommitmentConfig) -> Value {
+    let config = RpcSimulateTransactionConfig {
+        sig_verify: false,
+        replace_recent_blockhash: false,
+        commitment: Some(commitment),
+        encoding: Some(UiTransactionEncoding::Base64),
+        accounts: Some(RpcSimulateTransactionAccountsConfig {
+            encoding: Some(UiAccountEncoding::Base64),
+            addresses: vec![RECENT_BLOCKHASHES.to_owned()],
+        }),
+        min_context_slot: None,
+        inner_instructions: inner,
+    };
+    json!([BASE64_STANDARD.encode(transaction.wire()), config])
+}
+
+fn read(context: &Context, answer: Response<RpcSimulateTransactionResult>) -> Simulated {
+    let slot = answer.context.slot;
+    let height_max = context.heads.newest().map_or(slot, |newest| newest.height_max_at(slot));
+    let account = answer.value.accounts.into_iter().flatten().flatten().next();
+    Simulated {
+        error: answer.value.err.map(TransactionError::from),
+        blockhashes: account.as_ref().and_then(Blockhashes::read),
+        height_max,
+        inner: answer.value.inner_instructions.unwrap_or_default(),
+    }
+}
+
+/// The content of the sysvar account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Blockhashes(Vec<u8>);
+
+/// How many there are, as eight bytes.
+const COUNT: usize = 8;
+/// A blockhash, and what a signature cost then, as eight bytes.
+const ENTRY: usize = 32 + 8;
+
+impl Blockhashes {
+    /// `None` when the account is empty: some nodes do not keep it.
+    fn read(account: &UiAccount) -> Option<Self> {
+        account.data.decode().filter(|data| data.len() >= COUNT + ENTRY).map(Self)
+    }
+
+    /// For how many blocks after this one a blockhash is accepted: the newest
+    /// for 150. `None` when it is not there.
+    pub fn blocks_left(&self, blockhash: &Hash) -> Option<u64> {
+        let mut entries = self.0.get(COUNT..)?.chunks_exact(ENTRY);
+        let age = entries.position(|entry| entry.starts_with(blockhash.as_ref()))?;
+        BLOCKHASH_BLOCKS.checked_sub(u64::try_from(age).ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_blockhash_lives_for_150_blocks_and_the_oldest_for_one() {
+        let hash = |n: u8| Hash::new_from_array([n; 32]);
+        let mut data = 150_u64.to_le_bytes().to_vec();
+        for n in 0..150 {
+            data.extend_from_slice(hash(n).as_ref());
+            data.extend_from_slice(&5000_u64.to_le_bytes());
+        }
+        let blockhashes = Blockhashes(data);
+        for (n, left) in [(0, Some(150)), (119, Some(31)), (149, Some(1)), (150, None)] {
+            assert_eq!(blockhashes.blocks_left(&hash(n)), left, "{n}");
+        }
+    }
+}

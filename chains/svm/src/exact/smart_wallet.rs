@@ -1,0 +1,198 @@
+//! Payments that a smart wallet makes: its program moves the tokens, so the
+//! transfer stands in no instruction of the transaction itself. Pure; what the
+//! simulation shows comes in as data. `protocol.md` 4.3.
+//!
+//! A program may behave otherwise on chain than in the simulation. So only
+//! named programs are called, our keys are out of their reach, and the caller
+//! looks for the transfer once more in what landed ([`find_transfer`]).
+
+use chains_core::{Code, Rejection, reason::INVALID_PAYMENT_REQUIREMENTS};
+use solana_sdk::pubkey::Pubkey;
+
+use super::{
+    demand::Demand,
+    rules::{self, Judged},
+    transaction::{Instruction, Transaction},
+};
+use crate::{
+    compute_budget::{ComputeBudget, Excess, Limits, Setting},
+    programs, reason,
+    token::{self, TransferChecked},
+};
+
+/// What the operator allows smart wallets.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy<'a> {
+    /// All keys of ours on this network, whether they are announced or not.
+    pub ours: &'a [Pubkey],
+    /// Programs that may be called, beside memo and `ComputeBudget`.
+    pub programs: &'a [Pubkey],
+    /// What a payment may use and cost.
+    pub limits: Limits,
+}
+
+/// The official SDKs' caps for smart wallets; the total is that of all payments.
+pub fn default_limits() -> Limits {
+    Limits { units_max: 400_000, unit_price_max: 50_000, ..Limits::default() }
+}
+
+/// An instruction that a program called, from a simulation or a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InnerInstruction {
+    /// The program that was called.
+    pub program: Pubkey,
+    /// Its accounts in order.
+    pub accounts: Vec<Pubkey>,
+    /// What it was told.
+    pub data: Vec<u8>,
+}
+
+/// A transaction that may be simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Simulatable {
+    /// Who pays the fee: one of ours.
+    pub fee_payer: Pubkey,
+    /// What the transaction may use and offers.
+    pub budget: ComputeBudget,
+    /// What it costs us, in lamports.
+    pub fee: u64,
+}
+
+type Check<T> = Result<T, Rejection>;
+
+/// Whether a refusal by [`rules::judge`] only says that the layout is another,
+/// so that the payment may be a smart wallet's.
+pub fn may_be_wallet(code: Code) -> bool {
+    let [fourth, fifth, sixth, _] = reason::UNKNOWN_INSTRUCTION;
+    let layout = [
+        reason::EXCESSIVE_SIGNERS,
+        reason::ALT_RESOLUTION_NOT_AVAILABLE,
+        reason::INSTRUCTIONS_LENGTH,
+        reason::COMPUTE_LIMIT_INSTRUCTION,
+        reason::COMPUTE_PRICE_INSTRUCTION,
+        reason::NO_TRANSFER_INSTRUCTION,
+        fourth,
+        fifth,
+        sixth,
+    ];
+    layout.contains(&code)
+}
+
+/// Everything that can be refused before the simulation. `loaded` are the
+/// accounts of the transaction's lookup tables, in the runtime's order.
+///
+/// # Errors
+/// The first check that fails.
+pub fn check(
+    transaction: &Transaction,
+    loaded: &[Pubkey],
+    demand: &Demand,
+    fee_payer: Pubkey,
+    policy: Policy<'_>,
+) -> Check<Simulatable> {
+    rules::check_signed(transaction, fee_payer)?;
+    let instructions: Vec<_> = transaction.instructions(loaded).collect();
+    let complete = |found: &Instruction<'_>| (0..found.account_count()).all(|at| found.account(at).is_some());
+    if !instructions.iter().all(complete) {
+        let message = "a lookup table has fewer accounts than the transaction takes from it";
+        return Err(Rejection::new(reason::ALT_RESOLUTION_FAILED, message));
+    }
+    if transaction.uses_durable_nonce() {
+        return Err(Rejection::new(
+            reason::WALLET_PROGRAM_NOT_ALLOWED,
+            "a durable nonce may not stand for the blockhash",
+        ));
+    }
+    for program in instructions.iter().map(|found| found.program) {
+        let harmless = *program == programs::COMPUTE_BUDGET || *program == programs::MEMO;
+        if !harmless && !policy.programs.contains(program) {
+            let message = format!("the program {program} is not one that payments may call here");
+            return Err(Rejection::new(reason::WALLET_PROGRAM_NOT_ALLOWED, message));
+        }
+    }
+    rules::check_isolated(transaction, loaded, policy.ours, reason::WALLET_FEE_PAYER_NOT_ISOLATED)?;
+    let budget = compute_budget(&instructions)?;
+    let fee = policy.limits.check(budget, transaction.signers().len()).map_err(|excess| {
+        let code = match excess {
+            Excess::Units { .. } => reason::WALLET_COMPUTE_UNITS_TOO_HIGH,
+            Excess::UnitPrice { .. } | Excess::Fee { .. } => reason::WALLET_PRIORITY_FEE_TOO_HIGH,
+        };
+        Rejection::new(code, excess.to_string())
+    })?;
+    rules::check_memo(&instructions, demand.memo.as_deref())?;
+    Ok(Simulatable { fee_payer, budget, fee })
+}
+
+fn compute_budget(instructions: &[Instruction<'_>]) -> Check<ComputeBudget> {
+    let bad = |code, message: &'static str| Err(Rejection::new(code, message));
+    let (mut limit, mut price) = (None, None);
+    let is_setting = |found: &&Instruction<'_>| *found.program == programs::COMPUTE_BUDGET;
+    for found in instructions.iter().filter(is_setting) {
+        let first = match (Setting::parse(found.data), found.data.first()) {
+            (Some(Setting::UnitLimit(units)), _) => limit.replace(units).is_none(),
+            (Some(Setting::UnitPrice(micro_lamports)), _) => price.replace(micro_lamports).is_none(),
+            (None, None) => return bad(reason::WALLET_MALFORMED_COMPUTE_BUDGET, "a compute budget without content"),
+            (None, Some(2)) => {
+                return bad(reason::WALLET_MALFORMED_COMPUTE_LIMIT, "`SetComputeUnitLimit` is malformed");
+            }
+            (None, Some(3)) => {
+                return bad(reason::WALLET_MALFORMED_COMPUTE_PRICE, "`SetComputeUnitPrice` is malformed");
+            }
+            (None, Some(_)) => {
+                let message = "only the limit and the price of compute units may be set";
+                return bad(reason::WALLET_UNSUPPORTED_COMPUTE_BUDGET, message);
+            }
+        };
+        if !first {
+            return bad(reason::WALLET_MALFORMED_COMPUTE_BUDGET, "a compute budget stands twice");
+        }
+    }
+    let others = instructions.iter().filter(|found| !is_setting(found)).count();
+    let implied = ComputeBudget::implied(others);
+    Ok(ComputeBudget { unit_limit: limit.unwrap_or(implied.unit_limit), unit_price: price.unwrap_or_default() })
+}
+
+/// The one transfer that pays the demand, among all that programs called.
+///
+/// # Errors
+/// None, more than one, or one of our tokens.
+pub fn find_transfer(inner: &[InnerInstruction], demand: &Demand, ours: &[Pubkey]) -> Check<TransferChecked> {
+    let bad = |code, message: &'static str| Err(Rejection::new(code, message));
+    let transfers: Vec<_> = inner.iter().filter_map(transfer).collect();
+    if transfers.iter().any(|transfer| ours.contains(&transfer.authority)) {
+        let message = "a transfer's authority is a fee payer of this facilitator";
+        return bad(reason::FEE_PAYER_TRANSFERRING_FUNDS, message);
+    }
+    let pays = |transfer: &&TransferChecked| {
+        let account = token::associated_account(&demand.pay_to, &demand.asset, &transfer.program);
+        let payee = transfer.destination == account && transfer.source != account;
+        transfer.mint == demand.asset && payee && transfer.amount >= demand.amount
+    };
+    let matching: Vec<_> = transfers.iter().filter(pays).collect();
+    match (matching.as_slice(), transfers.as_slice()) {
+        ([transfer], _) => Ok(**transfer),
+        ([], []) => bad(reason::WALLET_NO_TRANSFER, "the transaction would transfer no tokens"),
+        ([], _) => bad(reason::WALLET_TRANSFER_MISMATCH, "no transfer pays the required amount to payTo"),
+        ([_, _, ..], _) => bad(reason::WALLET_MULTIPLE_TRANSFERS, "more than one transfer pays payTo"),
+    }
+}
+
+/// A called transfer; what follows its four accounts are a multisig's signers.
+fn transfer(inner: &InnerInstruction) -> Option<TransferChecked> {
+    let accounts = inner.accounts.first_chunk::<4>()?;
+    TransferChecked::of(inner.program, *accounts, &inner.data)
+}
+
+impl Simulatable {
+    /// The verdict, with the transfer that the simulation showed.
+    ///
+    /// # Errors
+    /// As [`find_transfer`].
+    pub fn judge(self, inner: &[InnerInstruction], demand: &Demand, ours: &[Pubkey]) -> Check<Judged> {
+        let transfer = find_transfer(inner, demand, ours)?;
+        if transfer.authority == demand.pay_to {
+            return Err(Rejection::new(INVALID_PAYMENT_REQUIREMENTS, "payer and payTo are the same account"));
+        }
+        Ok(Judged { fee_payer: self.fee_payer, transfer, budget: self.budget, fee: self.fee })
+    }
+}

@@ -1,0 +1,137 @@
+//! A node that says what a test wants, without a network.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use chains_core::{
+    clock::{ManualClock, Millis},
+    config::{Report, Section},
+};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use solana_client::{
+    client_error::{ClientError, ClientErrorKind},
+    rpc_request::{RpcError, RpcRequest, RpcResponseErrorData},
+    rpc_sender::{RpcSender, RpcTransportStats},
+};
+
+use crate::{
+    config,
+    context::Context,
+    local::{NETWORK, USDC},
+    programs,
+    rpc::{
+        Rpc,
+        endpoint::{Endpoint, Standing},
+        error::Fault,
+    },
+};
+
+/// What it answers to one call.
+#[derive(Clone, Debug)]
+pub(crate) enum Say {
+    Result(Value),
+    Error(i64, &'static str),
+    Fault(Fault),
+    /// Nothing, ever.
+    Hang,
+}
+
+type Handler = dyn Fn(&str, &Value) -> Say + Send + Sync;
+
+/// A node and what it was asked.
+#[derive(Clone)]
+pub(crate) struct FakeNode {
+    handler: Arc<Handler>,
+    calls: Arc<AtomicUsize>,
+    methods: Arc<Mutex<BTreeMap<String, usize>>>,
+}
+
+impl FakeNode {
+    pub fn new(handler: impl Fn(&str, &Value) -> Say + Send + Sync + 'static) -> Self {
+        Self { handler: Arc::new(handler), calls: Arc::default(), methods: Arc::default() }
+    }
+
+    /// Calls so far.
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Calls of a method so far.
+    pub fn calls_of(&self, method: &str) -> usize {
+        self.methods.lock().get(method).copied().unwrap_or(0)
+    }
+}
+
+#[async_trait]
+impl RpcSender for FakeNode {
+    async fn send(&self, request: RpcRequest, params: Value) -> Result<Value, ClientError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let method = request.to_string();
+        *self.methods.lock().entry(method.clone()).or_default() += 1;
+        match (self.handler)(&method, &params) {
+            Say::Result(value) => Ok(value),
+            Say::Error(code, message) => {
+                let (message, data) = (message.to_owned(), RpcResponseErrorData::Empty);
+                Err(ClientErrorKind::from(RpcError::RpcResponseError { code, message, data }).into())
+            }
+            Say::Fault(fault) => Err(ClientErrorKind::from(fault).into()),
+            Say::Hang => std::future::pending().await,
+        }
+    }
+
+    fn get_transport_stats(&self) -> RpcTransportStats {
+        RpcTransportStats::default()
+    }
+
+    fn url(&self) -> String {
+        String::new()
+    }
+}
+
+/// An answer with a context, as most methods give it.
+pub(crate) fn at(slot: u64, value: &Value) -> Say {
+    Say::Result(json!({ "context": { "slot": slot, "apiVersion": "4.2.2" }, "value": value }))
+}
+
+/// `getEpochInfo`.
+pub(crate) fn epoch_info(slot: u64, height: u64) -> Say {
+    Say::Result(json!({
+        "absoluteSlot": slot, "blockHeight": height, "epoch": 0, "slotIndex": slot, "slotsInEpoch": 432_000,
+        "transactionCount": 1,
+    }))
+}
+
+/// Nodes that have shown that they serve this cluster.
+pub(crate) fn rpc(nodes: &[&FakeNode]) -> Rpc {
+    let endpoints = nodes.iter().enumerate().map(|(number, node)| {
+        let endpoint = Endpoint::over((*node).clone(), format!("node{number}"));
+        endpoint.set_standing(Standing::Proven);
+        endpoint
+    });
+    let network = NETWORK.parse().expect("a network");
+    Rpc::new(network, endpoints.collect(), Duration::from_millis(200), false)
+}
+
+/// Everything about a network over these nodes, with the local USDC as found.
+pub(crate) fn context(nodes: &[&FakeNode]) -> Context {
+    context_with(nodes, config::tests::DEFAULTS)
+}
+
+/// The same with other defaults.
+pub(crate) fn context_with(nodes: &[&FakeNode], defaults: &str) -> Context {
+    let key = config::tests::fee_payer().to_base58_string();
+    let text = format!("rpc = [\"http://127.0.0.1:1\"]\nwebsocket = \"off\"\nfee_payers = [\"{key}\"]\n{defaults}");
+    let section = Section::new("n", text.parse().expect("TOML"), Report::default());
+    let (config, wallets, _) = config::read(NETWORK.parse().expect("a network"), section).expect("good");
+    let context = Context::new(config, wallets, rpc(nodes), Arc::new(ManualClock::at(Millis(1_700_000_000_000))));
+    context.mints.write().insert(USDC, programs::TOKEN);
+    context
+}

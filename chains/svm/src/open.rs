@@ -1,0 +1,276 @@
+//! Whether a cluster is what the configuration says: before it opens, and
+//! for the doctor.
+
+use std::{collections::HashMap, fmt, time::Duration};
+
+use chains_core::chain::{ChainUnavailable, Finding, OpenError, Severity, Watch};
+use futures::future::join_all;
+use solana_commitment_config::CommitmentConfig;
+use solana_sdk::{account::Account, pubkey::Pubkey};
+use tokio::time::Instant;
+
+use crate::{
+    config::RENT_EXEMPT_MIN,
+    context::Context,
+    exact::demand::Asset,
+    logs,
+    mint::{self, MintError, SoundMint},
+    networks,
+    rpc::{GenesisHashes, endpoint::Endpoint, error::CallError},
+};
+
+/// Slower than this and callers notice.
+const LATENCY_WARNING: Duration = Duration::from_millis(500);
+
+/// Slots that an endpoint may be behind the best one.
+const LAG_WARNING: u64 = 8;
+
+/// Proves what a payment relies on; see [`Chain::open`](chains_core::chain::Chain::open).
+pub(crate) async fn open(context: &Context) -> Result<(), OpenError> {
+    let hashes = context.rpc.prove().await;
+    if let Some(detail) = foreign(context, &hashes) {
+        return Err(mismatch(context, detail));
+    }
+    if hashes.proven == 0 {
+        let failure = hashes.silent.into_iter().next_back().unwrap_or(CallError::NoEndpoint);
+        return Err(context.rpc.unavailable(failure).into());
+    }
+    take_mints(context).await?;
+    let Context { heads, rpc, logs, clock, .. } = context;
+    heads.next(rpc, logs, &**clock, None, Watch::Closely).await?;
+    Ok(())
+}
+
+/// Notes the mints that payments can be made in. Those that are configured by
+/// name have to be as configured; those of the known network may be missing.
+async fn take_mints(context: &Context) -> Result<(), OpenError> {
+    let mut taken = HashMap::new();
+    let mut last = None;
+    for looked in look_at_mints(context).await? {
+        match looked {
+            Ok((mint, program)) => drop(taken.insert(mint, program)),
+            Err(wrong) if context.config.assets_are_preset => last = Some(wrong),
+            Err(wrong) => return Err(mismatch(context, wrong.to_string())),
+        }
+    }
+    match last {
+        Some(wrong) if taken.is_empty() => return Err(mismatch(context, wrong.to_string())),
+        Some(_) | None => *context.mints.write() = taken,
+    }
+    Ok(())
+}
+
+fn mismatch(context: &Context, detail: String) -> OpenError {
+    OpenError::Mismatch { network: context.config.network.clone(), detail }
+}
+
+fn foreign(context: &Context, hashes: &GenesisHashes) -> Option<String> {
+    let (host, hash) = hashes.foreign.first()?;
+    let network = &context.config.network;
+    Some(format!(
+        "{host} serves the cluster with genesis hash {hash}, which is not {network}. Correct `rpc`, or set \
+         `allow_genesis_mismatch = true` for a local validator that poses as this cluster"
+    ))
+}
+
+/// What is wrong with an asset.
+struct Wrong {
+    seen: String,
+    meaning: &'static str,
+    fix: &'static str,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}. {}. {}", self.seen, self.meaning, self.fix)
+    }
+}
+
+/// Each configured mint with its token program, or what is wrong with it.
+async fn look_at_mints(context: &Context) -> Result<Vec<Result<(Pubkey, Pubkey), Wrong>>, ChainUnavailable> {
+    let assets = &context.config.assets;
+    let addresses: Vec<Pubkey> = assets.iter().map(|asset| asset.mint).collect();
+    let found = context.rpc.read(|client| {
+        let addresses = addresses.clone();
+        async move { client.get_multiple_accounts(&addresses).await }
+    });
+    let found = found.await.map_err(|error| context.rpc.unavailable(error))?;
+    Ok(assets.iter().zip(found).map(|(asset, account)| check_mint(asset, account.as_ref())).collect())
+}
+
+fn check_mint(asset: &Asset, account: Option<&Account>) -> Result<(Pubkey, Pubkey), Wrong> {
+    let name = format!("{} ({})", asset.mint, asset.symbol);
+    let wrong = |seen: String, meaning, fix| Err(Wrong { seen, meaning, fix });
+    let Some(account) = account else {
+        let seen = format!("{name} does not exist");
+        return wrong(seen, "There is no token at this address on this cluster", "Correct the asset's `mint`");
+    };
+    match mint::check(&account.owner, &account.data, &asset.extensions_allowed) {
+        Ok(SoundMint { program, decimals }) if decimals == asset.decimals => Ok((asset.mint, program)),
+        Ok(SoundMint { decimals, .. }) => {
+            let seen = format!("{name} has {decimals} decimals, not {}", asset.decimals);
+            wrong(
+                seen,
+                "Amounts would be shown, and capped, by the wrong power of ten",
+                "Correct the asset's `decimals`",
+            )
+        }
+        Err(error @ (MintError::Owner(_) | MintError::NoMint)) => {
+            wrong(format!("{name}: {error}"), "It is no token that is known here", "Correct the asset's `mint`")
+        }
+        Err(error @ MintError::Dangers(_)) => {
+            let meaning = "Payments in it may not arrive as signed, or may be taken back";
+            let fix = "Remove the asset, or name the extensions in its `extensions_allowed`";
+            wrong(format!("{name}: {error}"), meaning, fix)
+        }
+    }
+}
+
+/// Doctor, online part.
+pub(crate) async fn check(context: &Context) -> Vec<Finding> {
+    let network = context.config.network.to_string();
+    let endpoints = context.rpc.endpoints().iter().map(|endpoint| check_endpoint(context, endpoint));
+    let mut looked: Vec<Looked> = join_all(endpoints).await;
+    let best = looked.iter().filter_map(|looked| looked.slot).max().unwrap_or_default();
+    for looked in &mut looked {
+        looked.compare(best);
+    }
+    let mut findings: Vec<Finding> = looked.into_iter().flat_map(|looked| looked.findings).collect();
+    if context.rpc.prove().await.proven == 0 {
+        return findings;
+    }
+    findings.push(check_websocket(context, &network).await);
+    match look_at_mints(context).await {
+        Ok(mints) => findings.extend(mints.into_iter().map(|looked| match looked {
+            Ok((mint, program)) => fine(&network, format!("mint {mint} of program {program} is as configured")),
+            Err(wrong) if context.config.assets_are_preset => {
+                let fix = "Nothing; name the assets that you want in `assets`";
+                finding(Severity::Ok, &network, wrong.seen, "It is left out", fix)
+            }
+            Err(wrong) => finding(Severity::Error, &network, wrong.seen, wrong.meaning, wrong.fix),
+        })),
+        Err(error) => findings.push(unreachable_finding(&network, &error.detail)),
+    }
+    for (name, address) in context.wallets.names().iter().zip(context.wallets.addresses()) {
+        findings.push(check_wallet(context, name, *address).await);
+    }
+    findings
+}
+
+/// What was seen of one endpoint.
+struct Looked {
+    host: String,
+    slot: Option<u64>,
+    findings: Vec<Finding>,
+}
+
+impl Looked {
+    fn compare(&mut self, best: u64) {
+        let Some(behind) = self.slot.map(|slot| best.saturating_sub(slot)) else { return };
+        if behind > LAG_WARNING {
+            let seen = format!("{behind} slots behind the best endpoint");
+            let meaning = "Reads that go there see the past, and settle late";
+            let fix = "Put it last in `rpc`, or replace it";
+            self.findings.push(finding(Severity::Warning, &self.host, seen, meaning, fix));
+        }
+    }
+}
+
+async fn check_endpoint(context: &Context, endpoint: &Endpoint) -> Looked {
+    let host = endpoint.host().to_owned();
+    let began = Instant::now();
+    // The first call also opens the connection; the second one shows the latency.
+    let genesis = endpoint.client().get_genesis_hash().await.map_err(|error| endpoint.read(&error));
+    let connected = began.elapsed();
+    let slot = endpoint.client().get_epoch_info_with_commitment(CommitmentConfig::confirmed()).await;
+    let latency = began.elapsed().saturating_sub(connected);
+    let version = endpoint.client().get_version().await.map_or_else(|_| "unknown".to_owned(), |v| v.solana_core);
+    let network = &context.config.network;
+    let found = match genesis {
+        Err(error) => unreachable_finding(&host, &error.to_string()),
+        Ok(hash) if !networks::is_reference(network.reference(), &hash.to_string()) => {
+            foreign_finding(context, &host, &hash.to_string())
+        }
+        Ok(_) if latency > LATENCY_WARNING => {
+            let seen = format!("answers in {} ms", latency.as_millis());
+            let fix = "Use an endpoint nearer to this machine";
+            finding(Severity::Warning, &host, seen, "Each settlement takes several such answers", fix)
+        }
+        Ok(_) => fine(&host, format!("serves {network}, version {version}, answers in {} ms", latency.as_millis())),
+    };
+    Looked { host, slot: slot.ok().map(|info| info.absolute_slot), findings: vec![found] }
+}
+
+fn foreign_finding(context: &Context, host: &str, hash: &str) -> Finding {
+    let seen = format!("serves the cluster with genesis hash {hash}, not {}", context.config.network);
+    if context.rpc.any_genesis() {
+        let meaning = "`allow_genesis_mismatch` is set: right for a local validator, and for nothing else";
+        return finding(Severity::Warning, host, seen, meaning, "Remove `allow_genesis_mismatch` on a real cluster");
+    }
+    let meaning = "Payments would be looked for on the wrong cluster";
+    finding(Severity::Error, host, seen, meaning, "Correct `rpc`, or the network's name")
+}
+
+async fn check_websocket(context: &Context, network: &str) -> Finding {
+    let Some(url) = &context.config.websocket else {
+        let meaning = "Transactions are found by polling, about half a second later";
+        let fix = "Remove `websocket = \"off\"` where the node serves notifications";
+        return finding(Severity::Warning, network, "no WebSocket is configured", meaning, fix);
+    };
+    let fee_payer = context.wallets.names().first().map_or("", String::as_str);
+    match logs::probe(url, fee_payer).await {
+        Ok(()) => fine(network, "the node accepts subscriptions".to_owned()),
+        Err(seen) => {
+            let meaning = "Transactions are found by polling, about half a second later";
+            finding(
+                Severity::Warning,
+                network,
+                seen,
+                meaning,
+                "Set `websocket` to the node's WebSocket URL, or to \"off\"",
+            )
+        }
+    }
+}
+
+async fn check_wallet(context: &Context, name: &str, address: Pubkey) -> Finding {
+    let commitment = CommitmentConfig::confirmed();
+    let balance =
+        context.rpc.read(|client| async move { client.get_balance_with_commitment(&address, commitment).await }).await;
+    let balance = match balance {
+        Ok(balance) => balance.value,
+        Err(error) => return unreachable_finding(name, &error.to_string()),
+    };
+    let min = context.config.gas_balance_min;
+    if balance < min {
+        let seen = format!("has {balance} lamports, less than gas_balance_min, {min}");
+        let fix = format!("Send at least {} lamports to {name}", min.saturating_sub(balance));
+        return finding(Severity::Error, name, seen, "It takes no settlements", fix);
+    }
+    if min < RENT_EXEMPT_MIN {
+        let seen = format!("gas_balance_min is {min} lamports, an account must keep {RENT_EXEMPT_MIN}");
+        let meaning = "The wallet would be given settlements that it cannot pay the fee of";
+        return finding(Severity::Warning, name, seen, meaning, "Raise `gas_balance_min`, or remove it");
+    }
+    fine(name, format!("has {balance} lamports, gas_balance_min is {min}"))
+}
+
+fn finding(
+    severity: Severity,
+    subject: &str,
+    seen: impl Into<String>,
+    meaning: &str,
+    fix: impl Into<String>,
+) -> Finding {
+    let (subject, meaning) = (subject.to_owned(), meaning.to_owned());
+    Finding { severity, subject, seen: seen.into(), meaning, fix: fix.into() }
+}
+
+fn fine(subject: &str, seen: String) -> Finding {
+    finding(Severity::Ok, subject, seen, "As it should be", "")
+}
+
+fn unreachable_finding(subject: &str, detail: &str) -> Finding {
+    let meaning = "The cluster cannot be asked this";
+    finding(Severity::Error, subject, detail, meaning, "Check that the node runs and that its URL and key are right")
+}

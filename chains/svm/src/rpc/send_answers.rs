@@ -1,0 +1,95 @@
+//! What a node's answer to `sendTransaction` means: the one table of its kind.
+
+use chains_core::chain::Broadcast;
+use solana_sdk::transaction::TransactionError;
+
+use super::error::CallError;
+
+/// `TransactionSignatureVerificationFailure`: no node will ever take these bytes.
+const SIGNATURE_FAILURE: i64 = -32003;
+/// Invalid parameters: the bytes are no transaction, or too many.
+const INVALID_PARAMS: i64 = -32602;
+
+/// One node's answer. Preflight is skipped, yet some gateways check anyway:
+/// what they find is an opinion about their own state, and no proof.
+pub(super) fn classify(answer: Result<String, CallError>) -> Broadcast {
+    let error = match answer {
+        Ok(_) => return Broadcast::Accepted,
+        Err(CallError::Node { error, .. }) => error,
+        Err(other) => return Broadcast::Unknown(other.to_string()),
+    };
+    match error.transaction {
+        Some(TransactionError::AlreadyProcessed) => Broadcast::Accepted,
+        Some(TransactionError::InsufficientFundsForFee | TransactionError::AccountNotFound) => {
+            Broadcast::GasWalletEmpty
+        }
+        // Gateways that pass the words on and not the data.
+        None if error.message.contains("already been processed") => Broadcast::Accepted,
+        None if matches!(error.code, SIGNATURE_FAILURE | INVALID_PARAMS) => Broadcast::Refused(error.to_string()),
+        Some(_) | None => Broadcast::Unknown(error.to_string()),
+    }
+}
+
+/// One answer out of those of all endpoints: one that has it is enough, and
+/// only all together can refuse.
+pub(super) fn fold(answers: Vec<Broadcast>) -> Broadcast {
+    let rank = |answer: &Broadcast| match answer {
+        Broadcast::Accepted => 0,
+        Broadcast::GasWalletEmpty => 1,
+        Broadcast::Unknown(_)
+        | Broadcast::SequenceConsumed
+        | Broadcast::SequenceGap
+        | Broadcast::SequenceTaken
+        | Broadcast::Underpriced
+        | Broadcast::PoolFull => 2,
+        Broadcast::Refused(_) => 3,
+    };
+    let nobody = || Broadcast::Unknown("no endpoint answered".to_owned());
+    answers.into_iter().min_by_key(rank).unwrap_or_else(nobody)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::error::{Fault, NodeError};
+
+    #[test]
+    fn only_what_no_node_could_ever_take_is_refused() {
+        let node = |code, message, transaction| {
+            Err(CallError::Node { host: "h".into(), error: NodeError::new(code, message, transaction) })
+        };
+        let late = "Transaction simulation failed: This transaction has already been processed";
+        let cases = [
+            (Ok("signature".to_owned()), "accepted"),
+            (node(-32002, "x", Some(TransactionError::AlreadyProcessed)), "accepted"),
+            (node(-32002, late, None), "accepted"),
+            (node(-32002, "x", Some(TransactionError::InsufficientFundsForFee)), "empty"),
+            (node(-32002, "x", Some(TransactionError::BlockhashNotFound)), "unknown"),
+            (node(-32002, "Transaction simulation failed: Blockhash not found", None), "unknown"),
+            (node(-32005, "Node is behind by 60 slots", None), "unknown"),
+            (node(-32003, "Transaction signature verification failure", None), "refused"),
+            (node(-32602, "base64 encoded too large", None), "refused"),
+            (Err(CallError::Transport { host: "h".into(), fault: Fault::Timeout }), "unknown"),
+            (Err(CallError::NoEndpoint), "unknown"),
+        ];
+        for (answer, expected) in cases {
+            let said = match classify(answer.clone()) {
+                Broadcast::Accepted => "accepted",
+                Broadcast::GasWalletEmpty => "empty",
+                Broadcast::Unknown(_) => "unknown",
+                Broadcast::Refused(_) => "refused",
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(said, expected, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn one_endpoint_that_has_it_is_enough_and_only_all_can_refuse() {
+        let (unknown, refused) = (Broadcast::Unknown("u".into()), Broadcast::Refused("r".into()));
+        assert_eq!(fold(vec![refused.clone(), unknown.clone(), Broadcast::Accepted]), Broadcast::Accepted);
+        assert_eq!(fold(vec![refused.clone(), unknown.clone()]), unknown);
+        assert_eq!(fold(vec![refused.clone(), refused.clone()]), refused);
+        assert_eq!(fold(vec![]), Broadcast::Unknown("no endpoint answered".into()));
+    }
+}

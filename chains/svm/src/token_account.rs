@@ -1,0 +1,132 @@
+//! Whether a token account can be paid, and can pay. Pure: reads an account's bytes.
+
+use chains_core::Rejection;
+use solana_sdk::{program_option::COption, pubkey::Pubkey};
+use spl_token_2022_interface::{
+    extension::{BaseStateWithExtensions, StateWithExtensions, cpi_guard::CpiGuard, memo_transfer::MemoTransfer},
+    state::{Account, AccountState},
+};
+
+use crate::{reason, token::TransferChecked};
+
+/// Why a token account is of no use for a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccountError {
+    /// There is no such account. We create none: its rent would be at our cost.
+    #[error("does not exist")]
+    Missing,
+    /// Another program's, not initialised, or of another mint.
+    #[error("is no account of this token")]
+    OtherToken,
+    /// Nobody can move tokens into or out of it.
+    #[error("is frozen")]
+    Frozen,
+    /// The payee's account is not payTo's, or who signs may not spend from the payer's.
+    #[error("belongs to somebody else")]
+    OtherOwner,
+    /// It takes only transfers that follow a memo, and the layout has the memo last.
+    #[error("takes only transfers that follow a memo")]
+    MemoRequired,
+    /// Its owner has forbidden transfers by other programs, as smart wallets make them.
+    #[error("forbids transfers by programs")]
+    CpiGuarded,
+    /// Less than the amount, or less of it may be spent.
+    #[error("holds too little")]
+    TooLittle,
+}
+
+/// How a transfer comes about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// By an instruction of the transaction itself.
+    Direct,
+    /// By a program that the transaction calls.
+    ByProgram,
+}
+
+/// An account as the chain has it; the owner is the program that it belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountView<'a> {
+    /// The program.
+    pub owner: &'a Pubkey,
+    /// Its bytes.
+    pub data: &'a [u8],
+}
+
+/// Whether the payee's account can take the transfer; what it holds now.
+///
+/// # Errors
+/// See [`AccountError`].
+pub fn check_destination(
+    account: Option<AccountView<'_>>,
+    transfer: &TransferChecked,
+    pay_to: &Pubkey,
+) -> Result<u64, AccountError> {
+    let state = read(account, transfer)?;
+    if state.base.owner != *pay_to {
+        return Err(AccountError::OtherOwner);
+    }
+    if state.get_extension::<MemoTransfer>().is_ok_and(|found| found.require_incoming_transfer_memos.into()) {
+        return Err(AccountError::MemoRequired);
+    }
+    Ok(state.base.amount)
+}
+
+/// Whether the payer can make the transfer, as the account's owner or its
+/// delegate, but not with the payee's own tokens; what it may spend now.
+///
+/// # Errors
+/// See [`AccountError`].
+pub fn check_source(
+    account: Option<AccountView<'_>>,
+    transfer: &TransferChecked,
+    pay_to: &Pubkey,
+    call: Call,
+) -> Result<u64, AccountError> {
+    let state = read(account, transfer)?;
+    let Account { owner, amount, delegate, delegated_amount, .. } = state.base;
+    let spendable = if owner == transfer.authority {
+        amount
+    } else if delegate == COption::Some(transfer.authority) && owner != *pay_to {
+        amount.min(delegated_amount)
+    } else {
+        return Err(AccountError::OtherOwner);
+    };
+    let guarded = || state.get_extension::<CpiGuard>().is_ok_and(|found| found.lock_cpi.into());
+    if call == Call::ByProgram && guarded() {
+        return Err(AccountError::CpiGuarded);
+    }
+    if spendable < transfer.amount {
+        return Err(AccountError::TooLittle);
+    }
+    Ok(spendable)
+}
+
+fn read<'a>(
+    account: Option<AccountView<'a>>,
+    transfer: &TransferChecked,
+) -> Result<StateWithExtensions<'a, Account>, AccountError> {
+    let account = account.ok_or(AccountError::Missing)?;
+    if *account.owner != transfer.program {
+        return Err(AccountError::OtherToken);
+    }
+    let state = StateWithExtensions::<Account>::unpack(account.data).map_err(|_| AccountError::OtherToken)?;
+    if state.base.mint != transfer.mint {
+        return Err(AccountError::OtherToken);
+    }
+    match state.base.state {
+        AccountState::Initialized => Ok(state),
+        AccountState::Frozen => Err(AccountError::Frozen),
+        AccountState::Uninitialized => Err(AccountError::OtherToken),
+    }
+}
+
+impl AccountError {
+    /// The refusal that says so: the transfer would fail, and this is why.
+    pub fn rejection(self, whose: &str) -> Rejection {
+        Rejection::new(reason::SIMULATION_FAILED, format!("the {whose}'s token account {self}"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! A validator that looks like devnet: two tokens, one of each token program,
+//! at the addresses that devnet's USDC and PYUSD have.
+
+use std::{
+    net::{TcpListener, UdpSocket},
+    process::{Child, Command, Stdio},
+};
+
+use chains_svm::local::{Genesis, LocalChain, NETWORK, PYUSD, Payer, USDC};
+use tempfile::TempDir;
+
+use crate::eventually;
+
+/// What every payer and fee payer begins with, in lamports.
+pub const COINS: u64 = 10_000_000_000;
+/// What every payer begins with of each token, in atomic units.
+pub const TOKENS: u64 = 1_000_000_000_000;
+/// Payers that have tokens; their numbers are those below.
+pub const PAYERS: u64 = 16;
+/// The number of the fee payer.
+const FEE_PAYER: u64 = 1000;
+/// The number of the payee, who has empty token accounts.
+const PAYEE: u64 = 2000;
+/// Half of the usual 64: slots of 200 ms, so that a test waits half as long.
+const TICKS_PER_SLOT: u32 = 32;
+/// Ports that a validator may use, in a row.
+const PORTS: u16 = 40;
+
+/// A running validator; ends when dropped.
+pub struct Validator {
+    process: Child,
+    /// The chain.
+    pub chain: LocalChain,
+    /// Where its notifications come from.
+    pub websocket: String,
+    folder: TempDir,
+}
+
+impl Drop for Validator {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// Who pays the fees.
+pub fn fee_payer() -> Payer {
+    Payer::numbered(FEE_PAYER)
+}
+
+/// Who is paid.
+pub fn payee() -> Payer {
+    Payer::numbered(PAYEE)
+}
+
+/// The first of so many ports in a row that nobody listens on.
+fn free_ports(count: u16) -> u16 {
+    for _ in 0..100 {
+        let first = rand::random_range(20_000..30_000);
+        let is_free =
+            |port| TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok();
+        if (first..first + count).all(is_free) {
+            return first;
+        }
+    }
+    panic!("no {count} ports in a row are free");
+}
+
+impl Validator {
+    /// Starts a validator and waits until it executes transactions.
+    pub async fn start() -> Self {
+        Self::start_with(TICKS_PER_SLOT).await
+    }
+
+    /// Starts one with slots of so many ticks, of 6.25 ms each.
+    ///
+    /// # Panics
+    /// When it cannot be started; `tests/run` provides it.
+    pub async fn start_with(ticks_per_slot: u32) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let accounts = folder.path().join("accounts");
+        std::fs::create_dir(&accounts).expect("a folder");
+        genesis().write(&accounts).expect("written");
+        let port = free_ports(PORTS);
+        let process = Command::new("solana-test-validator")
+            .args(["--quiet", "--reset", "--ticks-per-slot", &ticks_per_slot.to_string(), "--ledger"])
+            .arg(folder.path().join("ledger"))
+            .arg("--account-dir")
+            .arg(&accounts)
+            .args(["--rpc-port", &port.to_string(), "--faucet-port", &(port + 2).to_string()])
+            .args(["--gossip-port", &(port + 3).to_string()])
+            .args(["--dynamic-port-range", &format!("{}-{}", port + 4, port + PORTS)])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("`solana-test-validator` is on PATH; `tests/run` provides it and sets PATH");
+        let chain = LocalChain::at(format!("http://127.0.0.1:{port}"));
+        let validator = Self { process, chain, websocket: format!("ws://127.0.0.1:{}", port + 1), folder };
+        eventually("the validator makes blocks", || async { validator.chain.is_up().await.then_some(()) }).await;
+        validator
+    }
+
+    /// The network's table of a configuration, with additions; `rpc` stands
+    /// between the service and the validator, or is the validator itself.
+    pub fn table(&self, rpc: &str, more: &str) -> String {
+        let key = fee_payer().secret();
+        format!(
+            "[networks.\"{NETWORK}\"]\nrpc = [\"{rpc}\"]\nwebsocket = \"{}\"\nfee_payers = [\"{}\"]\n\
+             allow_genesis_mismatch = true\nblock_time = \"200ms\"\n{more}\n",
+            self.websocket,
+            key.expose()
+        )
+    }
+
+    /// The folder with its ledger and log.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+}
+
+fn genesis() -> Genesis {
+    let mut genesis = Genesis::default();
+    genesis.coins(&fee_payer().address(), COINS);
+    for mint in [USDC, PYUSD] {
+        genesis.tokens(&payee().address(), &mint, 0);
+        for number in 0..PAYERS {
+            genesis.tokens(&Payer::numbered(number).address(), &mint, TOKENS);
+        }
+    }
+    for number in 0..PAYERS {
+        genesis.coins(&Payer::numbered(number).address(), COINS);
+    }
+    genesis
+}
