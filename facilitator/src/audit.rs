@@ -129,7 +129,7 @@ impl Audit {
         };
         let agrees = match (&record.outcome, &shown) {
             (Some(Outcome::Settled { transaction, .. }), Shown::Paid(by)) => transaction == by,
-            (Some(Outcome::Failed { .. }), Shown::NotPaid(_) | Shown::Expired(_))
+            (Some(Outcome::Failed { .. }), Shown::NotPaid(_) | Shown::Expired(_) | Shown::Step(_))
             | (Some(Outcome::NothingToSend), Shown::Nothing) => true,
             (None, Shown::Nothing | Shown::Step(_)) => {
                 self.under_way += 1;

@@ -49,10 +49,8 @@ const LATER = 2n ** 40n;
 
 let node, client, wallet, permitToken, reentrantToken, ownerWallet, dirtyWallet;
 
-const send = async (to, abi, functionName, args, account = facilitator) => {
-  const hash = await wallet.sendTransaction({ account, to, data: encodeFunctionData({ abi, functionName, args }), chain: null, gas: 1_000_000n });
-  return client.waitForTransactionReceipt({ hash });
-};
+const send = (to, abi, functionName, args, account = facilitator) =>
+  wallet.sendTransactionSync({ account, to, data: encodeFunctionData({ abi, functionName, args }), chain: null, gas: 1_000_000n });
 const sent = async (...args) => {
   const receipt = await send(...args);
   assert.equal(receipt.status, "success");
@@ -60,8 +58,7 @@ const sent = async (...args) => {
 };
 const deploy = async (name, ...args) => {
   const data = concat([code(name), ...args.map((arg) => pad(arg, { size: 32 }))]);
-  const hash = await wallet.sendTransaction({ account: facilitator, data, chain: null });
-  return (await client.waitForTransactionReceipt({ hash })).contractAddress;
+  return (await wallet.sendTransactionSync({ account: facilitator, data, chain: null })).contractAddress;
 };
 const read = (address, functionName, ...args) => client.readContract({ address, abi: tokenAbi, functionName, args });
 

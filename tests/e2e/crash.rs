@@ -27,7 +27,7 @@ const RUNS: u32 = 6;
 /// Callers at a time.
 const CALLERS: u64 = 16;
 
-fn runs() -> u32 {
+pub fn runs() -> u32 {
     std::env::var("CRASH_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(RUNS)
 }
 

@@ -5,6 +5,7 @@
 //! | [`exact_evm`] | an EIP-3009 payment is judged and settled as the protocol says |
 //! | [`permit2_evm`] | so is a payment by Permit2 |
 //! | [`upto_evm`] | so is a part of what was signed |
+//! | [`sponsored_evm`] | payers without gas money pay, and nobody lives on it |
 //! | [`exact_svm`] | a payment on Solana is judged and settled as the protocol says |
 //! | [`sdk`] | the official SDKs pay through the service, unpatched |
 //! | [`differential`] | verdicts are the official facilitator's, or differ for a reason that is written down |
@@ -32,6 +33,7 @@ mod permit2_evm;
 mod recovery;
 mod replay;
 mod sdk;
+mod sponsored_evm;
 mod status;
 mod tidy;
 mod upto_evm;

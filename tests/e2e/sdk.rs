@@ -2,11 +2,11 @@
 //! facilitator, unpatched.
 
 use e2e::{
-    anvil::{Anvil, PAYEE, USDC},
+    anvil::{Anvil, GAS_WALLET_KEY, PAYEE, PAYER, USDC, WALLET_FACTORY},
+    permit2::allow,
     sdk,
     service::Home,
 };
-use serde_json::json;
 
 async fn official_client_pays(protocol: &str) {
     let chain = Anvil::start().await;
@@ -29,10 +29,24 @@ async fn official_v1_client_pays_official_v1_server() {
     official_client_pays("v1").await;
 }
 
+/// USDC, and a token that is paid with by Permit2 alone.
+const ASSETS: &str = r#"
+[[networks."eip155:84532".assets]]
+address = "0x036CbD53842c5426634e7929541eC2318f3dCF7e"
+symbol = "USDC"
+decimals = 6
+eip712 = { name = "USDC", version = "2" }
+[[networks."eip155:84532".assets]]
+address = "0x000000000000000000000000000000000e4c2612"
+symbol = "PRM"
+decimals = 6
+method = "permit2"
+"#;
+
 /// The official v2 packages buy in these ways, each with an effect on the chain that they are to have.
 async fn official_packages_pay(ways: &[&str]) {
     let chain = Anvil::start_with(&[]).await;
-    let home = Home::new(&chain);
+    let home = Home::with(&chain.node.url, "", ASSETS);
     let service = home.serve().await;
     let (good, printed) = sdk::buy(ways, &service.url, &chain.node.url, &[]).await;
     assert!(good, "{printed}\n{}", home.log());
@@ -57,7 +71,7 @@ async fn a_payer_signs_a_ceiling_and_pays_what_was_used() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_permit_stands_in_for_the_approval() {
-    official_packages_pay(&["permit2-eip2612", "upto-eip2612"]).await;
+    official_packages_pay(&["permit2-eip2612", "permit2-eip2612-alone", "upto-eip2612"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,18 +79,45 @@ async fn what_only_buyer_and_seller_understand_is_in_nobody_s_way() {
     official_packages_pay(&["payment-identifier"]).await;
 }
 
-/// Where this chain has the factory whose wallets may be deployed.
-const FACTORY: &str = "0xfac7000000000000000000000000000000006492";
+#[tokio::test(flavor = "multi_thread")]
+async fn official_python_client_pays_official_python_server() {
+    let chain = Anvil::start_with(&[]).await;
+    let home = Home::new(&chain);
+    let service = home.serve().await;
+    allow(&chain, PAYER, u128::MAX).await;
+    let arguments: [&[&str]; 3] = [&[], &["--permit2-asset", USDC], &["--permit2-asset", USDC, "--scheme", "upto"]];
+    for more in arguments {
+        let before = chain.node.token_balance(USDC, PAYEE).await;
+        let (received, printed) = sdk::pay_in_python(&service.url, &chain.node.url, more).await;
+        assert!(received, "{more:?}: {printed}\n{}", home.log());
+        assert_eq!(chain.node.token_balance(USDC, PAYEE).await, before + 10_000, "{more:?}: {printed}");
+    }
+    let (code, text) = home.audit();
+    assert_eq!(code, 0, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_golden_answers_are_given() {
+    let allowing = format!("erc6492_factories = [\"{WALLET_FACTORY}\"]");
+    let runs: [(&str, &[&str]); 2] = [("", &[]), (&allowing, &["--factory-allowed"])];
+    for (network, more) in runs {
+        let chain = Anvil::start_with(&[]).await;
+        let home = Home::with(&chain.node.url, "", network);
+        let service = home.serve().await;
+        let (good, printed) = sdk::golden(&service.url, &chain.node.url, GAS_WALLET_KEY, more).await;
+        assert!(good, "{more:?}: {printed}\n{}", home.log());
+        let (code, text) = home.audit();
+        assert_eq!(code, 0, "{text}");
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wallet_is_deployed_by_its_first_payment_and_the_builders_are_named() {
     let chain = Anvil::start().await;
-    let code = include_str!("../contracts/out/OwnerWalletFactory.runtime.hex").trim_end();
-    chain.node.call("anvil_setCode", json!([FACTORY, format!("0x{code}")])).await;
-    let network = format!("erc6492_factories = [\"{FACTORY}\"]\nbuilder_code = \"our_wallet\"");
+    let network = format!("erc6492_factories = [\"{WALLET_FACTORY}\"]\nbuilder_code = \"our_wallet\"");
     let home = Home::with(&chain.node.url, "", &network);
     let service = home.serve().await;
-    let more = ["--factory", FACTORY, "--facilitator-code", "our_wallet"];
+    let more = ["--facilitator-code", "our_wallet"];
     let (good, printed) = sdk::buy(&["eip6492", "builder-code"], &service.url, &chain.node.url, &more).await;
     assert!(good, "{printed}\n{}", home.log());
     let (code, text) = home.audit();

@@ -128,8 +128,7 @@ async fn the_gas_wallet_that_was_signed_for_sends_the_charge() {
         let upto = kinds.iter().find(|kind| kind["scheme"] == "upto").expect("announced");
         assert_eq!((&upto["x402Version"], &upto["network"]), (&json!(2), &json!("eip155:84532")));
         announced.extend(upto["extra"]["facilitatorAddress"].as_str().map(str::to_owned));
-        let extensions = supported["extensions"].as_array().expect("a list");
-        assert!(extensions.contains(&json!("eip2612GasSponsoring")), "{supported}");
+        assert!(supported["extensions"].to_string().contains("eip2612GasSponsoring"), "{supported}");
     }
     assert_eq!(announced, [GAS_WALLET, SECOND_WALLET].map(str::to_owned).into(), "each in its turn");
     assert_eq!(home.audit().0, 0);
@@ -159,7 +158,8 @@ async fn each_wrong_payment_gets_the_protocol_s_code_and_spends_nothing() {
     allow(&chain, PAYER, u128::MAX).await;
     let poor = PrivateKeySigner::from_slice(&[0x42; 32]).expect("a key");
     chain.mint(&poor.address().to_checksum(None), 1_000_000).await;
-    let (leave, keep): (Spoil, Alter) = (|_| (), |_| ());
+    let leave: fn(&mut Permit2Draft) = |_| ();
+    let keep: fn(&mut Value) = |_| ();
     let cases: [Case; 16] = [
         ("scheme", leave, |b| b["paymentPayload"]["accepted"]["scheme"] = json!("exact"), "invalid_upto_evm_scheme"),
         (

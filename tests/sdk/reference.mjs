@@ -8,23 +8,24 @@ import { EIP2612_GAS_SPONSORING, createErc20ApprovalGasSponsoringExtension } fro
 import { BuilderCodeFacilitatorExtension } from "@x402/extensions/builder-code";
 import express from "express";
 import { createWalletClient, http, parseTransaction, publicActions, recoverTransactionAddress } from "viem";
-import { nonceManager, privateKeyToAccount } from "viem/accounts";
+import { privateKeyToAccount } from "viem/accounts";
 import { baseSepolia } from "viem/chains";
 
 /**
- * A facilitator with one gas wallet. `factories` are those of ERC-6492 that may be called; `sponsorApprovals` turns ERC-20 approval sponsoring
+ * A facilitator with one gas wallet; it settles one payment at a time. `factories` are those of ERC-6492 that may be called; `sponsorApprovals` turns ERC-20 approval sponsoring
  * on, as the packages' example does it: the payer gets the gas money that it lacks, then one transaction after the other.
  */
 export const reference = ({ rpcUrl, gasWalletKey, factories = [], sponsorApprovals = false, builderCode }) => {
-  const account = privateKeyToAccount(gasWalletKey, { nonceManager });
+  const account = privateKeyToAccount(gasWalletKey);
+  // Sent and waited for in one call: where a block is made for each transaction, whoever asks for the receipt too early waits for another block.
   const client = createWalletClient({ account, chain: baseSepolia, transport: http(rpcUrl, { batch: { batchSize: 200 } }), pollingInterval: 100, cacheTime: 0 }).extend(publicActions);
   const signer = toFacilitatorEvmSigner({
     address: account.address,
     getCode: (args) => client.getCode(args),
     readContract: (args) => client.readContract({ account, ...args }),
     verifyTypedData: (args) => client.verifyTypedData(args),
-    writeContract: (args) => client.writeContract(args),
-    sendTransaction: (args) => client.sendTransaction(args),
+    writeContract: async (args) => (await client.writeContractSync(args)).transactionHash,
+    sendTransaction: async (args) => (await client.sendTransactionSync(args)).transactionHash,
     waitForTransactionReceipt: (args) => client.waitForTransactionReceipt(args),
   });
   const facilitator = new x402Facilitator()
@@ -34,21 +35,19 @@ export const reference = ({ rpcUrl, gasWalletKey, factories = [], sponsorApprova
     .registerExtension(EIP2612_GAS_SPONSORING);
   if (builderCode) facilitator.registerExtension(new BuilderCodeFacilitatorExtension({ builderCode }));
   if (sponsorApprovals) {
-    const landed = async (hash) => { await client.waitForTransactionReceipt({ hash }); return hash; };
     const fund = async (serializedTransaction) => {
       const { gas, maxFeePerGas } = parseTransaction(serializedTransaction);
       const to = await recoverTransactionAddress({ serializedTransaction });
       const missing = gas * maxFeePerGas - (await client.getBalance({ address: to }));
-      if (missing > 0n) await landed(await client.sendTransaction({ to, value: missing }));
+      if (missing > 0n) await client.sendTransactionSync({ to, value: missing });
     };
     const sendTransactions = async (transactions) => {
       const hashes = [];
       for (const transaction of transactions) {
-        if (typeof transaction !== "string") hashes.push(await landed(await client.sendTransaction(transaction)));
-        else {
-          await fund(transaction);
-          hashes.push(await landed(await client.sendRawTransaction({ serializedTransaction: transaction })));
-        }
+        const signed = typeof transaction === "string";
+        if (signed) await fund(transaction);
+        const receipt = await (signed ? client.sendRawTransactionSync({ serializedTransaction: transaction }) : client.sendTransactionSync(transaction));
+        hashes.push(receipt.transactionHash);
       }
       return hashes;
     };

@@ -8,7 +8,7 @@ import { parseBuilderCodeSuffixFromCalldata } from "@x402/extensions/builder-cod
 import { concat, createTestClient, encodeFunctionData, http, maxUint256, pad, parseAbi, publicActions, walletActions } from "viem";
 import { generatePrivateKey, privateKeyToAccount } from "viem/accounts";
 import { baseSepolia } from "viem/chains";
-import { PERMIT2, USDC } from "../contracts/chain.mjs";
+import { PERMIT2, PERMIT_ERC20, PLAIN_ERC20, USDC, WALLET_FACTORY } from "../contracts/chain.mjs";
 import { pay } from "./pay.mjs";
 import { startSeller } from "./seller.mjs";
 
@@ -46,14 +46,15 @@ const upto = { ...permit2, scheme: "upto" };
 const approval = [PERMIT2, maxUint256];
 const approve = ({ call, asset, payer }) => call(asset, "approve", approval, payer);
 const deployedWallet = async ({ deploy, payer }) => ({ wallet: await deploy("OwnerWallet", payer.address) });
-const undeployedWallet = async ({ read, payer, factory }) => {
+const undeployedWallet = async ({ read, payer }) => {
+  const factory = WALLET_FACTORY;
   const args = [payer.address, pad("0x01", { size: 32 })];
   return { wallet: await read(factory, "addressOf", ...args), factory, factoryCalldata: encodeFunctionData({ abi, functionName: "deploy", args }) };
 };
-const plain = { token: "PlainErc20", domain: { name: "Plain", version: "1" } };
+const plain = { asset: PLAIN_ERC20, domain: { name: "Plain", version: "1" } };
 
 /**
- * `options` are v2.mjs's; `token` and its `domain` when it is not USDC; `wallet` says which one pays; `prepare` changes the chain before. In the
+ * `options` are v2.mjs's; `asset` and its `domain` when it is not USDC; `wallet` says which one pays; `prepare` changes the chain before. In the
  * end the shop answers with `status`, the payee has `paid`, and `after` has nothing to object.
  */
 export const WAYS = {
@@ -69,7 +70,7 @@ export const WAYS = {
     options: { ...permit2, sponsoring: "eip2612" },
     after: async ({ read, asset, payer }) => (await read(asset, "allowance", payer.address, PERMIT2)) !== 0n && "something of the permit is left",
   },
-  "permit2-eip2612-alone": { token: "PermitErc20", domain: { name: "Permit", version: "1" }, options: { ...permit2, sponsoring: "eip2612" } },
+  "permit2-eip2612-alone": { asset: PERMIT_ERC20, domain: { name: "Permit", version: "1" }, options: { ...permit2, sponsoring: "eip2612" } },
   "permit2-erc20-approval": {
     ...plain,
     options: { ...permit2, sponsoring: "erc20Approval" },
@@ -109,15 +110,15 @@ const objections = async ({ status = 200, paid = PRICE, after }, context) => {
   return [await after?.(context)].filter(Boolean);
 };
 
-/** Buys in one way: what the buyer got, and everything that was wrong. `factory` and `facilitatorCode` are those of the facilitator's configuration. */
-export const buy = async (name, { facilitatorUrl, rpcUrl, factory, facilitatorCode }) => {
+/** Buys in one way: what the buyer got, and everything that was wrong. `facilitatorCode` is the facilitator's builder code. */
+export const buy = async (name, { facilitatorUrl, rpcUrl, facilitatorCode }) => {
   const way = WAYS[name];
   const chain = world(rpcUrl);
   const payerKey = generatePrivateKey();
   const payer = privateKeyToAccount(payerKey);
   const payTo = privateKeyToAccount(generatePrivateKey()).address;
-  const asset = way.token ? await chain.deploy(way.token) : USDC;
-  const from = (await way.wallet?.({ ...chain, payer, factory })) ?? {};
+  const { asset = USDC } = way;
+  const from = (await way.wallet?.({ ...chain, payer })) ?? {};
   await chain.call(asset, "mint", [from.wallet ?? payer.address, 100n * PRICE]);
   await way.prepare?.({ ...chain, ...from, asset, payer });
   const options = {
@@ -132,11 +133,11 @@ export const buy = async (name, { facilitatorUrl, rpcUrl, factory, facilitatorCo
 
 if (process.argv[1] === import.meta.filename) {
   const text = { type: "string" };
-  const { values, positionals } = parseArgs({ allowPositionals: true, options: { "facilitator-url": text, "rpc-url": text, factory: text, "facilitator-code": text } });
+  const { values, positionals } = parseArgs({ allowPositionals: true, options: { "facilitator-url": text, "rpc-url": text, "facilitator-code": text } });
   // The official packages log to stdout here and there; the lines of JSON are to stand alone.
   console.log = console.error;
   for (const name of positionals.length > 0 ? positionals : Object.keys(WAYS)) {
-    const bought = await buy(name, { facilitatorUrl: values["facilitator-url"], rpcUrl: values["rpc-url"], factory: values.factory, facilitatorCode: values["facilitator-code"] });
+    const bought = await buy(name, { facilitatorUrl: values["facilitator-url"], rpcUrl: values["rpc-url"], facilitatorCode: values["facilitator-code"] });
     process.stdout.write(`${JSON.stringify(bought)}\n`);
     if (bought.wrong.length > 0) process.exitCode = 1;
   }

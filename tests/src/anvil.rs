@@ -25,8 +25,18 @@ pub const PAYER: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 /// The usual payee.
 pub const PAYEE: &str = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
 
-/// What stands on the chain from the start: the token, Permit2, the two proxies of x402 and Multicall3.
-const CODES: [(&str, &str); 5] = [
+/// A token with neither EIP-3009 nor EIP-2612.
+pub const PLAIN_ERC20: &str = "0x00000000000000000000000000000000000e4c20";
+/// A token with EIP-2612 and without EIP-3009; its domain is ("Permit", "1").
+pub const PERMIT_ERC20: &str = "0x000000000000000000000000000000000e4c2612";
+/// Deploys smart wallets (ERC-6492).
+pub const WALLET_FACTORY: &str = "0x000000000000000000000000000000000fac6492";
+
+/// What stands on the chain from the start: the tokens, Permit2, the two proxies of x402, Multicall3 and the factory.
+const CODES: [(&str, &str); 8] = [
+    (PLAIN_ERC20, include_str!("../contracts/out/PlainErc20.runtime.hex")),
+    (PERMIT_ERC20, include_str!("../contracts/out/PermitErc20.runtime.hex")),
+    (WALLET_FACTORY, include_str!("../contracts/out/OwnerWalletFactory.runtime.hex")),
     (USDC, include_str!("../../chains/evm/contracts/out/DemoUsdc.runtime.hex")),
     ("0x000000000022D473030F116dDEE9F6B43aC78BA3", include_str!("../contracts/out/Permit2.runtime.hex")),
     ("0x402085c248EeA27D92E8b30b2C58ed07f9E20001", include_str!("../contracts/out/x402ExactPermit2Proxy.runtime.hex")),

@@ -3,6 +3,7 @@
 //! | module | what it starts or speaks |
 //! |---|---|
 //! | [`anvil`] | a chain that looks like Base Sepolia |
+//! | [`approval`] | payers who send an approval along |
 //! | [`node`] | JSON-RPC to it, with anvil's own methods |
 //! | [`payer`] | signs payments by EIP-3009, writes request bodies of v1 and v2 |
 //! | [`permit2`] | signs payments by Permit2, writes request bodies |
@@ -13,6 +14,7 @@
 //! | [`sdk`] | the official TypeScript packages as seller and payer |
 
 pub mod anvil;
+pub mod approval;
 pub mod node;
 pub mod payer;
 pub mod permit2;

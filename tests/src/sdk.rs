@@ -1,4 +1,5 @@
-//! The official TypeScript packages, driven by the scripts in `tests/sdk`.
+//! The official TypeScript and Python packages, driven by the scripts in
+//! `tests/sdk` and `tests/sdk-python`.
 
 use std::path::Path;
 
@@ -46,10 +47,37 @@ pub async fn compare(facilitator_url: &str, rpc_url: &str, more: &[&str]) -> (bo
     run("differential/run.mjs", &[&place, more].concat()).await
 }
 
+/// Plays the golden table; `more` says which facilitator this is. Whether every answer was as it must be, and what was
+/// printed.
+///
+/// # Panics
+/// When node cannot be started; `tests/run` installs the packages.
+pub async fn golden(facilitator_url: &str, rpc_url: &str, gas_wallet_key: &str, more: &[&str]) -> (bool, String) {
+    let place = ["--facilitator-url", facilitator_url, "--rpc-url", rpc_url, "--gas-wallet-key", gas_wallet_key];
+    run("golden.mjs", &[&place, more].concat()).await
+}
+
+/// Lets the official Python package sell and buy. Whether the resource was
+/// received, and what was printed.
+///
+/// # Panics
+/// When Python cannot be started; `tests/run` installs the package.
+pub async fn pay_in_python(facilitator_url: &str, rpc_url: &str, more: &[&str]) -> (bool, String) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk-python");
+    let place = ["--facilitator-url", facilitator_url, "--rpc-url", rpc_url, "--network", NETWORK];
+    let people = ["--payer-key", PAYER_KEY, "--pay-to", PAYEE];
+    let mut command = Command::new(folder.join(".venv/bin/python"));
+    printed(command.arg(folder.join("pay.py")).args(place).args(people).args(more)).await
+}
+
 async fn run(program: &str, arguments: &[&str]) -> (bool, String) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk");
-    let output = Command::new("node").arg(program).args(arguments).current_dir(folder).output().await;
-    let output = output.expect("node runs");
-    let printed = if output.stdout.is_empty() { output.stderr } else { output.stdout };
-    (output.status.success(), String::from_utf8_lossy(&printed).into_owned())
+    printed(Command::new("node").arg(program).args(arguments).current_dir(folder)).await
+}
+
+/// Whether a program ended well, and what it printed: its result, or why there is none.
+async fn printed(command: &mut Command) -> (bool, String) {
+    let output = command.output().await.expect("the program starts");
+    let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }

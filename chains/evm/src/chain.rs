@@ -5,7 +5,7 @@ use std::sync::Arc;
 use alloy::{
     consensus::{SignableTransaction, TxEip1559},
     eips::eip2718::Encodable2718,
-    primitives::{Address, TxKind, U256, hex},
+    primitives::{Address, Bytes, TxKind, U256, hex},
 };
 use async_trait::async_trait;
 use chains_core::{
@@ -17,18 +17,22 @@ use chains_core::{
     protocol::Version,
     scheme::Scheme,
 };
+use tokio::time::Instant;
 
 use crate::{
     builder_code,
     context::Context,
     exact::{self, Exact},
     fees, observe, open,
-    plan::{Method, Plan},
+    plan::Method,
     rpc::{
         error::CallError,
-        method::{Call, quantity},
+        method::{At, Call, quantity},
     },
-    sponsoring::eip2612,
+    sponsoring::{
+        eip2612, erc20_approval,
+        steps::{Body, Step},
+    },
     upto::{self, Upto},
 };
 
@@ -53,6 +57,15 @@ impl EvmChain {
         Self { context, schemes }
     }
 
+    /// Reads a plan that is to be signed, and notes what it gives away.
+    fn body(&self, plan: &PlannedTransaction) -> Result<Body, SignError> {
+        let body = Body::read(&plan.body).map_err(|error| SignError::Plan(error.to_string()))?;
+        if let Body::Step(step) = &body {
+            self.context.ledger.under_way(step.settle().effect.from, step.funding(), Instant::now());
+        }
+        Ok(body)
+    }
+
     fn address(&self, gas_wallet: &str) -> Result<Address, ChainUnavailable> {
         let address = self.context.wallets.address(gas_wallet);
         address.ok_or_else(|| self.context.rpc.unavailable(format!("gas wallet {gas_wallet} has no key here")))
@@ -69,6 +82,25 @@ impl EvmChain {
             }
         }
         if numbers.is_empty() { Err(self.context.rpc.unavailable(failure)) } else { Ok(numbers) }
+    }
+}
+
+/// What a node says of bytes that a payer signed is about the payer's account:
+/// no word about the gas wallet, and no end of anything.
+fn about_the_payer(sent: &SignedTransaction, answer: Broadcast) -> Broadcast {
+    if sent.sequence.is_some() {
+        return answer;
+    }
+    match answer {
+        Broadcast::GasWalletEmpty => Broadcast::Unknown("the payer cannot pay for its gas yet".to_owned()),
+        Broadcast::SequenceTaken => Broadcast::Unknown("another transaction of the payer waits".to_owned()),
+        Broadcast::Refused(text) => Broadcast::Unknown(text),
+        Broadcast::Accepted
+        | Broadcast::Unknown(_)
+        | Broadcast::SequenceConsumed
+        | Broadcast::SequenceGap
+        | Broadcast::Underpriced
+        | Broadcast::PoolFull => answer,
     }
 }
 
@@ -107,7 +139,9 @@ impl Chain for EvmChain {
     fn extensions(&self) -> Vec<&'static str> {
         let capabilities = &self.context.capabilities;
         let by_permit2 = capabilities.has(Method::Permit2) || capabilities.has(Method::Upto);
-        let sponsoring = (by_permit2 && self.context.config.sponsor_eip2612).then_some(eip2612::KEY);
+        let config = &self.context.config;
+        let sponsoring = [(config.sponsor_eip2612, eip2612::KEY), (config.sponsor_erc20_approval, erc20_approval::KEY)];
+        let sponsoring = sponsoring.into_iter().filter(|(on, _)| by_permit2 && *on).map(|(_, key)| key);
         std::iter::once(builder_code::KEY).chain(sponsoring).collect()
     }
 
@@ -131,7 +165,7 @@ impl Chain for EvmChain {
     }
 
     async fn sequence(&self, gas_wallet: &str) -> Result<Option<Sequence>, ChainUnavailable> {
-        let counts = self.numbers(Call::transaction_count(self.address(gas_wallet)?)).await?;
+        let counts = self.numbers(Call::transaction_count(self.address(gas_wallet)?, At::Latest)).await?;
         // The highest: an endpoint that lags knows of fewer.
         let latest = counts.into_iter().max().and_then(|count| u64::try_from(count).ok());
         let unreadable = || self.context.rpc.unavailable("the transaction count is no number");
@@ -152,18 +186,22 @@ impl Chain for EvmChain {
         plan: &PlannedTransaction,
         fees: &Fees,
     ) -> Result<SignedTransaction, SignError> {
-        let body = Plan::from_body(&plan.body).map_err(|error| SignError::Plan(error.to_string()))?;
+        let (to, value, input, gas_limit) = match self.body(plan)? {
+            Body::Settle(plan) => (plan.to, U256::ZERO, plan.data, plan.gas_limit),
+            Body::Step(Step::Fund(fund)) => (fund.settle.effect.from, fund.value, Bytes::new(), fund.gas_limit),
+            Body::Step(Step::Approve(approve)) => return approve.signed(gas_wallet),
+        };
         let nonce = sequence.ok_or_else(|| SignError::Plan("an EVM transaction needs a sequence".to_owned()))?;
         let transaction = TxEip1559 {
             chain_id: self.context.config.chain_id,
             nonce,
-            gas_limit: body.gas_limit,
+            gas_limit,
             max_fee_per_gas: fees.per_gas_max,
             max_priority_fee_per_gas: fees.tip_per_gas,
-            to: TxKind::Call(body.to),
-            value: U256::ZERO,
+            to: TxKind::Call(to),
+            value,
             access_list: alloy::eips::eip2930::AccessList::default(),
-            input: body.data,
+            input,
         };
         let signature = self.context.wallets.sign(gas_wallet, transaction.signature_hash());
         let signature = signature.ok_or_else(|| SignError::NoKey(gas_wallet.to_owned()))?;
@@ -173,7 +211,7 @@ impl Chain for EvmChain {
             raw: signed.encoded_2718(),
             gas_wallet: gas_wallet.to_owned(),
             sequence: Some(nonce),
-            gas_limit: body.gas_limit,
+            gas_limit,
             fees: fees.clone(),
         })
     }
@@ -186,7 +224,15 @@ impl Chain for EvmChain {
 
     async fn broadcast(&self, transactions: &[SignedTransaction]) -> Vec<Broadcast> {
         let raw: Vec<&[u8]> = transactions.iter().map(|transaction| transaction.raw.as_slice()).collect();
-        self.context.rpc.send(&raw).await
+        let answers = self.context.rpc.send(&raw).await;
+        transactions.iter().zip(answers).map(|(sent, answer)| about_the_payer(sent, answer)).collect()
+    }
+
+    fn exclusive(&self, plan: &PlannedTransaction) -> Option<String> {
+        match Body::read(&plan.body) {
+            Ok(Body::Step(step)) => Some(format!("{}/{}", self.network(), step.settle().effect.from)),
+            Ok(Body::Settle(_)) | Err(_) => None,
+        }
     }
 
     async fn next_head(&self, after: Option<&Head>, watch: Watch) -> Result<Head, ChainUnavailable> {
@@ -204,12 +250,12 @@ impl Chain for EvmChain {
 
 #[cfg(test)]
 mod tests {
-    use alloy::{consensus::TxEnvelope, eips::eip2718::Decodable2718, primitives::Bytes};
+    use alloy::{consensus::TxEnvelope, eips::eip2718::Decodable2718};
 
     use super::*;
     use crate::{
         fake_node::{self, FakeNode, Say},
-        plan::Transfer,
+        plan::{Plan, Transfer},
     };
 
     async fn chain() -> EvmChain {
@@ -264,6 +310,40 @@ mod tests {
         let broken = PlannedTransaction { body: "{}".into(), ..plan() };
         assert!(matches!(sign(&wallet, Some(1), &broken), Err(SignError::Plan(_))));
         assert_eq!(chain.quote(), Err(QuoteError::NoHead));
+    }
+
+    #[tokio::test]
+    async fn a_payers_own_bytes_say_nothing_of_the_gas_wallet() {
+        use crate::sponsoring::erc20_approval::tests::Signed;
+        let chain = chain().await;
+        let (wallet, fees) = (chain.gas_wallets()[0].clone(), Fees { per_gas_max: 100, tip_per_gas: 3 });
+        let settle = Plan::from_body(&plan().body).expect("a plan");
+        let payer = settle.effect.from;
+        let first = |funding| {
+            let body = Step::first(&Signed::default().transaction(), U256::from(funding), 0, settle.clone(), 0);
+            PlannedTransaction { body, ..plan() }
+        };
+        let (fund, approve) = (first(7), first(0));
+        for step in [&fund, &approve] {
+            assert_eq!(chain.exclusive(step), Some(format!("eip155:84532/{payer}")), "one at a time of each payer");
+        }
+        assert_eq!(chain.exclusive(&plan()), None);
+        let signed = chain.sign(&wallet, Some(7), &fund, &fees).expect("signed");
+        let Ok(TxEnvelope::Eip1559(read)) = TxEnvelope::decode_2718(&mut signed.raw.as_slice()) else {
+            panic!("EIP-1559");
+        };
+        let t = read.tx();
+        assert_eq!((t.to, t.value, t.gas_limit, t.input.len()), (TxKind::Call(payer), U256::from(7), 21_000, 0));
+        let approval = chain.sign(&wallet, Some(8), &approve, &fees).expect("signed");
+        assert_eq!((approval.sequence, signed.sequence), (None, Some(7)));
+        let unknown = |answer| matches!(answer, Broadcast::Unknown(_));
+        let answers = || [Broadcast::GasWalletEmpty, Broadcast::SequenceTaken, Broadcast::Refused("no".into())];
+        for answer in answers() {
+            assert!(unknown(about_the_payer(&approval, answer.clone())), "{answer:?}");
+            assert_eq!(about_the_payer(&signed, answer.clone()), answer);
+        }
+        let consumed = Broadcast::SequenceConsumed;
+        assert_eq!(about_the_payer(&approval, consumed.clone()), consumed, "its block is looked for");
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, U256};
 use chains_core::{Amount, Network, config::Section};
 
 use crate::{
@@ -77,6 +77,12 @@ pub struct Config {
     pub contract_wallets: bool,
     /// Whether permits (EIP-2612) are brought to the chain for payers.
     pub sponsor_eip2612: bool,
+    /// Whether payers' own approvals are sent for them.
+    pub sponsor_erc20_approval: bool,
+    /// The most gas money that one of these payers is given for an approval, in wei.
+    pub sponsor_funding_max: U256,
+    /// The most gas money that all of them are given in an hour, in wei.
+    pub sponsor_funding_per_hour_max: U256,
     /// Factories that may deploy payers' wallets (ERC-6492).
     pub erc6492_factories: Vec<Address>,
     /// The operator's names in the calldata of settlements.
@@ -154,7 +160,6 @@ fn later_capabilities(section: &mut Section) {
     {
         section.problem("batch", format!("is {batch:?}"), "write \"auto\" or \"off\"");
     }
-    let _: Option<bool> = section.optional("sponsor_erc20_approval");
 }
 
 fn endpoints(network: &Network, section: &mut Section) -> Option<Rpc> {
@@ -201,6 +206,9 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
     let gas_limit_erc6492 = gas(section, "gas_limit_erc6492");
     let erc6492_factories = factories(section);
     let sponsor_eip2612 = section.required("sponsor_eip2612");
+    let sponsor_erc20_approval = section.required("sponsor_erc20_approval");
+    let sponsor_funding_max = section.required::<Amount>("sponsor_funding_max");
+    let sponsor_funding_per_hour_max = section.required::<Amount>("sponsor_funding_per_hour_max");
     let gas_extra = section.optional("gas_extra").unwrap_or(known.gas_extra).min(GAS_LIMIT_MAX);
     let contract_wallets = section.required("contract_wallets");
     let valid_for_max = section.optional("valid_for_max");
@@ -227,6 +235,9 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
         valid_for_max,
         contract_wallets: contract_wallets?,
         sponsor_eip2612: sponsor_eip2612?,
+        sponsor_erc20_approval: sponsor_erc20_approval?,
+        sponsor_funding_max: sponsor_funding_max?.to_u256(),
+        sponsor_funding_per_hour_max: sponsor_funding_per_hour_max?.to_u256(),
         builder_codes: BuilderCodes::read(section),
         assets: vec![],
     })
@@ -377,7 +388,8 @@ pub(crate) mod tests {
     pub(crate) const DEFAULTS: &str = "rpc_timeout = \"5s\"\nrpc_hedge_after = \"500ms\"\nin_flight_max = 16\n\
         gas_limit_eoa = 120000\ngas_limit_contract_wallet = 250000\n\
         gas_limit_permit2 = 140000\ngas_limit_eip2612 = 80000\ngas_limit_erc6492 = 600000\ncontract_wallets = true\nbatch = \"auto\"\n\
-        sponsor_eip2612 = true\nsponsor_erc20_approval = false\nerc6492_factories = []\n";
+        sponsor_eip2612 = true\nsponsor_erc20_approval = false\n\
+        sponsor_funding_max = \"100000000000000\"\nsponsor_funding_per_hour_max = \"2000000000000000\"\nerc6492_factories = []\n";
 
     pub(crate) const KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 

@@ -13,7 +13,7 @@ use alloy::primitives::{Address, B256};
 
 use chains_core::{Fingerprint, clock::Clock, scheme::VerifiedPayment};
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     config::Config,
@@ -23,10 +23,14 @@ use crate::{
     permit2,
     plan::Method,
     rpc::Rpc,
+    sponsoring::ledger::Ledger,
 };
 
 /// Verified payments that are remembered, at most.
 const REMEMBERED_MAX: usize = 16_384;
+
+/// Approvals that are simulated at a time.
+const SPONSORSHIPS_MAX: usize = 4;
 
 /// Everything about one network. Holds nothing that must survive.
 pub(crate) struct Context {
@@ -42,6 +46,10 @@ pub(crate) struct Context {
     pub capabilities: Capabilities,
     pub clock: Arc<dyn Clock>,
     pub verified: Verified,
+    /// What payers of this network are given for their approvals.
+    pub ledger: Ledger,
+    /// Places for simulations of approvals.
+    pub sponsorships: Semaphore,
 }
 
 impl Context {
@@ -52,7 +60,24 @@ impl Context {
         let permit2_domain = permit2::abi::domain_separator(config.chain_id);
         let capabilities = Capabilities::default();
         let verified = Verified::new(config.block_time);
-        Self { config, wallets, rpc, heads, lens, permit2_lenses, permit2_domain, capabilities, clock, verified }
+        // A sponsored payment holds its share of a lane for three blocks and more.
+        let under_way_max = (config.in_flight_max * wallets.names().len() / 2).max(1);
+        let ledger = Ledger::new(config.sponsor_funding_per_hour_max, under_way_max);
+        let sponsorships = Semaphore::new(SPONSORSHIPS_MAX);
+        Self {
+            config,
+            wallets,
+            rpc,
+            heads,
+            lens,
+            permit2_lenses,
+            permit2_domain,
+            capabilities,
+            clock,
+            verified,
+            ledger,
+            sponsorships,
+        }
     }
 
     /// The lens that asks about payments by Permit2 in the name of this gas

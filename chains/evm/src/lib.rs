@@ -9,7 +9,7 @@
 //! | `exact` | scheme `exact`: EIP-3009 payments read, judged and planned |
 //! | `permit2` | payments by Permit2, of scheme `exact` and of `upto` |
 //! | `upto` | scheme `upto`: a part of what the payer signed |
-//! | `sponsoring` | what is brought to the chain for a payer besides the payment |
+//! | `sponsoring` | what is brought to the chain for a payer besides the payment: permits, approvals, gas money |
 //! | [`builder_code`] | who is named in a settlement's calldata |
 //! | `demand` | what every way of paying checks alike |
 //! | [`signature`] | a payer's signature, parsed once: key, EIP-1271, ERC-6492 |

@@ -6,6 +6,7 @@
 //! had, the answer is "unclear", never "missing".
 
 mod foreign_use;
+mod sponsored;
 
 use alloy::{
     primitives::{Address, B256, Bytes, Log, U256},
@@ -28,6 +29,7 @@ use crate::{
         error::{CallError, NodeError},
         method::{At, Call, quantity},
     },
+    sponsoring::steps::Body,
 };
 
 /// A receipt as nodes describe it, as far as it matters.
@@ -117,31 +119,58 @@ pub(crate) async fn observe(context: &Context, watched: &[Watched<'_>]) -> Resul
 }
 
 async fn look(context: &Context, watched: &Watched<'_>, receipts: Vec<Receipt>) -> Result<Observation, CallError> {
+    let body = Body::read(&watched.plan.body);
+    let found = place(context, watched, receipts).await?;
+    let place = match (found, &body) {
+        (Some(place), Ok(Body::Step(step))) => {
+            return Ok(Observation::Landed(sponsored::landed(context, watched, step, place).await));
+        }
+        (None, Ok(Body::Step(step))) => return sponsored::unseen(context, watched, step).await,
+        (None, Ok(Body::Settle(_)) | Err(_)) => return Ok(Observation::Pending),
+        (Some(place), Ok(Body::Settle(_)) | Err(_)) => place,
+    };
+    let Place { receipt, block, timestamp, attempt } = place;
+    let effect = match body {
+        Ok(Body::Settle(plan)) if receipt.succeeded() && receipt.has(&plan.effect) => Effect::Done,
+        Ok(Body::Settle(plan)) => {
+            let case = Case { context, watched, plan, attempt, block: &block, timestamp };
+            case.investigate(receipt.succeeded()).await
+        }
+        Ok(Body::Step(_)) => Effect::Unclear("a step was taken for a payment".to_owned()),
+        Err(error) => Effect::Unclear(format!("the stored plan cannot be read: {error}")),
+    };
+    Ok(Observation::Landed(Landed {
+        transaction: attempt.transaction.clone(),
+        fee_paid: receipt.fee_paid(),
+        gas_used: receipt.gas_used(),
+        block,
+        effect,
+    }))
+}
+
+/// An attempt, and where it is.
+struct Place<'a> {
+    receipt: Receipt,
+    block: BlockRef,
+    timestamp: u64,
+    attempt: &'a SignedTransaction,
+}
+
+/// The attempt that is in a block of the canonical chain.
+async fn place<'a>(
+    context: &Context,
+    watched: &Watched<'a>,
+    receipts: Vec<Receipt>,
+) -> Result<Option<Place<'a>>, CallError> {
     for receipt in receipts {
         let Some(block) = receipt.block() else { continue };
         let Some(timestamp) = canonical(context, &block).await? else { continue };
-        let Some(attempt) =
-            watched.attempts.iter().find(|a| a.transaction.eq_ignore_ascii_case(&receipt.transaction_hash))
-        else {
-            continue;
-        };
-        let effect = match Plan::from_body(&watched.plan.body) {
-            Ok(plan) if receipt.succeeded() && receipt.has(&plan.effect) => Effect::Done,
-            Ok(plan) => {
-                let case = Case { context, watched, plan, attempt, block: &block, timestamp };
-                case.investigate(receipt.succeeded()).await
-            }
-            Err(error) => Effect::Unclear(format!("the stored plan cannot be read: {error}")),
-        };
-        return Ok(Observation::Landed(Landed {
-            transaction: attempt.transaction.clone(),
-            fee_paid: receipt.fee_paid(),
-            gas_used: receipt.gas_used(),
-            block,
-            effect,
-        }));
+        let attempt = watched.attempts.iter().find(|a| a.transaction.eq_ignore_ascii_case(&receipt.transaction_hash));
+        if let Some(attempt) = attempt {
+            return Ok(Some(Place { receipt, block, timestamp, attempt }));
+        }
     }
-    Ok(Observation::Pending)
+    Ok(None)
 }
 
 /// The block's time when it is part of the chain as it is now.
@@ -219,7 +248,7 @@ fn permit2_code(error: &NodeError) -> Option<chains_core::Code> {
 }
 
 fn unreadable() -> CallError {
-    CallError::Transport { host: "a node".to_owned(), fault: crate::rpc::error::Fault::Unreadable }
+    CallError::unreadable()
 }
 
 #[cfg(test)]

@@ -50,6 +50,10 @@ pub(crate) async fn open(context: &Context) -> Result<(), OpenError> {
     }
     let support = permit2_support::probe(context).await?;
     context.capabilities.found(support.permit2(), support.upto());
+    if !(support.permit2() && support.upto()) {
+        let missing = support.missing();
+        tracing::info!(network = %context.config.network, missing, "not all payments by Permit2 are possible");
+    }
     if let Some(wrong) = check_multicall(context).await? {
         return Err(mismatch(context, format!("{} {}. {}", wrong.seen, wrong.meaning, wrong.fix)));
     }

@@ -105,6 +105,53 @@ pub const EIP2612_SPENDER_NOT_PERMIT2: Code = Code::new("eip2612_spender_not_per
 /// The EIP-2612 permit is expired, or about to expire.
 pub const EIP2612_DEADLINE_EXPIRED: Code = Code::new("eip2612_deadline_expired");
 
+/// The approval extension has another shape.
+pub const APPROVAL_FORMAT: Code = Code::new("invalid_erc20_approval_extension_format");
+/// The approval is somebody else's.
+pub const APPROVAL_FROM_MISMATCH: Code = Code::new("erc20_approval_from_mismatch");
+/// The approval is for another token.
+pub const APPROVAL_ASSET_MISMATCH: Code = Code::new("erc20_approval_asset_mismatch");
+/// The approval is not for Permit2.
+pub const APPROVAL_SPENDER_NOT_PERMIT2: Code = Code::new("erc20_approval_spender_not_permit2");
+/// The approval's transaction is none, or of a sort that is not sent.
+pub const APPROVAL_TX_PARSE_FAILED: Code = Code::new("erc20_approval_tx_parse_failed");
+/// The approval's transaction calls something else than the token.
+pub const APPROVAL_TX_WRONG_TARGET: Code = Code::new("erc20_approval_tx_wrong_target");
+/// The approval's transaction calls something else than `approve`.
+pub const APPROVAL_TX_WRONG_SELECTOR: Code = Code::new("erc20_approval_tx_wrong_selector");
+/// The approval's transaction approves somebody else.
+pub const APPROVAL_TX_WRONG_SPENDER: Code = Code::new("erc20_approval_tx_wrong_spender");
+/// The approval's transaction holds something else than a plain call of `approve`.
+pub const APPROVAL_TX_INVALID_CALLDATA: Code = Code::new("erc20_approval_tx_invalid_calldata");
+/// The approval's transaction is signed by somebody else.
+pub const APPROVAL_TX_SIGNER_MISMATCH: Code = Code::new("erc20_approval_tx_signer_mismatch");
+/// The approval's transaction is signed by nobody.
+pub const APPROVAL_TX_INVALID_SIGNATURE: Code = Code::new("erc20_approval_tx_invalid_signature");
+/// The approval, or the gas money for it, did not have its effect on chain.
+pub const APPROVAL_BROADCAST_FAILED: Code = Code::new("erc20_approval_broadcast_failed");
+/// The approval's transaction is for another chain, or for any.
+pub const APPROVAL_TX_WRONG_CHAIN: Code = Code::new("erc20_approval_tx_wrong_chain");
+/// The approval's transaction sends money along.
+pub const APPROVAL_TX_WRONG_VALUE: Code = Code::new("erc20_approval_tx_wrong_value");
+/// The approval's transaction pays for an access list.
+pub const APPROVAL_TX_ACCESS_LIST: Code = Code::new("erc20_approval_tx_access_list");
+/// The approval's transaction may use more gas than an approval needs.
+pub const APPROVAL_TX_GAS_LIMIT: Code = Code::new("erc20_approval_tx_gas_limit");
+/// The approval allows less than the payer authorized.
+pub const APPROVAL_TX_WRONG_AMOUNT: Code = Code::new("erc20_approval_tx_wrong_amount");
+/// The approval's transaction is not the payer's next one.
+pub const APPROVAL_TX_WRONG_NONCE: Code = Code::new("erc20_approval_tx_wrong_nonce");
+/// The approval's transaction offers too little for a block to take it now.
+pub const APPROVAL_TX_UNDERPRICED: Code = Code::new("erc20_approval_tx_underpriced");
+/// The payer's account has code, which could move its gas money at any time.
+pub const APPROVAL_PAYER_HAS_CODE: Code = Code::new("erc20_approval_payer_has_code");
+/// The approval needs more gas money than a payer is given.
+pub const APPROVAL_FUNDING_TOO_HIGH: Code = Code::new("erc20_approval_funding_too_high");
+/// The network has given away all the gas money of this hour.
+pub const APPROVAL_BUDGET_EXHAUSTED: Code = Code::new("gas_budget_exhausted");
+/// A sponsored payment of this payer failed a short time ago.
+pub const APPROVAL_PAYER_REFUSED: Code = Code::new("erc20_approval_payer_refused");
+
 /// Errors of Permit2 and of x402's proxies, and what they stand for: the table
 /// of `protocol.md` 2.11, by selector.
 const PERMIT2_ERRORS: [(&str, Code); 14] = [

@@ -31,7 +31,7 @@ impl Family for Stub {
         for key in numbers.into_iter().chain(["gas_limit_permit2", "gas_limit_eip2612", "gas_limit_erc6492"]) {
             section.required::<u64>(key);
         }
-        for key in ["builder_code", "service_code"] {
+        for key in ["builder_code", "service_code", "sponsor_funding_max", "sponsor_funding_per_hour_max"] {
             section.required::<String>(key);
         }
         for key in ["contract_wallets", "sponsor_eip2612", "sponsor_erc20_approval"] {

@@ -2,7 +2,7 @@
 import { encodeFunctionData, keccak256, maxUint256, pad, parseAbi, stringToHex } from "viem";
 import { privateKeyToAccount, sign } from "viem/accounts";
 import { serializeErc6492Signature } from "viem/utils";
-import { PERMIT2, USDC } from "../../contracts/chain.mjs";
+import { PERMIT2, PERMIT_ERC20, PLAIN_ERC20, USDC, WALLET_FACTORY } from "../../contracts/chain.mjs";
 import { world } from "../ways.mjs";
 
 const abi = parseAbi([
@@ -47,7 +47,7 @@ export const prepare = async ({ rpcUrl, seed, tokens }) => {
     const address = ["GasBurnerWallet", "ReturnBombWallet", "DirtyWallet", "RevertingWallet"].includes(name) ? await deploy(name) : await deploy(name, owner.address);
     payers[name] = { ...owner, name, address, owner: owner.account };
   }
-  const factory = await deploy("OwnerWalletFactory");
+  const factory = WALLET_FACTORY;
   const wrapped = async (name, deployed) => {
     const owner = holder(seed, `owner of ${name}`);
     const args = [owner.address, pad("0x02", { size: 32 })];
@@ -61,7 +61,7 @@ export const prepare = async ({ rpcUrl, seed, tokens }) => {
   payers["deployed wallet, wrapped signature"] = await wrapped("deployed wallet, wrapped signature", true);
 
   const all = Object.values(payers);
-  const others = { PlainErc20: await deploy("PlainErc20"), PermitErc20: await deploy("PermitErc20") };
+  const others = { PlainErc20: PLAIN_ERC20, PermitErc20: PERMIT_ERC20 };
   for (const token of [USDC, ...Object.values(tokens), ...Object.values(others)]) {
     for (const { name, address } of all) {
       if (name !== "empty") await call(token, "mint", [address, name === "poor" ? POOR : RICH]);
@@ -87,11 +87,11 @@ export const prepare = async ({ rpcUrl, seed, tokens }) => {
   await call(payers.FlippingWallet.address, "refuse", [true], payers.FlippingWallet.owner);
   const blacklistedPayee = holder(seed, "blacklisted payee").address;
   for (const address of [payers.blacklisted.address, blacklistedPayee]) await call(USDC, "blacklist", [address]);
-  for (const [name, contract] of [["delegated", "Eip7702Delegate"], ["delegated to no wallet", "PlainErc20"]]) {
+  for (const [name, code] of [["delegated", await deploy("Eip7702Delegate")], ["delegated to no wallet", PLAIN_ERC20]]) {
     const { account } = payers[name];
     const nonce = await client.getTransactionCount({ address: account.address });
-    const authorization = await account.signAuthorization({ chainId: 84532, nonce, contractAddress: contract === "PlainErc20" ? others.PlainErc20 : await deploy(contract) });
+    const authorization = await account.signAuthorization({ chainId: 84532, nonce, contractAddress: code });
     await chain.send(undefined, { to: factory, value: 0n, gas: 300_000n, data: encodeFunctionData({ abi, functionName: "addressOf", args: [factory, pad("0x", { size: 32 })] }), authorizationList: [authorization] });
   }
-  return { client, payers, tokens, others, factory, stranger: holder(seed, "stranger"), nobody: holder(seed, "nobody").address, blacklistedPayee };
+  return { seed, client, payers, tokens, others, factory, stranger: holder(seed, "stranger"), nobody: holder(seed, "nobody").address, blacklistedPayee };
 };

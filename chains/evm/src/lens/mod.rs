@@ -6,6 +6,7 @@
 //! next place. Under load the calls fill up by themselves, and a single
 //! payment never waits.
 
+pub(crate) mod approval;
 pub mod eip3009;
 pub mod permit2;
 

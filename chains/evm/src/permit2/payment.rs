@@ -32,7 +32,11 @@ use crate::{
     reason,
     refusal::Refusal,
     signature::Signature,
-    sponsoring::eip2612::{self, Permit2612},
+    sponsoring::{
+        eip2612::{self, Permit2612},
+        erc20_approval::{self, Approval, ApprovalTransaction},
+        sponsorship::Sponsorship,
+    },
     upto,
 };
 
@@ -42,12 +46,22 @@ pub(crate) struct Permit2Payment {
     demand: Demand,
     permit: Permit,
     signature: Signature,
-    /// The permit that came along, or what is wrong with it.
-    sponsored: Option<Result<Permit2612, Rejection>>,
+    /// What came along to be brought to the chain too, or what is wrong with it.
+    brought: Result<Brought<Permit2612, Approval>, Rejection>,
     suffix: Suffix,
     payer: String,
     nonce: String,
     fingerprint: Fingerprint,
+}
+
+/// What a payer without allowance sends along.
+#[derive(Clone, Debug)]
+enum Brought<P, A> {
+    Nothing,
+    /// A permit for Permit2.
+    Permit(P),
+    /// An approval of Permit2, a transaction of its own.
+    Approval(A),
 }
 
 /// How a settlement is put to the chain.
@@ -63,7 +77,7 @@ struct Asked<'a> {
 
 /// A settlement as it would be sent, and what the chain says of it.
 struct Simulated {
-    data: Bytes,
+    item: Item,
     record: Record,
     with_permit: bool,
 }
@@ -89,13 +103,11 @@ impl Permit2Payment {
         let permit = permit(&payload)?;
         let signature =
             Signature::parse(payload.text("signature")?).map_err(|message| Rejection::new(INVALID_PAYLOAD, message))?;
-        let wanted =
-            context.config.sponsor_eip2612 && context.config.asset(demand.asset).is_some_and(|asset| asset.eip2612);
-        let sponsored = if wanted { eip2612::read(payment) } else { None };
-        let fingerprint = fingerprint(context.config.chain_id, &demand, &permit, &signature, sponsored.as_ref());
+        let brought = brought(&context, &demand, payment);
+        let fingerprint = fingerprint(context.config.chain_id, &demand, &permit, &signature, &brought);
         let (payer, nonce) = (permit.from.to_checksum(None), permit.nonce.to_string());
         let suffix = context.config.builder_codes.suffix(&payment.extensions);
-        Ok(Self { context, demand, permit, signature, sponsored, suffix, payer, nonce, fingerprint })
+        Ok(Self { context, demand, permit, signature, brought, suffix, payer, nonce, fingerprint })
     }
 
     const fn method(&self) -> Method {
@@ -157,9 +169,9 @@ impl Permit2Payment {
         let hash = abi::signing_hash(self.context.permit2_domain, &self.permit);
         let key = self.signature.by_key.filter(|_| self.signature.deployment.is_none());
         let key_signed = key.and_then(|key| key.signer(hash)) == Some(self.permit.from);
-        let sponsored = self.check_sponsored();
-        if key_signed {
-            sponsored.clone()?;
+        let brought = self.check_brought();
+        if key_signed && let Err(rejection) = &brought {
+            return Err(rejection.clone().into());
         }
         let head = self.context.heads.newest().map_or(0, |newest| newest.number);
         if purpose == Purpose::Settle
@@ -171,7 +183,10 @@ impl Permit2Payment {
         let asked_at = Instant::now();
         // Permit2 takes 27 and 28 only; a wallet sees what was sent.
         let signature = if key_signed { self.signature.normalised() } else { self.signature.inner.clone() };
-        let permit2612 = sponsored.as_ref().ok().copied().flatten();
+        let permit2612 = match &brought {
+            Ok(Brought::Permit(permit2612)) => Some(*permit2612),
+            Ok(Brought::Nothing | Brought::Approval(_)) | Err(_) => None,
+        };
         let mut simulated =
             self.simulate(asset, Asked { hash, signature: &signature, has_code: !key_signed }, permit2612).await?;
         let record = &simulated.record;
@@ -181,20 +196,52 @@ impl Permit2Payment {
             simulated = self.simulate(asset, asked, permit2612).await?;
         }
         self.check_signature(&simulated.record, key_signed)?;
-        sponsored?;
-        let verified = self.judged(asset, &simulated, purpose)?;
+        if let Brought::Approval(approval) = brought?
+            && !simulated.is_allowed(self.amount())
+        {
+            return self.sponsored(asset, simulated, &approval, purpose).await;
+        }
+        let verified = self.judged(asset, &simulated, None, purpose)?;
         if purpose == Purpose::Verify {
             self.context.verified.keep(self.fingerprint, head, verified.clone(), asked_at);
         }
         Ok(verified)
     }
 
-    /// The permit that came along, when it is for this payment.
-    fn check_sponsored(&self) -> Result<Option<&Permit2612>, Rejection> {
-        let Some(read) = &self.sponsored else { return Ok(None) };
-        let permit2612 = read.as_ref().map_err(Clone::clone)?;
-        permit2612.check(&self.permit, &self.demand, self.context.now_seconds())?;
-        Ok(Some(permit2612))
+    /// What came along, when it is for this payment.
+    fn check_brought(&self) -> Result<Brought<&Permit2612, ApprovalTransaction>, Rejection> {
+        let (permit, demand, config) = (&self.permit, &self.demand, &self.context.config);
+        match &self.brought {
+            Ok(Brought::Nothing) => Ok(Brought::Nothing),
+            Ok(Brought::Permit(permit2612)) => {
+                permit2612.check(permit, demand, self.context.now_seconds())?;
+                Ok(Brought::Permit(permit2612))
+            }
+            Ok(Brought::Approval(approval)) => {
+                approval.check(permit, demand, config.chain_id, config.gas_extra).map(Brought::Approval)
+            }
+            Err(rejection) => Err(rejection.clone()),
+        }
+    }
+
+    /// The verdict on a settlement that an approval goes before. Never
+    /// remembered: what it takes out of the budget is taken now.
+    async fn sponsored(
+        &self,
+        asset: &Asset,
+        simulated: Simulated,
+        approval: &ApprovalTransaction,
+        purpose: Purpose,
+    ) -> Result<VerifiedPayment, Refusal> {
+        let Simulated { item, record, with_permit } = simulated;
+        let sender = self.context.permit2_lens(self.sender()).sender();
+        let (sponsorship, record) = Sponsorship::ask(&self.context, sender, &item, &record, approval).await?;
+        let simulated = Simulated { item, record, with_permit };
+        let verified = self.judged(asset, &simulated, Some(&sponsorship), purpose)?;
+        if !verified.nothing_to_send {
+            sponsorship.take(&self.context, purpose)?;
+        }
+        Ok(verified)
     }
 
     /// Asks the chain. With a permit both forms are asked at once: when the
@@ -210,8 +257,7 @@ impl Permit2Payment {
         let Some(permit2612) = permit2612 else { return plain.await };
         let (plain, permitted) = futures::join!(plain, self.ask(asset, asked, Some(permit2612)));
         let plain = plain?;
-        let allowed = plain.record.allowance.is_some_and(|allowance| allowance >= self.amount());
-        if allowed { Ok(plain) } else { permitted }
+        if plain.is_allowed(self.amount()) { Ok(plain) } else { permitted }
     }
 
     async fn ask(
@@ -236,7 +282,7 @@ impl Permit2Payment {
         };
         let lens = self.context.permit2_lens(self.sender());
         let record = lens.ask(&self.context.rpc, &item).await?;
-        Ok(Simulated { data: item.call, record, with_permit: permit2612.is_some() })
+        Ok(Simulated { item, record, with_permit: permit2612.is_some() })
     }
 
     /// The gas wallet that must send it, when the payer bound one.
@@ -274,8 +320,15 @@ impl Permit2Payment {
         }
     }
 
-    fn judged(&self, asset: &Asset, simulated: &Simulated, purpose: Purpose) -> Result<VerifiedPayment, Rejection> {
-        let Simulated { data, record, with_permit } = simulated;
+    fn judged(
+        &self,
+        asset: &Asset,
+        simulated: &Simulated,
+        sponsorship: Option<&Sponsorship<'_>>,
+        purpose: Purpose,
+    ) -> Result<VerifiedPayment, Rejection> {
+        let Simulated { item, record, with_permit } = simulated;
+        let data = &item.call;
         let cap = self.cap(record.payer_has_code, *with_permit);
         let (amount, method, measured) = (self.amount(), self.method(), record.payer_has_code || *with_permit);
         let gas_limit = judge(record, &Question { amount, data, cap, measured, purpose, method })?;
@@ -287,7 +340,14 @@ impl Permit2Payment {
         // A plan for nothing is never sent. Were it, the proxy would refuse it.
         let nothing = charge.is_zero();
         let data = if nothing { self.calldata(U256::ZERO) } else { data.clone() };
-        Ok(self.verified(asset, data, gas_limit, nothing))
+        let plan = self.plan(asset, data, gas_limit);
+        let body = match sponsorship.filter(|_| !nothing) {
+            Some(sponsorship) => sponsorship.first(&self.context, plan),
+            None => plan.to_body(),
+        };
+        let gas_wallet = self.sender().map(|wallet| wallet.to_checksum(None));
+        let plan = PlannedTransaction { gas_wallet, body, valid_before: self.permit.valid_before() };
+        Ok(VerifiedPayment { amount: self.demand.amount, plan, nothing_to_send: nothing })
     }
 
     fn calldata(&self, amount: U256) -> Bytes {
@@ -295,7 +355,7 @@ impl Permit2Payment {
         Settle { permit: &self.permit, amount, permit2612: None, signature }.calldata()
     }
 
-    fn verified(&self, asset: &Asset, data: Bytes, gas_limit: u64, nothing_to_send: bool) -> VerifiedPayment {
+    fn plan(&self, asset: &Asset, data: Bytes, gas_limit: u64) -> Plan {
         let p = &self.permit;
         let effect = Transfer {
             token: asset.address,
@@ -306,10 +366,14 @@ impl Permit2Payment {
             method: self.method(),
         };
         let gas_limit = gas_limit.saturating_add(self.context.config.gas_extra).saturating_add(self.suffix.gas());
-        let body = Plan { to: p.proxy(), data: self.suffix.append(data), gas_limit, effect }.to_body();
-        let gas_wallet = self.sender().map(|wallet| wallet.to_checksum(None));
-        let plan = PlannedTransaction { gas_wallet, body, valid_before: p.valid_before() };
-        VerifiedPayment { amount: self.demand.amount, plan, nothing_to_send }
+        Plan { to: p.proxy(), data: self.suffix.append(data), gas_limit, effect }
+    }
+}
+
+impl Simulated {
+    /// Whether Permit2 may take this much already.
+    fn is_allowed(&self, amount: U256) -> bool {
+        self.record.allowance.is_some_and(|allowance| allowance >= amount)
     }
 }
 
@@ -338,21 +402,38 @@ impl Authorization for Permit2Payment {
     }
 }
 
+/// What came along: a permit, or else an approval, as far as they are
+/// sponsored here.
+fn brought(context: &Context, demand: &Demand, payment: &Payment) -> Result<Brought<Permit2612, Approval>, Rejection> {
+    let config = &context.config;
+    let by_permit = config.sponsor_eip2612 && config.asset(demand.asset).is_some_and(|asset| asset.eip2612);
+    if by_permit && let Some(permit2612) = eip2612::read(payment) {
+        return permit2612.map(Brought::Permit);
+    }
+    if config.sponsor_erc20_approval
+        && let Some(approval) = erc20_approval::read(payment)
+    {
+        return approval.map(Brought::Approval);
+    }
+    Ok(Brought::Nothing)
+}
+
 fn fingerprint(
     chain_id: u64,
     demand: &Demand,
     permit: &Permit,
     signature: &Signature,
-    sponsored: Option<&Result<Permit2612, Rejection>>,
+    brought: &Result<Brought<Permit2612, Approval>, Rejection>,
 ) -> Fingerprint {
     let word = |value: U256| value.to_be_bytes::<32>();
     let (scheme, facilitator, valid_after) = match permit.witness {
         Witness::Exact { valid_after, .. } => (exact::NAME, Address::ZERO, valid_after),
         Witness::Upto { facilitator, valid_after, .. } => (upto::NAME, facilitator, valid_after),
     };
-    let sponsored = match sponsored {
-        Some(Ok(permit2612)) => permit2612.fingerprint(),
-        Some(Err(_)) | None => &[],
+    let brought = match brought {
+        Ok(Brought::Permit(permit2612)) => permit2612.fingerprint(),
+        Ok(Brought::Approval(approval)) => approval.fingerprint(),
+        Ok(Brought::Nothing) | Err(_) => &[],
     };
     let to = permit.witness.to();
     let parts: [&[u8]; 17] = [
@@ -372,7 +453,7 @@ fn fingerprint(
         &word(valid_after),
         &[u8::from(signature.deployment.is_some())],
         &signature.normalised(),
-        sponsored,
+        brought,
     ];
     Fingerprint::of("permit2", &parts)
 }

@@ -26,6 +26,13 @@ pub enum CallError {
     NoEndpoint,
 }
 
+impl CallError {
+    /// That the pieces of an answer are not what the method returns.
+    pub fn unreadable() -> Self {
+        Self::Transport { host: "a node".to_owned(), fault: Fault::Unreadable }
+    }
+}
+
 /// What happened instead of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {

@@ -70,6 +70,8 @@ pub struct Call {
 pub enum At {
     /// The newest.
     Latest,
+    /// The newest, and what waits in the node's pool.
+    Pending,
     /// The one at this height.
     Number(u64),
 }
@@ -78,6 +80,7 @@ impl std::fmt::Display for At {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Latest => f.write_str("latest"),
+            Self::Pending => f.write_str("pending"),
             Self::Number(number) => write!(f, "{number:#x}"),
         }
     }
@@ -113,9 +116,9 @@ impl Call {
         Self::new(Method::GetCode, format!("[\"{account:#x}\",\"latest\"]"))
     }
 
-    /// `eth_getTransactionCount` in the newest block.
-    pub fn transaction_count(account: Address) -> Self {
-        Self::new(Method::GetTransactionCount, format!("[\"{account:#x}\",\"latest\"]"))
+    /// `eth_getTransactionCount`
+    pub fn transaction_count(account: Address, at: At) -> Self {
+        Self::new(Method::GetTransactionCount, format!("[\"{account:#x}\",\"{at}\"]"))
     }
 
     /// `eth_getTransactionByHash`
@@ -169,12 +172,22 @@ impl Call {
     /// `eth_call` of an account by itself, with code that it has for this call
     /// only, at the newest block; `code` and `data` are hex with `0x`.
     pub fn with_code(account: Address, code: &str, data: &str, gas: u64) -> Self {
-        let mut params = String::with_capacity(code.len() + data.len() + 320);
+        Self::with_codes(account, &[account], code, data, gas)
+    }
+
+    /// The same, where several accounts have this code.
+    pub fn with_codes(account: Address, with_code: &[Address], code: &str, data: &str, gas: u64) -> Self {
+        let mut params = String::with_capacity(with_code.len() * (code.len() + 64) + data.len() + 320);
         let _ = write!(params, "[{{\"from\":\"{account:#x}\",\"to\":\"{account:#x}\",\"gas\":\"{gas:#x}\",\"data\":\"");
         params.push_str(data);
-        let _ = write!(params, "\"}},\"latest\",{{\"{account:#x}\":{{\"code\":\"");
-        params.push_str(code);
-        params.push_str("\"}}]");
+        params.push_str("\"},\"latest\",{");
+        for (i, account) in with_code.iter().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            let _ = write!(params, "{comma}\"{account:#x}\":{{\"code\":\"");
+            params.push_str(code);
+            params.push_str("\"}");
+        }
+        params.push_str("}]");
         Self::new(Method::Call, params)
     }
 

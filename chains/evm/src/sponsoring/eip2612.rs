@@ -2,12 +2,11 @@
 //! to take the token, sent along with the payment. Source: `protocol.md` 2.9.
 
 use alloy::primitives::{Address, B256, U256};
-use chains_core::{Amount, Payment, Rejection};
-use serde_json::{Map, Value};
+use chains_core::{Payment, Rejection};
 
+use super::info::Info;
 use crate::{
     demand::Demand,
-    parse,
     permit2::{
         abi::{EIP2612Permit, PERMIT2},
         permit::Permit,
@@ -40,41 +39,22 @@ pub(crate) struct Permit2612 {
 /// # Errors
 /// It has another shape. That is reported only after the payment's own checks.
 pub(crate) fn read(payment: &Payment) -> Option<Result<Permit2612, Rejection>> {
-    let info = payment.extensions.get(KEY)?.get("info")?.as_object()?;
-    let filled = |key: &&str| match info.get(*key) {
-        Some(Value::String(text)) => !text.is_empty(),
-        Some(Value::Null | Value::Bool(false)) | None => false,
-        Some(Value::Number(number)) => number.as_u64() != Some(0),
-        Some(Value::Bool(true) | Value::Array(_) | Value::Object(_)) => true,
-    };
-    MEMBERS.iter().all(filled).then(|| permit(info))
+    Info::of(payment, KEY, &MEMBERS, reason::EIP2612_FORMAT).map(permit)
 }
 
-fn permit(info: &Map<String, Value>) -> Result<Permit2612, Rejection> {
-    let bad = |key: &str| Rejection::new(reason::EIP2612_FORMAT, format!("`{KEY}.info.{key}` is malformed"));
-    let text = |key: &str| info.get(key).and_then(Value::as_str).ok_or_else(|| bad(key));
-    let address = |key: &str| parse::address(text(key)?).ok_or_else(|| bad(key));
-    let number = |key: &str| text(key)?.parse::<Amount>().map(Amount::to_u256).map_err(|_| bad(key));
-    let signature = text("signature")?.strip_prefix("0x").and_then(parse::hex);
-    let signature = signature.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| bad("signature"))?;
-    if !is_version(text("version")?) {
-        return Err(bad("version"));
-    }
+fn permit(info: Info<'_>) -> Result<Permit2612, Rejection> {
+    let signature = info.bytes("signature")?.try_into().map_err(|_| info.bad("signature"))?;
+    info.version("version")?;
     // The token's business, once it is a number.
-    number("nonce")?;
+    info.number("nonce")?;
     Ok(Permit2612 {
-        from: address("from")?,
-        asset: address("asset")?,
-        spender: address("spender")?,
-        amount: number("amount")?,
-        deadline: number("deadline")?,
+        from: info.address("from")?,
+        asset: info.address("asset")?,
+        spender: info.address("spender")?,
+        amount: info.number("amount")?,
+        deadline: info.number("deadline")?,
         signature,
     })
-}
-
-/// `1`, `1.0`, `1.0.3`.
-fn is_version(text: &str) -> bool {
-    text.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 impl Permit2612 {
@@ -125,8 +105,8 @@ impl Permit2612 {
 
 #[cfg(test)]
 mod tests {
-    use chains_core::{Code, payment::Chosen};
-    use serde_json::json;
+    use chains_core::{Amount, Code, payment::Chosen};
+    use serde_json::{Map, Value, json};
 
     use super::*;
     use crate::{
