@@ -144,9 +144,6 @@ fn credulous() -> Fault {
     }))
 }
 
-/// What is stored of a failure has one spelling, that of protocol v2.
-const CODE: &str = "invalid_exact_svm_transaction_failed";
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_fails_on_chain_is_answered_within_a_second_of_its_confirmation() {
     let validator = Validator::start().await;
@@ -154,14 +151,14 @@ async fn a_transaction_that_fails_on_chain_is_answered_within_a_second_of_its_co
     let home = Home::serving("", &validator.table(&proxy.url, ""));
     let service = home.serve().await;
     proxy.fail("simulateTransaction", credulous(), Times::Always);
-    for version in [2, 1] {
+    for (version, code) in [(2, "invalid_exact_svm_transaction_failed"), (1, "transaction_failed")] {
         let mut draft = Draft::default();
         draft.order.amount = u64::MAX;
         let body = draft.body(&validator.chain, version).await;
         let began = Instant::now();
         let answer = service.post("/settle", &body).await;
         let took = began.elapsed();
-        assert_eq!(answer.text("errorReason"), CODE, "{answer:?}\n{}", home.log());
+        assert_eq!(answer.text("errorReason"), code, "{answer:?}\n{}", home.log());
         assert!(answer.text("errorMessage").contains("does not hold the amount"), "{answer:?}");
         assert!(!answer.text("transaction").is_empty(), "{answer:?}");
         // A confirmation takes about a second on a busy machine.
@@ -212,7 +209,7 @@ async fn a_transaction_that_never_reaches_a_leader_fails_when_it_can_no_longer_l
         (answer.text("errorReason") != "settlement_pending").then_some(answer)
     })
     .await;
-    assert_eq!(ended.text("errorReason"), CODE, "{ended:?}\n{}", home.log());
+    assert_eq!(ended.text("errorReason"), "invalid_exact_svm_transaction_failed", "{ended:?}\n{}", home.log());
     assert!(ended.text("errorMessage").contains("expired"), "{ended:?}");
     assert!(proxy.calls("sendTransaction") > 10, "it is sent until then");
     assert_eq!(paid(&validator).await, 0);

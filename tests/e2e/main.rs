@@ -7,6 +7,7 @@
 //! | [`upto_evm`] | so is a part of what was signed |
 //! | [`sponsored_evm`] | payers without gas money pay, and nobody lives on it |
 //! | [`exact_svm`] | a payment on Solana is judged and settled as the protocol says |
+//! | [`demo`] | the first five minutes work |
 //! | [`sdk`] | the official SDKs pay through the service, unpatched |
 //! | [`differential`] | verdicts are the official facilitator's, or differ for a reason that is written down |
 //! | [`replay`] | one payment, one success |
@@ -24,6 +25,7 @@ mod abuse;
 mod access;
 mod counterfactual;
 mod crash;
+mod demo;
 mod differential;
 mod exact_evm;
 mod exact_svm;

@@ -77,6 +77,13 @@ pub trait Chain: Send + Sync {
         None
     }
 
+    /// How v1 spells the reason of a settlement that failed, where it differs
+    /// from v2's, which is what the store keeps.
+    fn legacy_reason(&self, reason: &str) -> Option<&'static str> {
+        let _ = reason;
+        None
+    }
+
     /// Sends bytes that the store already holds, to every endpoint. Sending
     /// the same bytes again is harmless. One answer for each, in order; a
     /// cancelled call is an unknown one.

@@ -20,6 +20,7 @@ use crate::{
     exact::{self, payment::Exact, transaction::Transaction},
     observe, open,
     plan::Plan,
+    reason,
 };
 
 /// Slots that a transaction may stay unseen before its bytes are sent again:
@@ -89,6 +90,11 @@ impl Chain for SvmChain {
             resend_after: RESEND_AFTER,
             final_after: FINAL_AFTER,
         }
+    }
+
+    fn legacy_reason(&self, reason: &str) -> Option<&'static str> {
+        let code = reason::TRANSACTION_FAILED;
+        (code.spelling(Version::V2) == reason).then(|| code.spelling(Version::V1))
     }
 
     async fn open(&self) -> Result<(), OpenError> {

@@ -1,18 +1,24 @@
-//! `demo`: the first five minutes. A local chain that looks like Base Sepolia,
-//! the service on SQLite, a small paid web server and a paying client; each
+//! `demo`: the first five minutes. A local chain that looks like Base Sepolia
+//! (or Solana's devnet), the service on SQLite, a small paid web server and a paying client; each
 //! HTTP exchange and the settled transaction are printed.
 
 mod buyer;
-mod chain;
+mod evm;
+mod scene;
 mod seller;
+mod svm;
 
 use std::{process::ExitCode, sync::Arc};
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::{anyhow, ensure};
 use chains_core::{Amount, clock::SystemClock};
-use chains_evm::local::{LocalChain, NETWORK, Payer};
 use clap::Args;
 
+use self::{
+    evm::Evm,
+    scene::{Folder, Scene},
+    svm::Svm,
+};
 use crate::{
     app::{self, Running},
     config::Environment,
@@ -27,39 +33,36 @@ pub(super) struct Demo {
     /// Leave everything running and print how to ask it.
     #[arg(long)]
     keep: bool,
+    /// On Solana (needs `solana-test-validator` on PATH) instead of EVM.
+    #[arg(long)]
+    solana: bool,
 }
 
 /// What the demonstration's article costs: one cent.
 const PRICE: u64 = 10_000;
 
-/// The gas wallet's key: the first of anvil's well-known test accounts.
-const GAS_WALLET_KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
-
 impl Demo {
     pub(super) async fn run(self, _environment: &Environment) -> anyhow::Result<ExitCode> {
-        step("starting a local chain (anvil)");
-        let anvil = chain::Anvil::start().await?;
-        let local = LocalChain::at(&anvil.url)?;
-        let (buyer, payee) = (Payer::numbered(1)?, Payer::numbered(2)?.address());
-        local.prepare().await.context("the token could not be put on the local chain")?;
-        local.mint(&buyer.address(), Amount::from(1_000_000_u64)).await?;
-        println!("  {NETWORK} at {}, with test USDC for the payer {}", anvil.url, buyer.address());
+        if self.solana { self.play(Svm::start().await?).await } else { self.play(Evm::start().await?).await }
+    }
 
+    async fn play(self, scene: impl Scene) -> anyhow::Result<ExitCode> {
         step("starting the facilitator");
-        let folder = chain::Folder::make()?;
-        let running = start(&anvil.url, &folder).await?;
+        let folder = Folder::make()?;
+        let running = start(&scene.table(), &folder).await?;
         let facilitator = format!("http://{}", running.address);
-        chain::ready(&facilitator).await?;
+        scene::ready(&facilitator).await?;
         println!("  {facilitator}");
 
         step("starting a paid web server");
-        let shop = seller::start(&facilitator, &payee).await?;
-        println!("  {shop}/weather costs 0.01 USDC, paid to {payee}");
+        let supported = reqwest::get(format!("{facilitator}/supported")).await?.json().await?;
+        let shop = seller::start(&facilitator, scene.requirements(&supported)?).await?;
+        println!("  {shop}/weather costs 0.01 USDC, paid to {}", scene.payee());
 
-        let before = local.token_balance(&payee).await?;
+        let before = scene.payee_balance().await?;
         step("a client buys");
-        let transaction = buyer::buy(&shop, &buyer).await?;
-        let after = local.token_balance(&payee).await?;
+        let transaction = buyer::buy(&shop, &scene).await?;
+        let after = scene.payee_balance().await?;
         step("the chain says");
         println!("  transaction {transaction}");
         println!("  payee's balance {before} → {after} (atomic units of USDC)");
@@ -80,10 +83,10 @@ fn step(what: &str) {
     println!("\n== {what}");
 }
 
-async fn start(rpc: &str, folder: &chain::Folder) -> anyhow::Result<Running> {
+async fn start(network: &str, folder: &Folder) -> anyhow::Result<Running> {
     let text = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = \"sqlite://{}\"\n\
-         [networks.\"{NETWORK}\"]\nrpc = [\"{rpc}\"]\ngas_wallets = [\"{GAS_WALLET_KEY}\"]\nblock_time = \"1s\"\n",
+         {network}",
         folder.path().join("demo.db").display()
     );
     let clock: Arc<dyn chains_core::clock::Clock> = Arc::new(SystemClock);

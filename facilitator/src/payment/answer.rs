@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chains_core::{
     Amount, Code, Rejection,
+    chain::Chain,
     protocol::{Request, SettleResponse, VerifyResponse, Version, answer::SettleExtra},
     reason,
 };
@@ -62,13 +63,14 @@ impl Settling {
     }
 
     /// A settlement that ended without the transfer.
-    pub fn failed(&self, id: SettlementId, outcome: &Outcome) -> SettleOutcome {
+    pub fn failed(&self, id: SettlementId, outcome: &Outcome, chain: &dyn Chain) -> SettleOutcome {
         let (reason, message, transaction) = match outcome {
             Outcome::Failed { reason, message, transaction, .. } => (reason, message, transaction),
             Outcome::Settled { transaction, .. } => return self.duplicate(id, transaction),
             Outcome::NothingToSend => return self.duplicate(id, ""),
         };
-        let mut response = self.failure(reason, message.clone());
+        let legacy = (self.version == Version::V1).then(|| chain.legacy_reason(reason)).flatten();
+        let mut response = self.failure(legacy.unwrap_or(reason), message.clone());
         response.transaction = transaction.clone().unwrap_or_default();
         response.extra = Some(extra(id));
         SettleOutcome::Decided(response)

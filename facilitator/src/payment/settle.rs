@@ -13,6 +13,7 @@ use std::{
 
 use chains_core::{
     Payment,
+    chain::Chain,
     protocol::Request,
     scheme::{Authorization, Purpose, Verdict, VerifiedPayment},
 };
@@ -46,6 +47,12 @@ struct Asked<'a> {
     submitter: &'a Arc<Submitter>,
     say: &'a Settling,
     deadline: Instant,
+}
+
+impl Asked<'_> {
+    fn chain(&self) -> &dyn Chain {
+        &**self.submitter.chain()
+    }
 }
 
 /// A step either answers the request (`Break`) or lets it go on.
@@ -207,7 +214,7 @@ impl Payments {
         Ok(match &record.outcome {
             None if same_request => say.pending(record.id, &record.transaction),
             None => say.duplicate(record.id, &record.transaction),
-            Some(outcome @ Outcome::Failed { .. }) => say.failed(record.id, outcome),
+            Some(outcome @ Outcome::Failed { .. }) => say.failed(record.id, outcome, asked.chain()),
             Some(Outcome::NothingToSend) if same_caller => say.success(record.id, String::new(), record.amount),
             Some(Outcome::NothingToSend) => say.duplicate(record.id, ""),
             Some(Outcome::Settled { transaction, .. }) => {
@@ -275,7 +282,7 @@ async fn wait_for_transaction(asked: &Asked<'_>, flight: &Arc<Flight>) -> Step<(
     let known = timeout_at(asked.deadline, known).await.ok().and_then(Result::ok).map(|p| p.clone());
     match known {
         Some(Progress::Sent(transaction)) => Break(asked.say.duplicate(id, &transaction)),
-        Some(Progress::Done(outcome)) => Break(asked.say.failed(id, &outcome)),
+        Some(Progress::Done(outcome)) => Break(asked.say.failed(id, &outcome, asked.chain())),
         Some(Progress::Dropped(_)) => Continue(()),
         Some(Progress::Claimed | Progress::Signing(_)) | None => {
             Break(asked.say.unavailable("this payment is being settled for another request"))
@@ -304,7 +311,7 @@ fn answer_to_end(asked: &Asked<'_>, flight: &Flight, end: Option<Progress>) -> S
         Progress::Done(outcome) => match &*outcome {
             Outcome::Settled { transaction, .. } => say.success(ticket.id, transaction.clone(), ticket.amount),
             Outcome::NothingToSend => say.success(ticket.id, String::new(), ticket.amount),
-            Outcome::Failed { .. } => say.failed(ticket.id, &outcome),
+            Outcome::Failed { .. } => say.failed(ticket.id, &outcome, asked.chain()),
         },
         Progress::Sent(transaction) | Progress::Signing(transaction) => say.pending(ticket.id, &transaction),
         Progress::Dropped(Dropped::Unavailable) => say.unavailable("the network cannot take this payment now"),

@@ -11,7 +11,6 @@ use axum::{
     routing::get,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use chains_evm::local::{NETWORK, USDC, USDC_NAME, USDC_VERSION};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -22,11 +21,7 @@ struct Shop {
 }
 
 /// Opens the shop; its address.
-pub(super) async fn start(facilitator: &str, payee: &str) -> anyhow::Result<String> {
-    let requirements = json!({
-        "scheme": "exact", "network": NETWORK, "amount": super::PRICE.to_string(), "asset": USDC, "payTo": payee,
-        "maxTimeoutSeconds": 60, "extra": {"name": USDC_NAME, "version": USDC_VERSION},
-    });
+pub(super) async fn start(facilitator: &str, requirements: Value) -> anyhow::Result<String> {
     let shop = Shop { client: reqwest::Client::new(), facilitator: facilitator.to_owned(), requirements };
     let router = Router::new().route("/weather", get(weather)).with_state(Arc::new(shop));
     let listener = TcpListener::bind("127.0.0.1:0").await?;

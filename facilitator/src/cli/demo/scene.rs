@@ -1,0 +1,113 @@
+//! What the demonstration needs of a chain family, and what its local chains
+//! share: a process, ports, a folder. All vanish with it.
+
+use std::{
+    net::{TcpListener, UdpSocket},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use chains_core::Amount;
+use serde_json::Value;
+
+/// Looks for an answer, and the pause between two. npm may have to fetch anvil first.
+const LOOKS: u32 = 1200;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A local chain with a buyer who has tokens, and a payee.
+pub(super) trait Scene {
+    /// The network's table in the service's configuration.
+    fn table(&self) -> String;
+
+    /// What the shop asks for, given the service's `/supported`.
+    fn requirements(&self, supported: &Value) -> anyhow::Result<Value>;
+
+    /// The buyer's payload for a price.
+    async fn sign(&self, accepted: &Value) -> anyhow::Result<Value>;
+
+    /// Who is paid.
+    fn payee(&self) -> String;
+
+    /// What the payee has, in atomic units.
+    async fn payee_balance(&self) -> anyhow::Result<Amount>;
+}
+
+/// A node's process, ended when dropped.
+pub(super) struct Node {
+    process: Child,
+    pub(super) url: String,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+impl Node {
+    pub(super) const fn new(process: Child, url: String) -> Self {
+        Self { process, url }
+    }
+
+    /// Waits until it is up.
+    pub(super) async fn until(mut self, is_up: impl AsyncFn() -> bool) -> anyhow::Result<Self> {
+        for _ in 0..LOOKS {
+            if is_up().await {
+                return Ok(self);
+            }
+            if let Some(status) = self.process.try_wait()? {
+                bail!("the local chain ended at once ({status}); start it by hand to see why");
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        bail!("the local chain does not answer at {}", self.url)
+    }
+}
+
+/// Starts a process whose output nobody reads.
+pub(super) fn quiet(command: &mut Command) -> std::io::Result<Child> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+}
+
+/// The first of so many free ports in a row.
+pub(super) fn free_port(count: u16) -> anyhow::Result<u16> {
+    let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok();
+    let mut firsts = (0..100).map(|_| rand::random_range(20_000..30_000_u16));
+    firsts.find(|first| (*first..first + count).all(is_free)).context("no ports are free")
+}
+
+/// Waits until the service takes payments.
+pub(super) async fn ready(facilitator: &str) -> anyhow::Result<()> {
+    for _ in 0..LOOKS {
+        let answer = reqwest::get(format!("{facilitator}/ready")).await?;
+        if answer.status().is_success() {
+            return Ok(());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    bail!("the service does not become ready: see {facilitator}/ready")
+}
+
+/// A folder of its own.
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    pub(super) fn make() -> anyhow::Result<Self> {
+        let path = std::env::temp_dir().join(format!("facilitator-demo-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
