@@ -82,3 +82,26 @@ async fn a_wallet_is_deployed_by_its_first_payment_and_the_builders_are_named() 
     let (code, text) = home.audit();
     assert_eq!(code, 0, "{text}");
 }
+
+/// Where this chain has a token that knows neither EIP-3009 nor EIP-2612.
+const PLAIN_TOKEN: &str = "0x9100000000000000000000000000000000000020";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payer_without_gas_money_pays_with_a_token_that_knows_approvals_only() {
+    let chain = Anvil::start().await;
+    let code = include_str!("../contracts/out/PlainErc20.runtime.hex").trim_end();
+    chain.node.call("anvil_setCode", json!([PLAIN_TOKEN, format!("0x{code}")])).await;
+    let network = format!(
+        "sponsor_erc20_approval = true\nsponsor_funding_max = \"1000000000000000\"\n\
+         sponsor_funding_per_hour_max = \"10000000000000000\"\n\
+         [[networks.\"eip155:84532\".assets]]\naddress = \"{PLAIN_TOKEN}\"\nsymbol = \"PLAIN\"\ndecimals = 6\n\
+         method = \"permit2\"\neip2612 = false\n"
+    );
+    let home = Home::with(&chain.node.url, "", &network);
+    let service = home.serve().await;
+    let ways = ["permit2-erc20-approval", "permit2-erc20-approval-no-gas-money", "upto-erc20-approval-no-gas-money"];
+    let (good, printed) = sdk::buy(&ways, &service.url, &chain.node.url, &["--token", PLAIN_TOKEN]).await;
+    assert!(good, "{printed}\n{}", home.log());
+    let (code, text) = home.audit();
+    assert_eq!(code, 0, "{text}");
+}

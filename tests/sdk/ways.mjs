@@ -76,6 +76,7 @@ export const WAYS = {
     prepare: ({ client, payer }) => client.setBalance({ address: payer.address, value: 10n ** 18n }),
   },
   "permit2-erc20-approval-no-gas-money": { ...plain, options: { ...permit2, sponsoring: "erc20Approval" } },
+  "upto-erc20-approval-no-gas-money": { ...plain, options: { ...upto, charge: "1234", sponsoring: "erc20Approval" }, paid: 1_234n },
   upto: { options: { ...upto, charge: "1234" }, prepare: approve, paid: 1_234n },
   "upto-all": { options: upto, prepare: approve },
   "upto-nothing": { options: { ...upto, charge: "0" }, prepare: approve, paid: 0n, after: ({ outcome }) => outcome.paymentResponse?.transaction !== "" && "something was sent for nothing" },
@@ -109,14 +110,14 @@ const objections = async ({ status = 200, paid = PRICE, after }, context) => {
   return [await after?.(context)].filter(Boolean);
 };
 
-/** Buys in one way: what the buyer got, and everything that was wrong. `factory` and `facilitatorCode` are those of the facilitator's configuration. */
-export const buy = async (name, { facilitatorUrl, rpcUrl, factory, facilitatorCode }) => {
+/** Buys in one way: what the buyer got, and everything that was wrong. `factory` and `facilitatorCode` are those of the facilitator's configuration; `token` is where the way's own token is, if it need not be deployed. */
+export const buy = async (name, { facilitatorUrl, rpcUrl, factory, facilitatorCode, token }) => {
   const way = WAYS[name];
   const chain = world(rpcUrl);
   const payerKey = generatePrivateKey();
   const payer = privateKeyToAccount(payerKey);
   const payTo = privateKeyToAccount(generatePrivateKey()).address;
-  const asset = way.token ? await chain.deploy(way.token) : USDC;
+  const asset = way.token ? (token ?? (await chain.deploy(way.token))) : USDC;
   const from = (await way.wallet?.({ ...chain, payer, factory })) ?? {};
   await chain.call(asset, "mint", [from.wallet ?? payer.address, 100n * PRICE]);
   await way.prepare?.({ ...chain, ...from, asset, payer });
@@ -132,11 +133,11 @@ export const buy = async (name, { facilitatorUrl, rpcUrl, factory, facilitatorCo
 
 if (process.argv[1] === import.meta.filename) {
   const text = { type: "string" };
-  const { values, positionals } = parseArgs({ allowPositionals: true, options: { "facilitator-url": text, "rpc-url": text, factory: text, "facilitator-code": text } });
+  const { values, positionals } = parseArgs({ allowPositionals: true, options: { "facilitator-url": text, "rpc-url": text, factory: text, "facilitator-code": text, token: text } });
   // The official packages log to stdout here and there; the lines of JSON are to stand alone.
   console.log = console.error;
   for (const name of positionals.length > 0 ? positionals : Object.keys(WAYS)) {
-    const bought = await buy(name, { facilitatorUrl: values["facilitator-url"], rpcUrl: values["rpc-url"], factory: values.factory, facilitatorCode: values["facilitator-code"] });
+    const bought = await buy(name, { facilitatorUrl: values["facilitator-url"], rpcUrl: values["rpc-url"], factory: values.factory, facilitatorCode: values["facilitator-code"], token: values.token });
     process.stdout.write(`${JSON.stringify(bought)}\n`);
     if (bought.wrong.length > 0) process.exitCode = 1;
   }
