@@ -2,7 +2,7 @@
 //! facilitator, unpatched.
 
 use e2e::{
-    anvil::{Anvil, GAS_WALLET_KEY, PAYEE, PAYER, USDC, WALLET_FACTORY},
+    anvil::{Anvil, GAS_WALLET_KEY, PAYEE, PAYER, PLAIN_ERC20, USDC, WALLET_FACTORY},
     permit2::allow,
     sdk,
     service::Home,
@@ -119,6 +119,24 @@ async fn a_wallet_is_deployed_by_its_first_payment_and_the_builders_are_named() 
     let service = home.serve().await;
     let more = ["--facilitator-code", "our_wallet"];
     let (good, printed) = sdk::buy(&["eip6492", "builder-code"], &service.url, &chain.node.url, &more).await;
+    assert!(good, "{printed}\n{}", home.log());
+    let (code, text) = home.audit();
+    assert_eq!(code, 0, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payer_without_gas_money_pays_with_a_token_that_knows_approvals_only() {
+    let chain = Anvil::start().await;
+    let network = format!(
+        "sponsor_erc20_approval = true\nsponsor_funding_max = \"1000000000000000\"\n\
+         sponsor_funding_per_hour_max = \"10000000000000000\"\n\
+         [[networks.\"eip155:84532\".assets]]\naddress = \"{PLAIN_ERC20}\"\nsymbol = \"PLAIN\"\ndecimals = 6\n\
+         method = \"permit2\"\neip2612 = false\n"
+    );
+    let home = Home::with(&chain.node.url, "", &network);
+    let service = home.serve().await;
+    let ways = ["permit2-erc20-approval", "permit2-erc20-approval-no-gas-money", "upto-erc20-approval-no-gas-money"];
+    let (good, printed) = sdk::buy(&ways, &service.url, &chain.node.url, &[]).await;
     assert!(good, "{printed}\n{}", home.log());
     let (code, text) = home.audit();
     assert_eq!(code, 0, "{text}");

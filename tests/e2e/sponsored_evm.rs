@@ -10,6 +10,7 @@ use e2e::{
     anvil::{Anvil, GAS_WALLET, PAYEE, USDC},
     approval::{PERMIT2, SPONSORING, Sponsored, approve_calldata, sign},
     eventually,
+    node::parse_quantity,
     permit2::{Permit2Draft, allowance},
     service::{Answer, Home, Service},
 };
@@ -127,6 +128,32 @@ async fn a_payer_with_coin_is_given_none() {
     assert!(decided(&service, &short.body()).await.is_good());
     assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 3, "one wei is lacking, and one wei is given");
     assert_audit(&home);
+}
+
+/// Wei that a settlement's first transaction moved.
+async fn given(chain: &Anvil, service: &Service, settled: &Answer) -> u128 {
+    let id = settled.body["extra"]["settlementId"].as_str().expect("an id");
+    let status = service.get(&format!("/settlements/{id}")).await;
+    let first = status.body["attempts"][0]["transaction"].clone();
+    let transaction = chain.node.call("eth_getTransactionByHash", json!([first])).await;
+    parse_quantity(&transaction["value"])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gas_money_is_exactly_what_is_lacking_the_rollups_fee_included() {
+    let chain = Anvil::start().await;
+    let home = home(&chain);
+    let service = home.serve().await;
+    let payer = Sponsored::new(&chain).await;
+    give_coin(&chain, &payer.payer(), 7).await;
+    let settled = decided(&service, &payer.body()).await;
+    assert_eq!(given(&chain, &service, &settled).await, payer.cost_max() - 7, "{settled:?}\n{}", home.log());
+    // Code that answers 1000 where rollups of the OP stack have their price oracle.
+    let oracle = "0x420000000000000000000000000000000000000F";
+    chain.node.call("anvil_setCode", json!([oracle, "0x6103e860005260206000f3"])).await;
+    let payer = Sponsored::new(&chain).await;
+    let settled = decided(&service, &payer.body()).await;
+    assert_eq!(given(&chain, &service, &settled).await, payer.cost_max() + 1500, "{settled:?}\n{}", home.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -77,6 +77,7 @@ export const WAYS = {
     prepare: ({ client, payer }) => client.setBalance({ address: payer.address, value: 10n ** 18n }),
   },
   "permit2-erc20-approval-no-gas-money": { ...plain, options: { ...permit2, sponsoring: "erc20Approval" } },
+  "upto-erc20-approval-no-gas-money": { ...plain, options: { ...upto, charge: "1234", sponsoring: "erc20Approval" }, paid: 1_234n },
   upto: { options: { ...upto, charge: "1234" }, prepare: approve, paid: 1_234n },
   "upto-all": { options: upto, prepare: approve },
   "upto-nothing": { options: { ...upto, charge: "0" }, prepare: approve, paid: 0n, after: ({ outcome }) => outcome.paymentResponse?.transaction !== "" && "something was sent for nothing" },
