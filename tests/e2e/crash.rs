@@ -17,10 +17,12 @@ use e2e::{
     payer::Draft,
     service::{Home, Service},
     svm,
-    validator::{PAYERS, Validator, payee},
+    validator::{PAYERS, Validator, fee_payer, payee},
 };
 use futures::future::BoxFuture;
 use serde_json::Value;
+
+use crate::abuse_svm::FEE;
 
 const RUNS: u32 = 6;
 
@@ -113,6 +115,7 @@ async fn nothing_is_lost_or_paid_twice_when_the_process_is_killed_at_any_moment(
 async fn nothing_is_lost_or_paid_twice_on_solana_either() {
     let validator = Validator::start().await;
     let home = Home::serving("", &validator.table(validator.chain.url(), ""));
+    let coins = validator.chain.coin_balance(&fee_payer().address()).await.expect("a balance");
     let chain = Arc::new(LocalChain::at(validator.chain.url()));
     let draw: Draw = Arc::new(move |caller| {
         let chain = Arc::clone(&chain);
@@ -125,5 +128,7 @@ async fn nothing_is_lost_or_paid_twice_on_solana_either() {
         assert_eq!(paid, payments * 10_000, "run {run}: every payment is paid exactly once");
         let successes = seen.successes.load(Ordering::Relaxed);
         assert!(successes <= payments, "run {run}: {successes} successes of {payments} payments");
+        let spent = coins - validator.chain.coin_balance(&fee_payer().address()).await.expect("a balance");
+        assert_eq!(spent, payments * FEE, "run {run}: no transaction too many");
     }
 }

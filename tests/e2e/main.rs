@@ -8,7 +8,7 @@
 //! | [`sponsored_evm`] | payers without gas money pay, and nobody lives on it |
 //! | [`exact_svm`] | a payment on Solana is judged and settled as the protocol says |
 //! | [`demo`] | the first five minutes work |
-//! | [`sdk`] | the official SDKs pay through the service, unpatched |
+//! | [`sdk`], [`sdk_svm`] | the official SDKs pay through the service, unpatched |
 //! | [`differential`] | verdicts are the official facilitator's, or differ for a reason that is written down |
 //! | [`replay`] | one payment, one success |
 //! | [`faults`] | nothing is lost when the chain or the way to it misbehaves |
@@ -16,12 +16,14 @@
 //! | [`counterfactual`] | wallets that their first payment deploys |
 //! | [`crash`] | nothing is lost when the process is killed |
 //! | [`abuse`] | bad input spends nothing and gets a clear answer |
+//! | [`abuse_svm`] | a signed message is one payment however it is written; what fails leaves nothing behind |
 //! | [`access`] | who may ask, and how the service ends |
 //! | [`status`] | what happened can be looked up |
 //! | [`family_contract`] | every chain family keeps the seam's promises |
 //! | [`tidy`] | the arrows of the architecture |
 
 mod abuse;
+mod abuse_svm;
 mod access;
 mod counterfactual;
 mod crash;
@@ -35,6 +37,7 @@ mod permit2_evm;
 mod recovery;
 mod replay;
 mod sdk;
+mod sdk_svm;
 mod sponsored_evm;
 mod status;
 mod tidy;

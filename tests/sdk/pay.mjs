@@ -2,8 +2,10 @@
 import { readOptions, sdk } from "./options.mjs";
 import { startSeller } from "./seller.mjs";
 
+/** The buyer speaks the seller's protocol; with `buyer` "v2" it does so with the newer packages. */
 export const pay = async (options, url) => {
-  const { payingFetch, responseHeader, decodeResponse } = await sdk(options.protocol);
+  const { payingFetch } = await sdk(options.buyer ?? options.protocol);
+  const { responseHeader, decodeResponse } = await sdk(options.protocol);
   const response = await (await payingFetch(options))(url);
   const text = await response.text();
   const json = (value) => { try { return JSON.parse(value); } catch { return value; } };

@@ -56,9 +56,8 @@ export const reference = ({ rpcUrl, gasWalletKey, factories = [], sponsorApprova
   return facilitator;
 };
 
-/** The same over HTTP, as the packages' example serves it. */
-export const startReference = async (options) => {
-  const facilitator = reference(options);
+/** Such a facilitator over HTTP, as the packages' example serves it. */
+export const serve = async (facilitator) => {
   const app = express();
   app.use(express.json({ limit: "1mb" }));
   app.get("/supported", (request, response) => response.json(facilitator.getSupported()));
@@ -71,3 +70,5 @@ export const startReference = async (options) => {
   const server = await new Promise((resolve) => { const listening = app.listen(0, "127.0.0.1", () => resolve(listening)); });
   return { url: `http://127.0.0.1:${server.address().port}`, stop: () => new Promise((resolve) => { server.close(resolve); server.closeAllConnections(); }) };
 };
+
+export const startReference = (options) => serve(reference(options));

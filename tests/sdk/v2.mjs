@@ -13,6 +13,7 @@ import { decodePaymentResponseHeader, wrapFetchWithPayment, x402Client } from "@
 import { createPublicClient, http } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
 import { serializeErc6492Signature } from "viem/utils";
+import * as svm from "./svm.mjs";
 
 export const responseHeader = "PAYMENT-RESPONSE";
 export const decodeResponse = decodePaymentResponseHeader;
@@ -25,14 +26,19 @@ const declared = ({ sponsoring, paymentId, builderCode }) => ({
   ...(builderCode ? { [BUILDER_CODE]: declareBuilderCodeExtension(builderCode) } : {}),
 });
 
-const priced = ({ price, asset, domain, method }) =>
-  asset ? { amount: price, asset, extra: { ...domain, ...(method === "permit2" ? { assetTransferMethod: method } : {}) } } : price;
+const priced = ({ price, asset, domain, method, memo }) =>
+  asset ? { amount: price, asset, extra: { ...domain, ...(method === "permit2" ? { assetTransferMethod: method } : {}), ...(memo ? { memo } : {}) } } : price;
+
+const sellerScheme = (options) => {
+  if (svm.isSolana(options.network)) return svm.sellerScheme(options);
+  return options.scheme === "upto" ? new UptoEvmServer() : new ExactEvmServer();
+};
 
 /**
  * Beyond what the programs take on their command lines, ways.mjs says: `scheme` exact or upto and, for upto, `charge`, what is taken in the end;
  * `asset` in whose units the price then is, its EIP-712 `domain` and transfer `method`; `sponsoring` eip2612 or erc20Approval; `paymentId`;
  * `builderCode` of the seller and `serviceCode` of the buyer; the `wallet` that pays, signed for by the payer's key, and, while there is none,
- * ERC-6492's `factory` and `factoryCalldata`.
+ * ERC-6492's `factory` and `factoryCalldata`. On Solana: the `memo` that the seller wants to see, and `blockhashes` when it tells recent ones.
  */
 export const middleware = (options) => {
   const { facilitatorUrl, token, network, payTo, maxTimeoutSeconds, path, scheme = "exact" } = options;
@@ -41,7 +47,7 @@ export const middleware = (options) => {
     url: facilitatorUrl,
     createAuthHeaders: async () => ({ verify: auth, settle: auth, supported: auth, bazaar: auth }),
   });
-  const server = new x402ResourceServer(facilitator).register(network, scheme === "upto" ? new UptoEvmServer() : new ExactEvmServer());
+  const server = new x402ResourceServer(facilitator).register(network, sellerScheme(options));
   server.registerExtension(builderCodeResourceServerExtension);
   server.registerExtension(paymentIdentifierResourceServerExtension);
   const accepts = { scheme, network, price: priced(options), payTo, maxTimeoutSeconds };
@@ -62,13 +68,23 @@ const walletSigner = (account, { wallet, factory, factoryCalldata }) => ({
   },
 });
 
-export const payingFetch = (options) => {
-  const { payerKey, rpcUrl, network, scheme, asset, paymentId, serviceCode, wallet } = options;
+const evmBuyer = (client, options) => {
+  const { payerKey, rpcUrl, network, scheme, wallet } = options;
   const account = privateKeyToAccount(payerKey);
   const payer = wallet ? walletSigner(account, options) : account;
   const signer = rpcUrl ? toClientEvmSigner(payer, createPublicClient({ transport: http(rpcUrl) })) : payer;
   const schemeOptions = rpcUrl ? { rpcUrl } : undefined;
-  const client = new x402Client().register(network, scheme === "upto" ? new UptoEvmClient(signer, schemeOptions) : new ExactEvmClient(signer, schemeOptions));
+  return client.register(network, scheme === "upto" ? new UptoEvmClient(signer, schemeOptions) : new ExactEvmClient(signer, schemeOptions));
+};
+
+const svmBuyer = async (client, options) => {
+  const { v1, v2 } = await svm.buyerSchemes(options);
+  return options.protocol === "v1" ? client.registerV1(options.network, v1) : client.register(options.network, v2);
+};
+
+export const payingFetch = async (options) => {
+  const { network, asset, paymentId, serviceCode } = options;
+  const client = await (svm.isSolana(network) ? svmBuyer : evmBuyer)(new x402Client(), options);
   if (asset) client.setSpendControls({ allowedAssets: [{ network, asset }] });
   if (serviceCode) client.registerExtension(new BuilderCodeClientExtension(serviceCode));
   if (paymentId) client.onBeforePaymentCreation(async ({ paymentRequired }) => { appendPaymentIdentifierToExtensions(paymentRequired.extensions, paymentId); });

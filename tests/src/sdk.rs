@@ -70,6 +70,15 @@ pub async fn pay_in_python(facilitator_url: &str, rpc_url: &str, more: &[&str]) 
     printed(command.arg(folder.join("pay.py")).args(place).args(people).args(more)).await
 }
 
+/// The same with the ways of `ways-svm.mjs`; none named: all.
+///
+/// # Panics
+/// When node cannot be started; `tests/run` installs the packages.
+pub async fn buy_on_solana(ways: &[&str], facilitator_url: &str, rpc_url: &str) -> (bool, String) {
+    let place = ["--facilitator-url", facilitator_url, "--rpc-url", rpc_url];
+    run("ways-svm.mjs", &[&place, ways].concat()).await
+}
+
 async fn run(program: &str, arguments: &[&str]) -> (bool, String) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk");
     printed(Command::new("node").arg(program).args(arguments).current_dir(folder)).await

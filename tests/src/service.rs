@@ -35,6 +35,17 @@ pub struct Service {
     client: reqwest::Client,
 }
 
+/// What a process holds, as Linux counts it.
+#[derive(Clone, Copy, Debug)]
+pub struct Footprint {
+    /// Threads.
+    pub threads: u64,
+    /// Open files and sockets.
+    pub descriptors: u64,
+    /// Resident memory in KiB.
+    pub resident_kib: u64,
+}
+
 /// An HTTP answer: status and JSON body.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -241,12 +252,24 @@ impl Service {
 
     /// Its peak and present resident memory in KiB, as Linux counts it.
     pub fn memory_kib(&self) -> (u64, u64) {
+        (self.status("VmHWM:"), self.status("VmRSS:"))
+    }
+
+    /// What it holds at present.
+    pub fn footprint(&self) -> Footprint {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.process.id())).map_or(0, Iterator::count);
+        Footprint {
+            threads: self.status("Threads:"),
+            descriptors: u64::try_from(descriptors).unwrap_or(u64::MAX),
+            resident_kib: self.status("VmRSS:"),
+        }
+    }
+
+    /// A number of `/proc/…/status`; 0 when there is none.
+    fn status(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
-        let field = |name: &str| {
-            let line = status.lines().find(|line| line.starts_with(name))?;
-            line.split_whitespace().nth(1)?.parse().ok()
-        };
-        (field("VmHWM:").unwrap_or(0), field("VmRSS:").unwrap_or(0))
+        let field = status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok());
+        field.unwrap_or(0)
     }
 }
 

@@ -21,8 +21,12 @@ pub const PAYERS: u64 = 16;
 const FEE_PAYER: u64 = 1000;
 /// The number of the payee, who has empty token accounts.
 const PAYEE: u64 = 2000;
-/// Half of the usual 64: slots of 200 ms, so that a test waits half as long.
-const TICKS_PER_SLOT: u32 = 32;
+/// What clusters have: slots of 400 ms.
+pub const TICKS_PER_SLOT: u32 = 64;
+/// Slots of 200 ms, so that a test waits half as long.
+const TICKS_PER_SLOT_IN_TESTS: u32 = 32;
+/// Milliseconds in 4 ticks.
+const MS_PER_4_TICKS: u32 = 25;
 /// Ports that a validator may use, in a row.
 const PORTS: u16 = 40;
 
@@ -33,6 +37,7 @@ pub struct Validator {
     pub chain: LocalChain,
     /// Where its notifications come from.
     pub websocket: String,
+    ticks_per_slot: u32,
     folder: TempDir,
 }
 
@@ -67,12 +72,12 @@ fn free_ports(count: u16) -> u16 {
 }
 
 impl Validator {
-    /// Starts a validator and waits until it executes transactions.
+    /// Starts a validator with short slots and waits until it executes transactions.
     pub async fn start() -> Self {
-        Self::start_with(TICKS_PER_SLOT).await
+        Self::start_with(TICKS_PER_SLOT_IN_TESTS).await
     }
 
-    /// Starts one with slots of so many ticks, of 6.25 ms each.
+    /// Starts a validator with slots of so many ticks and waits until it executes transactions.
     ///
     /// # Panics
     /// When it cannot be started; `tests/run` provides it.
@@ -83,7 +88,10 @@ impl Validator {
         genesis().write(&accounts).expect("written");
         let port = free_ports(PORTS);
         let process = Command::new("solana-test-validator")
-            .args(["--quiet", "--reset", "--ticks-per-slot", &ticks_per_slot.to_string(), "--ledger"])
+            .args(["--quiet", "--reset", "--ticks-per-slot", &ticks_per_slot.to_string()])
+            // Until the first root, 32 slots later, the genesis block is the root, and v0 transactions are
+            // resolved against it: it has no slot hashes and they are dropped. A root at slot 1 has them.
+            .args(["--warp-slot", "1", "--ledger"])
             .arg(folder.path().join("ledger"))
             .arg("--account-dir")
             .arg(&accounts)
@@ -95,7 +103,8 @@ impl Validator {
             .spawn()
             .expect("`solana-test-validator` is on PATH; `tests/run` provides it and sets PATH");
         let chain = LocalChain::at(format!("http://127.0.0.1:{port}"));
-        let validator = Self { process, chain, websocket: format!("ws://127.0.0.1:{}", port + 1), folder };
+        let validator =
+            Self { process, chain, websocket: format!("ws://127.0.0.1:{}", port + 1), ticks_per_slot, folder };
         eventually("the validator makes blocks", || async { validator.chain.is_up().await.then_some(()) }).await;
         validator
     }
@@ -104,9 +113,10 @@ impl Validator {
     /// between the service and the validator, or is the validator itself.
     pub fn table(&self, rpc: &str, more: &str) -> String {
         let key = fee_payer().secret();
+        let block_time = self.ticks_per_slot * MS_PER_4_TICKS / 4;
         format!(
             "[networks.\"{NETWORK}\"]\nrpc = [\"{rpc}\"]\nwebsocket = \"{}\"\nfee_payers = [\"{}\"]\n\
-             allow_genesis_mismatch = true\nblock_time = \"200ms\"\n{more}\n",
+             allow_genesis_mismatch = true\nblock_time = \"{block_time}ms\"\n{more}\n",
             self.websocket,
             key.expose()
         )

@@ -29,7 +29,10 @@ use solana_sdk::{
 use spl_token_2022_interface::state::{Account, AccountState, Mint};
 use tokio::time::{Instant, sleep};
 
-use crate::{compute_budget::LAMPORTS_PER_SIGNATURE, config::RENT_EXEMPT_MIN, programs, token::associated_account};
+use crate::{
+    compute_budget::LAMPORTS_PER_SIGNATURE, config::RENT_EXEMPT_MIN, exact::transaction::Transaction, programs,
+    token::associated_account,
+};
 
 /// The network's CAIP-2 identifier: devnet's.
 pub const NETWORK: &str = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
@@ -435,6 +438,16 @@ impl Payer {
     pub fn sign(&self, order: &Order, blockhash: Hash) -> Result<Map<String, Value>, LocalError> {
         let instructions = order.instructions(&self.address());
         self.sign_instructions(&order.fee_payer, &instructions, blockhash, order.legacy)
+    }
+
+    /// A payment's bytes with this account's signature as its fee payer: what a node takes.
+    ///
+    /// # Errors
+    /// The payload holds no transaction.
+    pub fn cosign(&self, payload: &Map<String, Value>) -> Result<Vec<u8>, LocalError> {
+        let text = payload.get("transaction").and_then(Value::as_str).unwrap_or_default();
+        let transaction = Transaction::decode(text).map_err(|error| LocalError::Build(error.to_string()))?;
+        Ok(transaction.cosigned(&self.0.sign_message(transaction.message())))
     }
 
     /// Signs any instructions in the same way, the fee payer's signature left out.

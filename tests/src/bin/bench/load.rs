@@ -27,12 +27,14 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn new() -> Self {
+    /// Nothing yet.
+    pub fn new() -> Self {
         let latency = Histogram::new_with_max(120_000_000, 3).expect("a histogram");
         Self { done: 0, good: 0, first_bad: None, latency }
     }
 
-    fn record(&mut self, took: Duration, answer: &str) {
+    /// One more answer.
+    pub fn record(&mut self, took: Duration, answer: &str) {
         self.done += 1;
         let good = answer.contains("\"isValid\":true") || answer.contains("\"success\":true");
         if good {
@@ -103,6 +105,11 @@ where
             run
         });
     }
+    merged(tasks).await
+}
+
+/// What all callers measured.
+pub(crate) async fn merged(mut tasks: JoinSet<Run>) -> Run {
     let mut run = Run::new();
     while let Some(part) = tasks.join_next().await {
         run.merge(part.expect("no panic"));

@@ -19,15 +19,24 @@ pub(crate) struct Row {
     first_failure: Option<String>,
 }
 
+/// Resident memory of a service.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Memory {
+    /// The family that it served.
+    pub service: &'static str,
+    /// Before it was asked anything.
+    pub idle_kib: u64,
+    /// Peak.
+    pub peak_kib: u64,
+}
+
 /// Everything that was measured.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
     rows: Vec<Row>,
-    /// Resident memory of the idle service.
-    pub idle_kib: u64,
-    /// Peak resident memory of the service.
-    pub peak_kib: u64,
-    /// Gas of one settlement of each kind.
+    /// Of each service that ran.
+    pub memory: Vec<Memory>,
+    /// Gas of one settlement of each kind on EVM.
     pub gas: BTreeMap<&'static str, u128>,
 }
 
@@ -99,7 +108,7 @@ impl Report {
     /// Prints the table.
     pub fn print(&self) {
         println!(
-            "{:<44} {:>10} {:>10} {:>10} {:>7} {:>9} {:>9}",
+            "{:<64} {:>10} {:>10} {:>10} {:>7} {:>9} {:>9}",
             "", "per s", "p50 ms", "p99 ms", "failed", "rpc/pay", "commit/pay"
         );
         let show = |value: Option<f64>, digits: usize| value.map_or_else(String::new, |v| format!("{v:.digits$}"));
@@ -115,12 +124,17 @@ impl Report {
                 ..
             } = row;
             let (p50, p99, rpc, commits) = (show(*p50_ms, 1), show(*p99_ms, 1), show(*rpc, 3), show(*commits, 3));
-            println!("{name:<44} {per_second:>10.0} {p50:>10} {p99:>10} {failed:>7} {rpc:>9} {commits:>9}");
+            println!("{name:<64} {per_second:>10.0} {p50:>10} {p99:>10} {failed:>7} {rpc:>9} {commits:>9}");
             if let Some(failure) = &row.first_failure {
                 println!("    first failure: {failure}");
             }
         }
-        println!("memory: idle {} KiB, peak {} KiB; gas of a settlement: {:?}", self.idle_kib, self.peak_kib, self.gas);
+        for Memory { service, idle_kib, peak_kib } in &self.memory {
+            println!("memory, {service}: idle {idle_kib} KiB, peak {peak_kib} KiB");
+        }
+        if !self.gas.is_empty() {
+            println!("gas of a settlement: {:?}", self.gas);
+        }
     }
 
     /// Writes the JSON.

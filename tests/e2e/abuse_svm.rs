@@ -1,0 +1,40 @@
+//! What strangers can do with a signed message on Solana, and what fails on
+//! chain: every request is answered, nothing is paid twice, nothing stays behind.
+
+mod failing;
+mod replay;
+mod spelling;
+mod unsound;
+
+use std::ops::Range;
+
+use e2e::{
+    service::{Answer, Home, Service},
+    validator::Validator,
+};
+use serde_json::Value;
+
+/// Where the signatures stand in the bytes of a transaction with two signers.
+const FEE_PAYER_SIGNATURE: Range<usize> = 1..65;
+const CLIENT_SIGNATURE: Range<usize> = 65..129;
+/// Where its message begins.
+const AFTER_SIGNATURES: usize = CLIENT_SIGNATURE.end;
+
+/// What a transaction of the official clients costs: two signatures, and
+/// 20,000 units at a millionth of a lamport, rounded up.
+pub(crate) const FEE: u64 = 10_001;
+
+async fn serve(validator: &Validator, rpc: &str, server: &str) -> (Home, Service) {
+    let home = Home::serving(server, &validator.table(rpc, ""));
+    let service = home.serve().await;
+    (home, service)
+}
+
+/// Posts a body just as it is written.
+async fn post_text(service: &Service, path: &str, body: String) -> Answer {
+    let request = reqwest::Client::new().post(format!("{}{path}", service.url));
+    let answer = request.header("content-type", "application/json").body(body).send().await.expect("an answer");
+    let status = answer.status().as_u16();
+    let body: Value = answer.json().await.expect("JSON");
+    Answer { status, body }
+}
