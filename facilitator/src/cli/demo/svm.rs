@@ -33,7 +33,7 @@ pub(super) struct Svm {
 impl Svm {
     /// Starts `solana-test-validator` from PATH.
     pub(super) async fn start() -> anyhow::Result<Self> {
-        super::step("starting a local chain (solana-test-validator); its first block is final after some 15 seconds");
+        super::step("starting a local chain (solana-test-validator)");
         let (fee_payer, buyer, payee) = (Payer::numbered(1), Payer::numbered(2), Payer::numbered(3));
         let folder = Folder::make()?;
         let accounts = folder.path().join("accounts");
@@ -45,7 +45,8 @@ impl Svm {
         genesis.write(&accounts)?;
         let port = free_port(PORTS)?;
         let mut validator = Command::new("solana-test-validator");
-        validator.args(["--quiet", "--reset", "--ledger"]).arg(folder.path().join("ledger"));
+        // From slot 1 on, as it drops transactions of version 0 in the genesis slot's bank.
+        validator.args(["--quiet", "--reset", "--warp-slot", "1", "--ledger"]).arg(folder.path().join("ledger"));
         validator.arg("--account-dir").arg(&accounts);
         validator.args(["--rpc-port", &port.to_string(), "--faucet-port", &(port + 2).to_string()]);
         validator.args(["--gossip-port", &(port + 3).to_string()]);
