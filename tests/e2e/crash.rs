@@ -10,11 +10,13 @@ use std::{
     time::Duration,
 };
 
+use alloy::signers::local::PrivateKeySigner;
 use chains_svm::local::{LocalChain, Payer, USDC as SVM_USDC};
 use e2e::{
-    anvil::{Anvil, GAS_WALLET, PAYEE, USDC},
+    anvil::{Anvil, GAS_WALLET, PAYEE, PAYER, USDC},
     eventually,
     payer::Draft,
+    permit2::{Permit2Draft, allow},
     service::{Home, Service},
     svm,
     validator::{PAYERS, Validator, fee_payer, payee},
@@ -94,11 +96,35 @@ async fn crash(home: &Home, draw: &Draw, seen: &Arc<Seen>) -> u64 {
     payments
 }
 
+/// The minter's transactions go one after the other.
+static MINTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// In each of the ways that take one transaction, a caller in its own.
+async fn draw_evm(chain: &Anvil, caller: u64) -> Value {
+    match caller % 4 {
+        0 => Draft::default().v2(),
+        1 => Permit2Draft::default().body(),
+        2 => Permit2Draft::upto(10_000).body(),
+        // A permit is good once: each has a payer of its own.
+        _ => {
+            let payer = PrivateKeySigner::random();
+            let _alone = MINTING.lock().await;
+            chain.mint(&payer.address().to_checksum(None), 10_000).await;
+            Permit2Draft::default().of(&payer).with_permit().body()
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_paid_twice_when_the_process_is_killed_at_any_moment() {
-    let chain = Anvil::start().await;
+    let chain = Arc::new(Anvil::start().await);
+    allow(&chain, PAYER, u128::MAX).await;
     let home = Home::with(&chain.node.url, "", "in_flight_max = 64");
-    let draw: Draw = Arc::new(|_| Box::pin(async { Draft::default().v2() }));
+    let kept = Arc::clone(&chain);
+    let draw: Draw = Arc::new(move |caller| {
+        let chain = Arc::clone(&kept);
+        Box::pin(async move { draw_evm(&chain, caller).await })
+    });
     let (seen, mut payments) = (Arc::new(Seen::default()), 0);
     for run in 0..runs() {
         payments += crash(&home, &draw, &seen).await;
