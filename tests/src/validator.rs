@@ -91,7 +91,8 @@ impl Validator {
             .args(["--quiet", "--reset", "--ticks-per-slot", &ticks_per_slot.to_string()])
             // Until the first root, 32 slots later, the genesis block is the root, and v0 transactions are
             // resolved against it: it has no slot hashes and they are dropped. A root at slot 1 has them.
-            .args(["--warp-slot", "1", "--ledger"])
+            // Of its history nothing is thrown away: the audit looks at all of it.
+            .args(["--warp-slot", "1", "--limit-ledger-size", "100000000", "--ledger"])
             .arg(folder.path().join("ledger"))
             .arg("--account-dir")
             .arg(&accounts)
