@@ -31,8 +31,20 @@ pub struct Audit {
     pub settlements: u64,
     /// Settlements that are not final, in the store and on chain alike.
     pub under_way: u64,
+    /// Settlements of a time that the nodes have forgotten, and how far their
+    /// history reaches: nothing can be said of them.
+    pub forgotten: Vec<Forgotten>,
     /// What does not agree.
     pub differences: Vec<Difference>,
+}
+
+/// A settlement of which the chain's nodes know nothing any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Which.
+    pub id: SettlementId,
+    /// How far the nodes' history reaches.
+    pub why: String,
 }
 
 /// Store and chain do not agree.
@@ -125,6 +137,7 @@ impl Audit {
         let shown = match observation {
             Observation::Pending => Shown::Nothing,
             Observation::Expired(why) => Shown::Expired(why.message.into_owned()),
+            Observation::Unknown(why) => return self.forgotten.push(Forgotten { id: record.id, why }),
             Observation::Landed(landed) => Shown::of(landed, record.claimed_at),
         };
         let agrees = match (&record.outcome, &shown) {

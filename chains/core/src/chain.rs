@@ -238,6 +238,9 @@ pub enum Observation {
     /// Not in a block, and proven to never get into one: what makes it valid
     /// is over on chain. The rejection says what expired.
     Expired(Rejection),
+    /// Not found, by nodes that cannot know: their history does not reach back
+    /// to the claim. The text says how far it does, for operators.
+    Unknown(String),
     /// In a block of the canonical chain.
     Landed(Landed),
 }

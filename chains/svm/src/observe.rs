@@ -134,7 +134,10 @@ async fn look(
 ) -> Observation {
     let Some(case) = case else { return Observation::Pending };
     let Some(status) = statuses.get(&case.signature) else {
-        return if case.has_expired(witnesses, needed) { expired() } else { Observation::Pending };
+        if case.has_expired(witnesses, needed) {
+            return expired();
+        }
+        return case.forgotten(witnesses).map_or(Observation::Pending, Observation::Unknown);
     };
     if !status.satisfies_commitment(CommitmentConfig::confirmed()) {
         return Observation::Pending;
@@ -183,6 +186,15 @@ impl Case<'_> {
                 && !witness.statuses.contains_key(&self.signature)
         };
         needed > 0 && witnesses.iter().filter(proves).count() >= needed
+    }
+
+    /// Why the endpoints that answer cannot know what became of it; `None`
+    /// when one of them can.
+    fn forgotten(&self, witnesses: &[Witness]) -> Option<String> {
+        let first_slot = witnesses.iter().map(|witness| witness.first_slot).min()?;
+        let claimed_at = self.watched.claimed_at;
+        let why = || format!("the nodes' history begins at slot {first_slot}, the payment was claimed at {claimed_at}");
+        (first_slot > claimed_at).then(why)
     }
 
     /// What a confirmed transaction did; `None` when the node does not tell.

@@ -9,7 +9,8 @@ use clap::Args;
 use super::ConfigFile;
 use crate::{audit::audit, config::Environment, store::sqlite::SqliteStore};
 
-/// Compares the store with the chain; exit code 1 if they differ.
+/// Compares the store with the chain; exit code 1 if they differ, 2 if the
+/// nodes' history is too short to say.
 #[derive(Debug, Args)]
 pub(super) struct Audit {
     #[command(flatten)]
@@ -24,7 +25,7 @@ impl Audit {
         let config = self.config.load(environment)?;
         let from = self.from.as_deref().map(parse_time).transpose()?;
         let store = SqliteStore::open_to_read(&config.store.path).await?;
-        let mut differences = 0;
+        let (mut differences, mut forgotten) = (0, 0);
         for chain in &config.chains {
             chain.open().await?;
             let audit = audit(&store, chain, from).await?;
@@ -33,10 +34,18 @@ impl Audit {
             for difference in &audit.differences {
                 println!("  {difference}");
             }
+            if let Some(first) = audit.forgotten.last() {
+                println!("  {} of them cannot be compared, such as {}: {}", audit.forgotten.len(), first.id, first.why);
+            }
             differences += audit.differences.len();
+            forgotten += audit.forgotten.len();
         }
         println!("{differences} differences");
-        Ok(if differences == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(match (differences, forgotten) {
+            (0, 0) => ExitCode::SUCCESS,
+            (0, _) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        })
     }
 }
 

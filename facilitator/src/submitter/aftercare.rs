@@ -3,7 +3,7 @@
 //! the chain have dropped that block, the bytes are sent again and somebody is
 //! told.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use chains_core::{
     chain::{Effect, Observation, SignedTransaction, Watched},
@@ -32,23 +32,26 @@ const REMEMBERED_MAX: u32 = 1000;
 /// Settled transfers, by the height at which they are looked at again.
 #[derive(Debug, Default)]
 pub(super) struct Aftercare {
-    waiting: VecDeque<(u64, SettlementId)>,
+    waiting: BTreeSet<(u64, SettlementId)>,
 }
 
 impl Aftercare {
     /// Remembers a settlement until the chain is at height `due`.
     pub fn keep(&mut self, due: u64, id: SettlementId) {
         if self.waiting.len() < WAITING_MAX {
-            self.waiting.push_back((due, id));
+            self.waiting.insert((due, id));
         } else {
             metrics::counter!("settlements_unverified_total").increment(1);
         }
     }
 
-    /// Takes out what is due at this height, the oldest first.
+    /// Takes out what is due at this height, the longest due first.
     pub fn due(&mut self, height: u64) -> Vec<SettlementId> {
-        let due = self.waiting.iter().take(LOOK_MAX).take_while(|(due, _)| *due <= height).count();
-        self.waiting.drain(..due).map(|(_, id)| id).collect()
+        let mut due = Vec::new();
+        while due.len() < LOOK_MAX && self.waiting.first().is_some_and(|(at, _)| *at <= height) {
+            due.extend(self.waiting.pop_first().map(|(_, id)| id));
+        }
+        due
     }
 }
 
@@ -59,6 +62,8 @@ pub(super) enum SecondLook {
     Stands,
     /// It cannot be said now.
     LookAgain,
+    /// It can no longer be said: the nodes have forgotten that time.
+    Forgotten(String),
     /// The chain took it back, and it may come again.
     TakenBack,
     /// The chain took it back, and it cannot come again.
@@ -69,6 +74,7 @@ pub(super) enum SecondLook {
 pub(super) fn second_look(observation: Observation) -> SecondLook {
     match observation {
         Observation::Pending => SecondLook::TakenBack,
+        Observation::Unknown(why) => SecondLook::Forgotten(why),
         Observation::Expired(why) => SecondLook::Lost(why.message.into_owned()),
         Observation::Landed(landed) => match landed.effect {
             Effect::Done | Effect::DoneElsewhere { .. } => SecondLook::Stands,
@@ -149,6 +155,10 @@ impl Watcher {
         match look {
             SecondLook::Stands => return,
             SecondLook::LookAgain => {}
+            SecondLook::Forgotten(why) => {
+                tracing::warn!(settlement = %id, transaction, %network, why, "no node can say whether a settled transfer stands");
+                return;
+            }
             SecondLook::TakenBack => {
                 tracing::error!(
                     settlement = %id, transaction, %network,
@@ -188,7 +198,8 @@ mod tests {
     fn what_is_due_comes_once_and_in_order() {
         let mut aftercare = Aftercare::default();
         let ids: Vec<_> = (0..3).map(|n| SettlementId(Uuid::from_u128(n))).collect();
-        for (due, id) in [(10, ids[0]), (10, ids[1]), (12, ids[2])] {
+        // One that is looked at again is due before others that came earlier.
+        for (due, id) in [(12, ids[2]), (10, ids[0]), (10, ids[1])] {
             aftercare.keep(due, id);
         }
         assert_eq!(aftercare.due(9), []);
@@ -208,6 +219,7 @@ mod tests {
         let elsewhere = Effect::DoneElsewhere { transaction: "o".into(), block: block.clone() };
         let cases = [
             (Observation::Pending, SecondLook::TakenBack),
+            (Observation::Unknown("old".into()), SecondLook::Forgotten("old".into())),
             (Observation::Expired(no()), SecondLook::Lost("because".into())),
             (landed(Effect::Done), SecondLook::Stands),
             (landed(elsewhere), SecondLook::Stands),

@@ -38,7 +38,7 @@ pub enum AfterLook {
 /// the chain at height `head`.
 pub fn after_look(observation: Observation, newest: &str, head: u64, confirmations: u64, claimed_at: u64) -> AfterLook {
     let landed = match observation {
-        Observation::Pending => return AfterLook::Keep,
+        Observation::Pending | Observation::Unknown(_) => return AfterLook::Keep,
         Observation::Expired(why) => return AfterLook::Finish(failed(why, newest.to_owned(), None), None),
         Observation::Landed(landed) => landed,
     };
@@ -183,6 +183,7 @@ mod tests {
         let next = || PlannedTransaction { gas_wallet: None, body: "next".into(), valid_before: None };
         let cases = [
             (Observation::Pending, 99, 1, "keep"),
+            (Observation::Unknown("no history".into()), 99, 1, "keep"),
             (Observation::Expired(Rejection::new(Code::new("why"), "because")), 1, 3, "failed why newest"),
             (landed(10, Effect::Unclear("rpc".into())), 99, 1, "keep"),
             (landed(10, Effect::Done), 10, 1, "settled ours"),

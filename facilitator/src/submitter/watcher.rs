@@ -289,7 +289,7 @@ impl Watcher {
 fn is_unclear(observation: &chains_core::chain::Observation) -> bool {
     use chains_core::chain::{Effect, Observation};
     match observation {
-        Observation::Pending | Observation::Expired(_) => false,
+        Observation::Pending | Observation::Unknown(_) | Observation::Expired(_) => false,
         Observation::Landed(landed) => matches!(landed.effect, Effect::Unclear(_)),
     }
 }

@@ -183,7 +183,7 @@ impl Scene {
     async fn effect(self) -> Effect {
         match self.look(fake_node::NOW + 60).await {
             Observation::Landed(landed) => landed.effect,
-            Observation::Pending | Observation::Expired(_) => panic!("it landed"),
+            Observation::Pending | Observation::Unknown(_) | Observation::Expired(_) => panic!("it landed"),
         }
     }
 }

@@ -99,6 +99,7 @@ fn node(height: u64, status: Value, transaction: Value) -> FakeNode {
 fn words(observation: &Observation) -> String {
     match observation {
         Observation::Pending => "pending".to_owned(),
+        Observation::Unknown(_) => "unknown".to_owned(),
         Observation::Expired(rejection) => {
             format!("expired {}", rejection.code.spelling(chains_core::protocol::Version::V2))
         }
@@ -192,7 +193,8 @@ async fn a_transaction_has_expired_when_enough_nodes_prove_it() {
         (vec![proof(), historian(None, 0, nothing())], "pending"),
         (vec![proof(), historian(Some(EXPIRY), 0, nothing())], "pending"),
         (vec![historian(Some(EXPIRY), 0, nothing())], "pending"),
-        (vec![historian(Some(EXPIRY + 1), CLAIMED_AT + 1, nothing())], "pending"),
+        (vec![historian(Some(EXPIRY + 1), CLAIMED_AT + 1, nothing())], "unknown"),
+        (vec![historian(Some(EXPIRY + 1), CLAIMED_AT + 1, nothing()), proof()], "pending"),
         (vec![historian(Some(EXPIRY + 1), CLAIMED_AT, nothing())], expired),
         (vec![proof(), proof(), historian(Some(EXPIRY + 1), 0, landed())], "done at 60"),
         (vec![historian(Some(EXPIRY + 1), 0, landed())], "done at 60"),

@@ -120,6 +120,7 @@ impl Scene {
 fn summary(seen: Observation) -> String {
     let landed = match seen {
         Observation::Pending => return "pending".into(),
+        Observation::Unknown(why) => panic!("{why}"),
         Observation::Expired(why) => {
             return format!("expired {}", why.code.spelling(chains_core::protocol::Version::V2));
         }
