@@ -204,17 +204,28 @@ impl Authorization for Transfer {
                 }
                 Verdict::Valid(payment)
             }
-            Err(Refusal::Lasting(rejection)) => {
-                refused.keep(*self.transaction.message_hash(), rejection.clone(), now);
-                Verdict::Invalid(rejection)
+            Err(refusal) => {
+                // What a verify before this one found good is so no longer.
+                drop(verified.take(&self.fingerprint, now));
+                self.verdict(refusal, now)
             }
-            Err(Refusal::Brief(rejection)) => Verdict::Invalid(rejection),
-            Err(Refusal::Unavailable(error)) => Verdict::Unavailable(error),
         }
     }
 }
 
 impl Transfer {
+    fn verdict(&self, refusal: Refusal, now: Instant) -> Verdict {
+        match refusal {
+            Refusal::Lasting(rejection) => {
+                let refused = &self.context.refused;
+                refused.keep(*self.transaction.message_hash(), rejection.clone(), now);
+                Verdict::Invalid(rejection)
+            }
+            Refusal::Brief(rejection) => Verdict::Invalid(rejection),
+            Refusal::Unavailable(error) => Verdict::Unavailable(error),
+        }
+    }
+
     /// What the chain says: one request when all is good.
     async fn look(&self, claim: &Claim) -> Result<VerifiedPayment, Refusal> {
         if let Claim::Direct(judged) = claim {
