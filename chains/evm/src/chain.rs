@@ -39,8 +39,8 @@ use crate::{
 /// Blocks that a transaction may stay unseen before its bytes are sent again.
 const RESEND_AFTER_BLOCKS: u64 = 2;
 
-/// Blocks after which a transfer counts as final: two epochs of Ethereum, and
-/// more than any reorganisation that the served networks have seen.
+/// Blocks after which a settled transfer is looked at once more: two epochs of
+/// Ethereum, when its blocks are final.
 const FINAL_AFTER_BLOCKS: u64 = 64;
 
 /// One configured EVM network.
