@@ -14,8 +14,8 @@ use crate::{
         server::{Limits, serve},
     },
     lifecycle::Lifecycle,
-    payment::Payments,
-    settlement::replay_guard::ReplayGuard,
+    payment::{Payments, Waits},
+    settlement::{failures::Failures, replay_guard::ReplayGuard},
     store::{
         Store,
         sqlite::{
@@ -70,16 +70,18 @@ pub async fn start(
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.store.path, migrations).await?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let guard = Arc::new(ReplayGuard::default());
+    let failures = Arc::new(Failures::new(config.payers.patience));
     let public = listen(config.server.listen, "server.listen").await?;
     let admin = listen(config.admin.listen, "admin.listen").await?;
     let submitters = config.chains.into_iter().map(|chain| {
         let (store, guard, clock) = (Arc::clone(&store), Arc::clone(&guard), Arc::clone(&clock));
-        let deps = Deps { chain, store, guard, clock, accept_foreign_sequences };
+        let deps = Deps { chain, store, guard, failures: Arc::clone(&failures), clock, accept_foreign_sequences };
         Submitter::start(deps, &lifecycle.tasks, &lifecycle.stop)
     });
     let submitters: Vec<_> = submitters.collect();
-    let payments = Arc::new(Payments::new(submitters, Arc::clone(&store), guard, clock, config.server.settle_wait));
     let server = config.server;
+    let waits = Waits { settle: server.settle_wait, verified_hold: config.payers.verified_hold };
+    let payments = Arc::new(Payments::new(submitters, Arc::clone(&store), guard, failures, clock, waits));
     let limits = Limits {
         header_wait: server.header_wait,
         connections_max: server.connections_max,

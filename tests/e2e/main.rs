@@ -16,6 +16,7 @@
 //! | [`counterfactual`] | wallets that their first payment deploys |
 //! | [`crash`] | nothing is lost when the process is killed |
 //! | [`abuse`] | bad input spends nothing and gets a clear answer |
+//! | [`payers`] | the same money serves once, and who costs gas for nothing is not served for long |
 //! | [`abuse_svm`] | a signed message is one payment however it is written; what fails leaves nothing behind |
 //! | [`access`] | who may ask, and how the service ends |
 //! | [`status`] | what happened can be looked up |
@@ -33,6 +34,7 @@ mod exact_evm;
 mod exact_svm;
 mod family_contract;
 mod faults;
+mod payers;
 mod permit2_evm;
 mod recovery;
 mod replay;

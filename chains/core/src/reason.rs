@@ -71,6 +71,12 @@ pub const INVALID_JSON: Code = Code::new("invalid_json");
 pub const MISSING_PARAMETERS: Code = Code::new("missing_parameters");
 /// This payment has been settled, or is being settled, for another request.
 pub const DUPLICATE_SETTLEMENT: Code = Code::new("duplicate_settlement");
+/// What the payer has is spoken for by its other payments. A specification's
+/// word; families have their own for a balance that is too low by itself.
+pub const INSUFFICIENT_FUNDS: Code = Code::new("insufficient_funds");
+/// Payments of this payer failed on chain, at the gas wallets' cost: for a while
+/// none is taken. Our own word.
+pub const PAYER_FAILED_TOO_OFTEN: Code = Code::new("payer_failed_too_often");
 /// Sent, not yet final; ask again with the same body.
 pub const SETTLEMENT_PENDING: Code = Code::new("settlement_pending");
 /// We could not find out: try again later.

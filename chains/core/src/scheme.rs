@@ -70,4 +70,18 @@ pub struct VerifiedPayment {
     /// The payment is good and asks for nothing (`upto` with amount 0): it is
     /// stored as settled, and no transaction is sent.
     pub nothing_to_send: bool,
+    /// What it is paid from; `None` where the chain did not tell.
+    pub funds: Option<Funds>,
+}
+
+/// What a payment is paid from, as the chain showed it. Each payment alone may
+/// be good against it and all of them together not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Funds {
+    /// Names what holds the money, unlike any other of any network: payments
+    /// with the same name compete for it.
+    pub account: String,
+    /// The most that can be taken out of it, in the asset's atomic units: what
+    /// the payer has, or what it allows to be taken where that is less.
+    pub available: Amount,
 }

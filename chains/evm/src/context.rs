@@ -9,9 +9,13 @@ use std::{
     time::Duration,
 };
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, U256};
 
-use chains_core::{Fingerprint, clock::Clock, scheme::VerifiedPayment};
+use chains_core::{
+    Fingerprint,
+    clock::Clock,
+    scheme::{Funds, VerifiedPayment},
+};
 use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -85,6 +89,11 @@ impl Context {
     pub fn permit2_lens(&self, sender: Option<Address>) -> &Lens<lens::permit2::Body> {
         let of_sender = self.permit2_lenses.iter().find(|lens| Some(lens.sender()) == sender);
         of_sender.unwrap_or(&self.permit2_lenses[0])
+    }
+
+    /// What a payer has of a token, of which so much can be taken.
+    pub fn funds(&self, token: Address, payer: Address, available: U256) -> Funds {
+        Funds { account: format!("{}/{token}/{payer}", self.config.network), available: available.into() }
     }
 
     /// The time that validity windows are judged by: the later one of the
@@ -178,7 +187,7 @@ mod tests {
 
     fn payment() -> VerifiedPayment {
         let plan = PlannedTransaction { gas_wallet: None, body: String::new(), valid_before: None };
-        VerifiedPayment { amount: Amount::ZERO, plan, nothing_to_send: false }
+        VerifiedPayment { amount: Amount::ZERO, plan, nothing_to_send: false, funds: None }
     }
 
     #[test]

@@ -11,12 +11,13 @@ use chains_core::{
         Watch, Watched,
     },
     protocol::Version,
+    reason,
     scheme::Scheme,
 };
 use sha2::{Digest, Sha256};
 
 use crate::{
-    scheme::{Exact, INSUFFICIENT_FUNDS, NONCE_USED},
+    scheme::{Exact, NONCE_USED},
     world::{Transaction, Transfer, World},
 };
 
@@ -52,7 +53,7 @@ impl FakeChain {
             Ok(Transfer { from, nonce, .. }) => match self.world.executed(&from, &nonce) {
                 Some((height, transaction)) => Effect::DoneElsewhere { transaction, block: block_ref(height) },
                 None if self.world.is_used(&from, &nonce) => Effect::Missing(Rejection::new(NONCE_USED, "cancelled")),
-                None => Effect::Missing(Rejection::new(INSUFFICIENT_FUNDS, "the payer had too little")),
+                None => Effect::Missing(Rejection::new(reason::INSUFFICIENT_FUNDS, "the payer had too little")),
             },
             Err(error) => Effect::Unclear(error.to_string()),
         };

@@ -7,7 +7,7 @@ use chains_core::{
     Amount, Code, Fingerprint, Identity, Network, Payment, Rejection,
     chain::{ChainUnavailable, PlannedTransaction},
     reason,
-    scheme::{Authorization, Purpose, Scheme, Verdict, VerifiedPayment},
+    scheme::{Authorization, Funds, Purpose, Scheme, Verdict, VerifiedPayment},
 };
 use serde_json::Value;
 
@@ -15,8 +15,6 @@ use crate::world::{Transfer, World};
 
 /// The signature does not read `signed by <from>`.
 pub const INVALID_SIGNATURE: Code = Code::new("invalid_exact_fake_signature");
-/// The payer has too little.
-pub const INSUFFICIENT_FUNDS: Code = Code::new("insufficient_funds");
 /// The payer's nonce is used.
 pub const NONCE_USED: Code = Code::new("invalid_exact_fake_nonce_already_used");
 
@@ -90,11 +88,14 @@ impl Authorization for Signed {
         if self.world.is_used(from, nonce) {
             return Verdict::Invalid(Rejection::new(NONCE_USED, "the nonce is used"));
         }
-        if self.world.balance(from) < *value {
-            return Verdict::Invalid(Rejection::new(INSUFFICIENT_FUNDS, "the payer has too little"));
+        let balance = self.world.balance(from);
+        if balance < *value {
+            return Verdict::Invalid(Rejection::new(reason::INSUFFICIENT_FUNDS, "the payer has too little"));
         }
         let body = serde_json::to_string(&self.transfer).unwrap_or_else(|_| unreachable!("texts and numbers"));
         let plan = PlannedTransaction { gas_wallet: None, body, valid_before: None };
-        Verdict::Valid(VerifiedPayment { amount: Amount::from(*value), plan, nothing_to_send: *value == 0 })
+        let funds = Funds { account: format!("{}/{from}", self.network), available: Amount::from(balance) };
+        let (amount, nothing_to_send) = (Amount::from(*value), *value == 0);
+        Verdict::Valid(VerifiedPayment { amount, plan, nothing_to_send, funds: Some(funds) })
     }
 }

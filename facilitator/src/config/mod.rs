@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`Environment`] | the process environment as a value: nobody else reads it |
 //! | `layers` | which value is in force, and where it came from |
-//! | [`sections`] | what `[server]`, `[admin]`, `[auth]`, `[store]` mean |
+//! | [`sections`] | what `[server]`, `[admin]`, `[auth]`, `[payers]`, `[store]` mean |
 
 mod environment;
 mod layers;
@@ -30,7 +30,7 @@ use toml::{Table, Value};
 pub use self::{
     environment::Environment,
     layers::DEFAULTS,
-    sections::{Admin, Auth, Server, Store},
+    sections::{Admin, Auth, Payers, Server, Store},
 };
 /// The variable that names the configuration file.
 const FILE_VARIABLE: &str = "FACILITATOR_CONFIG";
@@ -48,6 +48,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[auth]`.
     pub auth: Auth,
+    /// `[payers]`.
+    pub payers: Payers,
     /// `[store]`.
     pub store: Store,
     /// `[networks."…"]`, by identifier. Never empty.
@@ -137,13 +139,14 @@ pub fn read(
     let server = sections::server(root.section("server"));
     let admin = sections::admin(root.section("admin"));
     let auth = sections::auth(root.section("auth"), server.as_ref());
+    let payers = sections::payers(root.section("payers"));
     let store = sections::store(root.section("store"));
     sections::redis(&mut root);
     let chains = networks(root.section("networks"), families, clock);
     drop(root);
-    match (server, admin, auth, store, report.problems().is_empty()) {
-        (Some(server), Some(admin), Some(auth), Some(store), true) => {
-            Ok(Config { file: None, server, admin, auth, store, chains, report })
+    match (server, admin, auth, payers, store, report.problems().is_empty()) {
+        (Some(server), Some(admin), Some(auth), Some(payers), Some(store), true) => {
+            Ok(Config { file: None, server, admin, auth, payers, store, chains, report })
         }
         _ => Err(report),
     }

@@ -5,7 +5,10 @@ use std::{collections::HashSet, net::SocketAddr, path::PathBuf, time::Duration};
 use chains_core::{Secret, config::Section};
 use tracing_subscriber::EnvFilter;
 
-use crate::http::auth::{Key, Keys, Scope};
+use crate::{
+    http::auth::{Key, Keys, Scope},
+    settlement::failures::Patience,
+};
 
 /// The shortest and the longest `settle_wait`: a request that does not wait is
 /// no settle request, and nobody keeps a connection for longer.
@@ -14,6 +17,13 @@ const SETTLE_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::fro
 /// The smallest and the largest `body_max_bytes`: room for every payment
 /// known, and not for more than a connection may cost.
 const BODY_MAX: (u64, u64) = (16 * 1024, 16 * 1024 * 1024);
+
+/// The fewest and the most `failures_max`: each is remembered for each payer.
+const FAILURES_MAX: (u64, u64) = (1, 1000);
+
+/// The shortest and the longest `verified_hold`: what is held that long and
+/// not settled keeps its payer from paying elsewhere.
+const VERIFIED_HOLD: (Duration, Duration) = (Duration::ZERO, Duration::from_mins(5));
 
 /// `[server]`: the public listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +64,15 @@ pub struct Admin {
 pub struct Auth {
     /// The keys, or that none is asked for.
     pub keys: Keys,
+}
+
+/// `[payers]`: what payers may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payers {
+    /// How much failing is put up with.
+    pub patience: Patience,
+    /// How long a verified payment holds its part of what its payer has; zero: not at all.
+    pub verified_hold: Duration,
 }
 
 /// `[store]`: what must survive.
@@ -196,6 +215,16 @@ fn key(mut section: Section) -> Option<Key> {
     }
     let pay_to = section.optional("pay_to").unwrap_or_default();
     Some(Key { name: name?, sha256: sha256?, scopes, pay_to })
+}
+
+pub(super) fn payers(mut section: Section) -> Option<Payers> {
+    let failures_max = between(&mut section, "failures_max", FAILURES_MAX, |failures: u64| failures.to_string());
+    let window = time(&mut section, "failures_window");
+    let verified_hold = between(&mut section, "verified_hold", VERIFIED_HOLD, |hold: Duration| {
+        humantime::format_duration(hold).to_string()
+    });
+    let patience = Patience { failures_max: usize::try_from(failures_max?).ok()?, window: window? };
+    Some(Payers { patience, verified_hold: verified_hold? })
 }
 
 pub(super) fn store(mut section: Section) -> Option<Store> {

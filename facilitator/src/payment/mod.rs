@@ -24,7 +24,11 @@ use chains_core::{
 pub use outcome::{SettleOutcome, Unavailable, VerifyOutcome};
 pub use supported::{Readiness, ReadinessLine};
 
-use crate::{settlement::replay_guard::ReplayGuard, store::Store, submitter::Submitter};
+use crate::{
+    settlement::{failures::Failures, replay_guard::ReplayGuard},
+    store::Store,
+    submitter::Submitter,
+};
 
 /// Everything that a request can ask of the service.
 pub struct Payments {
@@ -32,26 +36,38 @@ pub struct Payments {
     names: LegacyNames,
     store: Arc<dyn Store>,
     guard: Arc<ReplayGuard>,
+    failures: Arc<Failures>,
     clock: Arc<dyn Clock>,
-    settle_wait: Duration,
+    waits: Waits,
     supported_turn: AtomicUsize,
 }
 
+/// How long things last.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// How long a settle request waits for the chain before it is told
+    /// `settlement_pending`.
+    pub settle: Duration,
+    /// How long a verified payment holds its part of what its payer has;
+    /// zero: not at all.
+    pub verified_hold: Duration,
+}
+
 impl Payments {
-    /// Puts the use cases over the submitters. `settle_wait`: how long a
-    /// settle request waits for the chain before it is told `settlement_pending`.
+    /// Puts the use cases over the submitters.
     pub fn new(
         submitters: Vec<Arc<Submitter>>,
         store: Arc<dyn Store>,
         guard: Arc<ReplayGuard>,
+        failures: Arc<Failures>,
         clock: Arc<dyn Clock>,
-        settle_wait: Duration,
+        waits: Waits,
     ) -> Self {
         let name =
             |s: &Arc<Submitter>| s.chain().legacy_name().map(|name| (name.to_owned(), s.chain().network().clone()));
         let names = submitters.iter().filter_map(name).collect();
         let networks = submitters.into_iter().map(|s| (s.chain().network().clone(), s)).collect();
-        Self { networks, names, store, guard, clock, settle_wait, supported_turn: AtomicUsize::new(0) }
+        Self { networks, names, store, guard, failures, clock, waits, supported_turn: AtomicUsize::new(0) }
     }
 
     /// v1 names of the configured networks, for [`chains_core::protocol::parse`].
@@ -76,6 +92,20 @@ impl Payments {
             Rejection::new(reason::UNSUPPORTED_SCHEME, message)
         })?;
         Ok((submitter, scheme))
+    }
+
+    /// Whether payments of this payer have failed on chain too often of late,
+    /// at our cost. Who the payer is is only claimed here; to be barred takes
+    /// payments that were verified.
+    fn check_barred(&self, network: &Network, payer: &str) -> Result<(), Rejection> {
+        let now = self.clock.now();
+        let Some(until) = self.failures.barred_until(network, payer, now) else { return Ok(()) };
+        let message = format!(
+            "{} payments of this payer failed on chain of late: none is taken for another {} s",
+            self.failures.patience().failures_max,
+            until.0.saturating_sub(now.0).div_ceil(1000)
+        );
+        Err(Rejection::new(reason::PAYER_FAILED_TOO_OFTEN, message))
     }
 
     /// Finds the way and reads the payload.

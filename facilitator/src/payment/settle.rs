@@ -55,13 +55,21 @@ impl Asked<'_> {
     }
 }
 
+/// A payment that was found good and is now ours to settle.
+struct Taken {
+    waiter: Waiter,
+    verified: VerifiedPayment,
+    /// The head's height before the chain was asked.
+    claimed_at: u64,
+}
+
 /// A step either answers the request (`Break`) or lets it go on.
 type Step<T> = ControlFlow<SettleOutcome, T>;
 
 impl Payments {
     /// Settles a payment, or says what became of it.
     pub async fn settle(&self, request: Request, caller: Caller) -> SettleOutcome {
-        let deadline = Instant::now() + self.settle_wait;
+        let deadline = Instant::now() + self.waits.settle;
         let mut say = Settling::of(&request);
         let payment = match request.payment {
             Ok(payment) => payment,
@@ -101,24 +109,12 @@ impl Payments {
         if !asked.submitter.takes_payments() {
             return Ok(Break(asked.say.unavailable("this network takes no payments now")));
         }
-        let claimed_at = asked.submitter.head();
-        let verified = match asked.authorization.verify(Purpose::Settle).await {
-            Verdict::Valid(verified) => verified,
-            Verdict::Invalid(rejection) => return Ok(Break(asked.say.rejected(rejection))),
-            Verdict::Unavailable(error) => {
-                tracing::warn!(%error, "a payment could not be verified");
-                return Ok(Break(asked.say.unavailable("the chain could not be asked")));
-            }
-        };
-        let waiter = match self.guard.claim(ticket(asked, &verified)) {
-            Claim::New(waiter) => waiter,
-            Claim::UnderWay(flight) => return Ok(self.meet(asked, &flight).await),
-            Claim::KeyReused => return Ok(Break(asked.say.key_reused())),
-            Claim::Taken => {
-                return Ok(Break(
-                    asked.say.unavailable("another payment of this payer that needs sponsoring is under way"),
-                ));
-            }
+        if let Err(rejection) = self.check_barred(asked.chain().network(), asked.authorization.payer()) {
+            return Ok(Break(asked.say.rejected(rejection)));
+        }
+        let Taken { waiter, verified, claimed_at } = match self.claim(asked).await {
+            Continue(claimed) => claimed,
+            Break(step) => return Ok(step),
         };
         if verified.nothing_to_send {
             return self.settle_nothing(asked, waiter, verified, claimed_at).await;
@@ -132,6 +128,37 @@ impl Payments {
             return Ok(Break(asked.say.unavailable(message)));
         }
         Ok(wait_as_owner(asked, waiter).await)
+    }
+
+    /// Verifies the payment, and claims it. When the payer's payments that are
+    /// under way leave too little for it, it waits until one of them has ended,
+    /// and asks the chain again: whether it was too much is the chain's to say.
+    async fn claim(&self, asked: &Asked<'_>) -> ControlFlow<Step<()>, Taken> {
+        let unavailable = |message| Break(Break(asked.say.unavailable(message)));
+        loop {
+            let claimed_at = asked.submitter.head();
+            let verified = match asked.authorization.verify(Purpose::Settle).await {
+                Verdict::Valid(verified) => verified,
+                Verdict::Invalid(rejection) => return Break(Break(asked.say.rejected(rejection))),
+                Verdict::Unavailable(error) => {
+                    tracing::warn!(%error, "a payment could not be verified");
+                    return unavailable("the chain could not be asked");
+                }
+            };
+            match self.guard.claim(ticket(asked, &verified)) {
+                Claim::New(waiter) => return Continue(Taken { waiter, verified, claimed_at }),
+                Claim::UnderWay(flight) => return Break(self.meet(asked, &flight).await),
+                Claim::KeyReused => return Break(Break(asked.say.key_reused())),
+                Claim::Taken => {
+                    return unavailable("another payment of this payer that needs sponsoring is under way");
+                }
+                Claim::Overdrawn(released) => {
+                    if timeout_at(asked.deadline, released).await.is_err() {
+                        return unavailable("other payments of this payer are under way and use up what it has");
+                    }
+                }
+            }
+        }
     }
 
     /// Ends a claimed payment that asks for nothing: stored as settled, so that
@@ -248,6 +275,7 @@ fn ticket(asked: &Asked<'_>, verified: &VerifiedPayment) -> Ticket {
         payer: asked.authorization.payer().to_owned(),
         amount: verified.amount,
         exclusive: asked.submitter.chain().exclusive(&verified.plan),
+        funds: verified.funds.clone(),
     }
 }
 

@@ -1,10 +1,14 @@
 //! A settlement: its states, its record, its place in the guard.
 //!
 //! Imports nothing of this crate. [`record`] is what the store keeps,
-//! [`replay_guard`] is what makes one payment one settlement in this process.
+//! [`replay_guard`] is what makes one payment one settlement in this process,
+//! [`reservations`] adds up what payers spend at a time, [`failures`] remembers
+//! who has cost us gas for nothing.
 
+pub mod failures;
 pub mod record;
 pub mod replay_guard;
+pub mod reservations;
 
 use std::fmt;
 

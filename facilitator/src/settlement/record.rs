@@ -150,6 +150,15 @@ pub struct Finished {
     pub at: Millis,
 }
 
+/// A payment that failed in a block, at the gas wallet's cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Whose.
+    pub payer: String,
+    /// When the settlement ended.
+    pub at: Millis,
+}
+
 /// The next step of a settlement whose last transaction did its part, to be stored.
 #[derive(Clone, Debug)]
 pub struct Advanced {

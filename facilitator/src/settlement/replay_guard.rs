@@ -14,14 +14,15 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use chains_core::{Amount, Fingerprint, Identity};
+use chains_core::{Amount, Fingerprint, Identity, scheme::Funds};
 use dashmap::{DashMap, mapref::entry::Entry};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{futures::OwnedNotified, watch};
 
 use super::{
     SettlementId,
     record::{Caller, Outcome},
+    reservations::Reservations,
 };
 
 /// Every settlement of this process that is not final.
@@ -30,6 +31,7 @@ pub struct ReplayGuard {
     flights: DashMap<Identity, Arc<Flight>>,
     keys: DashMap<Caller, Identity>,
     exclusive: DashMap<String, Identity>,
+    reservations: Reservations,
 }
 
 /// What a flight is about; never changes.
@@ -49,6 +51,8 @@ pub struct Ticket {
     pub amount: Amount,
     /// What no other settlement may use meanwhile: [`chains_core::chain::Chain::exclusive`].
     pub exclusive: Option<String>,
+    /// What it is paid from, together with others; `None` after a restart.
+    pub funds: Option<Funds>,
 }
 
 /// A settlement under way.
@@ -109,6 +113,9 @@ pub enum Claim {
     KeyReused,
     /// Another settlement uses what this one needs for itself.
     Taken,
+    /// Together with others under way it is more than the payer has. What is
+    /// in here is done when one of them has ended: then look at the chain again.
+    Overdrawn(OwnedNotified),
 }
 
 /// The answer to a request that finds a flight.
@@ -133,27 +140,13 @@ impl ReplayGuard {
     /// Begins a settlement, unless the payment or the caller's key is in use.
     /// Only called with a payment that passed every check.
     pub fn claim(&self, ticket: Ticket) -> Claim {
-        let caller = ticket.caller.key.is_some().then(|| ticket.caller.clone());
-        let identity = ticket.identity;
-        let entry = match self.flights.entry(identity) {
+        let entry = match self.flights.entry(ticket.identity) {
             Entry::Occupied(there) => return Claim::UnderWay(Arc::clone(there.get())),
             Entry::Vacant(free) => free,
         };
-        if let Some(name) = &ticket.exclusive {
-            match self.exclusive.entry(name.clone()) {
-                Entry::Occupied(_) => return Claim::Taken,
-                Entry::Vacant(free) => drop(free.insert(identity)),
-            }
-        }
-        if let Some(caller) = caller {
-            match self.keys.entry(caller) {
-                Entry::Occupied(there) if *there.get() != identity => {
-                    self.release(ticket.exclusive.as_deref(), &identity);
-                    return Claim::KeyReused;
-                }
-                Entry::Occupied(_) => {}
-                Entry::Vacant(free) => drop(free.insert(identity)),
-            }
+        if let Err(refused) = self.take(&ticket) {
+            self.release(&ticket);
+            return refused;
         }
         let flight = Arc::new(Flight::new(ticket, Progress::Claimed));
         let waiter = flight.admit(&mut flight.owner.lock());
@@ -185,6 +178,11 @@ impl ReplayGuard {
         self.end(flight, Progress::Dropped(why));
     }
 
+    /// What payers' accounts are spoken for.
+    pub const fn reservations(&self) -> &Reservations {
+        &self.reservations
+    }
+
     /// The number of flights.
     pub fn len(&self) -> usize {
         self.flights.len()
@@ -195,18 +193,50 @@ impl ReplayGuard {
         self.flights.is_empty()
     }
 
-    fn release(&self, name: Option<&str>, identity: &Identity) {
-        if let Some(name) = name {
-            self.exclusive.remove_if(name, |_, there| there == identity);
+    /// Takes everything that a settlement uses besides its identity, or some
+    /// of it and says what was not to be had.
+    fn take(&self, ticket: &Ticket) -> Result<(), Claim> {
+        let Ticket { identity, caller, exclusive, funds, amount, .. } = ticket;
+        if let Some(name) = exclusive {
+            match self.exclusive.entry(name.clone()) {
+                Entry::Occupied(_) => return Err(Claim::Taken),
+                Entry::Vacant(free) => drop(free.insert(*identity)),
+            }
+        }
+        if caller.key.is_some() {
+            match self.keys.entry(caller.clone()) {
+                Entry::Occupied(_) => return Err(Claim::KeyReused),
+                Entry::Vacant(free) => drop(free.insert(*identity)),
+            }
+        }
+        match funds {
+            Some(funds) => self.reservations.reserve(funds, *identity, *amount).map_err(Claim::Overdrawn),
+            None => Ok(()),
         }
     }
 
-    fn end(&self, flight: &Flight, progress: Progress) {
-        let Ticket { identity, id, caller, exclusive, .. } = &flight.ticket;
-        self.release(exclusive.as_deref(), identity);
-        self.flights.remove_if(identity, |_, there| there.ticket.id == *id);
+    /// Gives back what was taken of it.
+    fn release(&self, ticket: &Ticket) {
+        let Ticket { identity, caller, exclusive, funds, .. } = ticket;
+        if let Some(name) = exclusive {
+            self.exclusive.remove_if(name, |_, there| there == identity);
+        }
         if caller.key.is_some() {
             self.keys.remove_if(caller, |_, there| there == identity);
+        }
+        if let Some(funds) = funds {
+            self.reservations.release(&funds.account, identity);
+        }
+    }
+
+    /// Under the lock of its entry, as claims are made: nobody claims the same
+    /// payment anew while this one's things are given back.
+    fn end(&self, flight: &Flight, progress: Progress) {
+        if let Entry::Occupied(there) = self.flights.entry(flight.ticket.identity)
+            && there.get().ticket.id == flight.ticket.id
+        {
+            self.release(&flight.ticket);
+            there.remove();
         }
         flight.progress.send_replace(progress);
     }
@@ -345,6 +375,7 @@ mod tests {
             payer: "payer".into(),
             amount: Amount::from(1_u64),
             exclusive: None,
+            funds: None,
         }
     }
 
@@ -454,5 +485,25 @@ mod tests {
         guard.finish(second.flight(), Outcome::NothingToSend);
         guard.resume(needs("d", None), "0x1");
         assert!(matches!(guard.claim(needs("e", None)), Claim::Taken), "also after a restart");
+    }
+
+    #[test]
+    fn payments_that_are_too_much_together_are_claimed_one_after_the_other() {
+        let guard = ReplayGuard::default();
+        let paid_from = |payment, key| {
+            let funds = Funds { account: "a".into(), available: Amount::from(1_u64) };
+            Ticket { funds: Some(funds), exclusive: Some(format!("for {payment}")), ..ticket(payment, key) }
+        };
+        let first = new(&guard, &paid_from("p", None));
+        let key = Some("key-key-key-key-1");
+        let Claim::Overdrawn(released) = guard.claim(paid_from("q", key)) else { panic!("the payer has 1 for 2") };
+        drop(new(&guard, &ticket("r", key)));
+        guard.finish(first.flight(), Outcome::NothingToSend);
+        assert!(futures::FutureExt::now_or_never(released).is_some());
+        let second = new(&guard, &paid_from("q", None));
+        guard.give_back(first.flight(), Dropped::Unavailable);
+        assert!(matches!(guard.claim(paid_from("s", None)), Claim::Overdrawn(_)), "what has ended ends once");
+        guard.give_back(second.flight(), Dropped::Unavailable);
+        assert!(matches!(guard.claim(paid_from("s", None)), Claim::New(_)));
     }
 }

@@ -15,7 +15,7 @@ use chains_core::{Identity, Network, clock::Millis};
 
 use crate::settlement::{
     SettlementId, State,
-    record::{Advanced, Caller, Finished, NewSettlement, Record, Sent, Timeline},
+    record::{Advanced, Caller, Failure, Finished, NewSettlement, Record, Sent, Timeline},
 };
 
 /// The store of settlements. A method returns when its effect is durable.
@@ -55,6 +55,11 @@ pub trait Store: Send + Sync {
 
     /// The highest sequence ever stored for a gas wallet. Called before its lane opens.
     async fn sequence_max(&self, network: &Network, gas_wallet: &str) -> Result<Option<u64>, StoreError>;
+
+    /// The settlements of a network that failed, at the gas wallet's cost,
+    /// since a time, oldest first; the newest of them when there are very many.
+    /// Called before the network opens.
+    async fn failures(&self, network: &Network, since: Millis) -> Result<Vec<Failure>, StoreError>;
 
     /// One settlement with everything known of it.
     async fn timeline(&self, id: SettlementId) -> Result<Option<Timeline>, StoreError>;

@@ -46,6 +46,7 @@ pub use lane::Lane;
 
 use crate::{
     settlement::{
+        failures::Failures,
         record::NewSettlement,
         replay_guard::{Dropped, Flight, ReplayGuard},
     },
@@ -60,6 +61,8 @@ pub struct Deps {
     pub store: Arc<dyn Store>,
     /// Who waits.
     pub guard: Arc<ReplayGuard>,
+    /// Who has cost gas for nothing.
+    pub failures: Arc<Failures>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Go on although the chain is further than the store: the operator has

@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use chains_core::clock::Millis;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -15,7 +16,10 @@ use super::{
     watcher::{self, INBOX_MAX, Watcher},
 };
 use crate::{
-    settlement::{record::Timeline, replay_guard::Ticket},
+    settlement::{
+        record::{Failure, Timeline},
+        replay_guard::Ticket,
+    },
     store::StoreError,
 };
 
@@ -117,6 +121,7 @@ async fn attempt(
             resume(submitter, watcher, timeline);
         }
         watcher.remember_settled().await?;
+        remember_failures(submitter).await?;
         *loaded = true;
     }
     deps.chain.open().await?;
@@ -133,6 +138,17 @@ async fn attempt(
     watcher::read_balances(submitter).await;
     watcher.send_all();
     Ok(starts)
+}
+
+/// Who failed before the restart is still barred.
+async fn remember_failures(submitter: &Submitter) -> Result<(), StoreError> {
+    let (deps, network) = (&submitter.deps, submitter.network());
+    let window = u64::try_from(deps.failures.patience().window.as_millis()).unwrap_or(u64::MAX);
+    let since = Millis(deps.clock.now().0.saturating_sub(window));
+    for Failure { payer, at } in deps.store.failures(network, since).await? {
+        deps.failures.record(network, &payer, at);
+    }
+    Ok(())
 }
 
 fn resume(submitter: &Arc<Submitter>, watcher: &mut Watcher, timeline: Timeline) {
@@ -159,6 +175,7 @@ fn resume(submitter: &Arc<Submitter>, watcher: &mut Watcher, timeline: Timeline)
         payer: record.payer,
         amount: record.amount,
         exclusive: submitter.deps.chain.exclusive(&record.plan),
+        funds: None,
     };
     let flight = submitter.deps.guard.resume(ticket, &record.transaction);
     watcher.track(Slot {

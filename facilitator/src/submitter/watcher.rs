@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use chains_core::chain::{Head, PlannedTransaction, Watch};
+use chains_core::{
+    chain::{Head, PlannedTransaction, Watch},
+    clock::Millis,
+};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior},
@@ -259,9 +262,12 @@ impl Watcher {
         });
         let rows: Vec<_> = rows.collect();
         let stored = self.submitter.deps.store.finish(rows).await;
-        for (key, outcome, _) in decided {
+        for (key, outcome, landed) in decided {
             match &stored {
-                Ok(()) => self.end(key, outcome),
+                Ok(()) => {
+                    self.count_failure(key, &outcome, landed.as_ref(), at);
+                    self.end(key, outcome);
+                }
                 Err(error) => {
                     tracing::error!(%error, "an outcome could not be stored; it is looked for again");
                     if let Some(slot) = self.slots.get_mut(&key) {
@@ -270,6 +276,14 @@ impl Watcher {
                     }
                 }
             }
+        }
+    }
+
+    /// A payment that failed in a block has cost the gas wallet its fee.
+    fn count_failure(&self, key: u64, outcome: &Outcome, landed: Option<&LandedAttempt>, at: Millis) {
+        if matches!(outcome, Outcome::Failed { .. }) && landed.is_some() {
+            let payer = &self.slots[&key].flight.ticket.payer;
+            self.submitter.deps.failures.record(self.submitter.network(), payer, at);
         }
     }
 

@@ -136,7 +136,7 @@ impl Eip3009 {
         }
         let rule = GasRule { cap, measured: false };
         let gas_limit = judge(&record, asset.address, self.transfer.value, &data, rule)?;
-        Ok(Some(self.verified(asset, data, gas_limit)))
+        Ok(Some(self.planned(asset.address, &record, data, gas_limit)))
     }
 
     /// A payer whose signature only its contract can judge, if it has one.
@@ -158,7 +158,7 @@ impl Eip3009 {
         self.check_terms(domain)?;
         let rule = GasRule { cap, measured: true };
         let gas_limit = judge(&record, asset.address, self.transfer.value, &data, rule)?;
-        Ok(self.verified(asset, data, gas_limit))
+        Ok(self.planned(asset.address, &record, data, gas_limit))
     }
 
     fn check_signature(&self, record: &Record, key_signed: bool) -> Result<(), Rejection> {
@@ -202,7 +202,7 @@ impl Eip3009 {
         self.check_terms(domain)?;
         judgement::check_state(record, token, transfer.value)?;
         wallet.check(&self.context, config.gas_limit_erc6492).await?;
-        Ok(self.planned(MULTICALL3, token, wallet.calldata(), config.gas_limit_erc6492))
+        Ok(self.planned(MULTICALL3, record, wallet.calldata(), config.gas_limit_erc6492))
     }
 
     async fn ask(
@@ -217,20 +217,17 @@ impl Eip3009 {
         self.context.lens.ask(&self.context.rpc, &item).await
     }
 
-    fn verified(&self, asset: &Asset, data: Bytes, gas_limit: u64) -> VerifiedPayment {
-        self.planned(asset.address, asset.address, data, gas_limit)
-    }
-
     /// A call of `to` that moves the token.
-    fn planned(&self, to: Address, token: Address, data: Bytes, gas_limit: u64) -> VerifiedPayment {
-        let (t, method) = (&self.transfer, Method::Eip3009);
+    fn planned(&self, to: Address, record: &Record, data: Bytes, gas_limit: u64) -> VerifiedPayment {
+        let (t, token, method) = (&self.transfer, self.demand.asset, Method::Eip3009);
+        let funds = record.balance.map(|balance| self.context.funds(token, t.from, balance));
         let effect = Transfer { token, from: t.from, to: t.to, value: t.value, nonce: t.nonce, method };
         let gas_limit = gas_limit.saturating_add(self.context.config.gas_extra).saturating_add(self.suffix.gas());
         let body = Plan { to, data: self.suffix.append(data), gas_limit, effect }.to_body();
         // Beyond what a store's integers hold it never expires.
         let valid_before = u64::try_from(t.validBefore).ok().filter(|time| i64::try_from(*time).is_ok());
         let plan = PlannedTransaction { gas_wallet: None, body, valid_before };
-        VerifiedPayment { amount: self.demand.amount, plan, nothing_to_send: false }
+        VerifiedPayment { amount: self.demand.amount, plan, nothing_to_send: false, funds }
     }
 }
 

@@ -347,7 +347,17 @@ impl Permit2Payment {
         };
         let gas_wallet = self.sender().map(|wallet| wallet.to_checksum(None));
         let plan = PlannedTransaction { gas_wallet, body, valid_before: self.permit.valid_before() };
-        Ok(VerifiedPayment { amount: self.demand.amount, plan, nothing_to_send: nothing })
+        let sponsored = *with_permit || sponsorship.is_some();
+        let funds =
+            Self::available(record, sponsored).map(|most| self.context.funds(asset.address, self.permit.from, most));
+        Ok(VerifiedPayment { amount: self.demand.amount, plan, nothing_to_send: nothing, funds })
+    }
+
+    /// The most that Permit2 can take: no more than is allowed, unless more is
+    /// allowed along with the payment.
+    fn available(record: &Record, sponsored: bool) -> Option<U256> {
+        let balance = record.balance?;
+        if sponsored { Some(balance) } else { record.allowance.map(|allowance| allowance.min(balance)) }
     }
 
     fn calldata(&self, amount: U256) -> Bytes {

@@ -319,7 +319,7 @@ impl Transfer {
         };
         let gas_wallet = Some(judged.fee_payer.to_string());
         let plan = PlannedTransaction { gas_wallet, body: body.to_body(), valid_before: None };
-        VerifiedPayment { amount, plan, nothing_to_send: false }
+        VerifiedPayment { amount, plan, nothing_to_send: false, funds: None }
     }
 }
 

@@ -70,6 +70,27 @@ pub(crate) async fn sequence_max_counts_ended_settlements_too(backend: &impl Bac
     store.close().await;
 }
 
+pub(crate) async fn who_failed_at_our_cost_is_remembered(backend: &impl Backend) {
+    let store = backend.open().await;
+    let mut payments: Vec<_> = (1..=5).map(|n| payment(n, "w", n)).collect();
+    payments[4].network = "eip155:1".parse().expect("CAIP-2");
+    begun(&*store, &payments).await;
+    let in_a_block =
+        |payment, at| Finished { landed: settled(payment, true).landed, at: Millis(at), ..failed(payment) };
+    let [late, early, free, paid, elsewhere] = payments.as_slice() else { panic!("five") };
+    let finished = vec![in_a_block(late, 6_000), in_a_block(early, 5_000), failed(free), settled(paid, true)];
+    store.finish(finished).await.expect("stored");
+    store.finish(vec![in_a_block(elsewhere, 6_000)]).await.expect("stored");
+    let since = async |since| {
+        let failures = store.failures(&network(), Millis(since)).await.expect("read");
+        failures.into_iter().map(|failure| (failure.payer, failure.at.0)).collect::<Vec<_>>()
+    };
+    let (early, late) = ((early.payer.clone(), 5_000), (late.payer.clone(), 6_000));
+    assert_eq!(since(5_000).await, [early, late.clone()], "oldest first");
+    assert_eq!(since(5_001).await, [late]);
+    store.close().await;
+}
+
 pub(crate) async fn everything_survives_a_reopening(backend: &impl Backend) {
     let store = backend.open().await;
     let payments = [payment(1, "w", 1), payment(2, "w", 2)];

@@ -41,7 +41,7 @@ use self::{
 use super::{BeginError, Query, Store, StoreError};
 use crate::settlement::{
     SettlementId,
-    record::{Advanced, Caller, Finished, NewSettlement, Record, Sent, Timeline},
+    record::{Advanced, Caller, Failure, Finished, NewSettlement, Record, Sent, Timeline},
 };
 
 /// Connections that look things up. More do not help: a look-up is a few
@@ -146,6 +146,10 @@ impl Store for SqliteStore {
 
     async fn sequence_max(&self, network: &Network, gas_wallet: &str) -> Result<Option<u64>, StoreError> {
         read::sequence_max(&self.readers, network, gas_wallet).await
+    }
+
+    async fn failures(&self, network: &Network, since: Millis) -> Result<Vec<Failure>, StoreError> {
+        read::failures(&self.readers, network, since).await
     }
 
     async fn timeline(&self, id: SettlementId) -> Result<Option<Timeline>, StoreError> {

@@ -2,17 +2,20 @@
 
 use std::collections::HashMap;
 
-use chains_core::{Identity, Network};
+use chains_core::{Identity, Network, clock::Millis};
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
 use super::row::{self, RECORD, Reader, int};
 use crate::{
     settlement::{
         SettlementId, State,
-        record::{Attempt, Caller, Record, StoredSend, Timeline},
+        record::{Attempt, Caller, Failure, Record, StoredSend, Timeline},
     },
     store::{Query, StoreError},
 };
+
+/// Failures of one answer.
+const FAILURES_MAX: u64 = 65_536;
 
 /// Records of one answer, whatever is asked for.
 const PAGE_MAX: u32 = 1000;
@@ -49,6 +52,15 @@ pub(super) async fn sequence_max(
     let max: Option<i64> = sqlx::query_scalar(query).bind(network.as_str()).bind(gas_wallet).fetch_one(pool).await?;
     let wrong = |_| StoreError::Inconsistent { table: "slot", column: "sequence", row: gas_wallet.to_owned() };
     max.map(u64::try_from).transpose().map_err(wrong)
+}
+
+pub(super) async fn failures(pool: &SqlitePool, network: &Network, since: Millis) -> Result<Vec<Failure>, StoreError> {
+    let query = "SELECT s.id, s.payer, s.updated_at FROM settlement s \
+         WHERE s.state = 'failed' AND s.network = ? AND s.updated_at >= ? AND EXISTS \
+         (SELECT 1 FROM slot_item i JOIN attempt a ON a.slot = i.slot WHERE i.settlement = s.id AND a.fee_paid IS NOT NULL) \
+         ORDER BY s.updated_at DESC, s.id DESC LIMIT ?";
+    let query = sqlx::query(query).bind(network.as_str()).bind(int(since.0)).bind(int(FAILURES_MAX));
+    query.fetch_all(pool).await?.iter().rev().map(row::failure).collect()
 }
 
 /// Which settlements to load whole.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::{
     settlement::{
         SettlementId, State,
-        record::{Attempt, Caller, Key, LandedAttempt, Outcome, Record, StoredSend},
+        record::{Attempt, Caller, Failure, Key, LandedAttempt, Outcome, Record, StoredSend},
     },
     store::StoreError,
 };
@@ -136,6 +136,11 @@ fn outcome(read: &Reader<'_>, state: State) -> Result<Option<Outcome>, StoreErro
 }
 
 /// An attempt without its answers, from a join of `attempt` and `slot`.
+pub(super) fn failure(row: &SqliteRow) -> Result<Failure, StoreError> {
+    let reader = Reader::new(row, "settlement", "id");
+    Ok(Failure { payer: reader.text("payer")?, at: Millis(reader.number("updated_at")?) })
+}
+
 pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, StoreError> {
     let read = Reader::new(row, "attempt", "transaction_id");
     let transaction = read.text("transaction_id")?;
