@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use e2e::{
-    anvil::{Anvil, GAS_WALLET, PAYEE, USDC},
+    anvil::{Anvil, GAS_WALLET, PAYEE, PAYER, USDC},
     eventually,
     payer::Draft,
+    permit2::{self, Permit2Draft},
     proxy::{Fault, Proxy, Times},
     service::{Home, Service},
 };
@@ -171,6 +172,67 @@ async fn an_empty_gas_wallet_takes_no_payment_and_comes_back_by_itself() {
     eventually("the wallet is used again", || async { (service.get("/ready").await.status == 200).then_some(()) })
         .await;
     assert!(service.post("/settle", &draft.v2()).await.is_good());
+}
+
+/// D09.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fee_above_the_ceiling_is_not_paid_and_the_payment_can_be_made_when_it_falls() {
+    let chain = Anvil::start().await;
+    let home = Home::with(&chain.node.url, "", "fee_per_gas_max = \"20000000000\"");
+    let service = home.serve().await;
+    chain.node.stop_blocks().await;
+    let set_fee = async |wei: &str| {
+        chain.node.call("anvil_setNextBlockBaseFeePerGas", json!([wei])).await;
+        chain.node.mine().await;
+        let height = u32::try_from(chain.node.quantity("eth_blockNumber", json!([])).await).expect("a short chain");
+        eventually("the block is seen", || async {
+            (home.metric("head_block").await >= f64::from(height)).then_some(())
+        })
+        .await;
+    };
+    set_fee("0x38d7ea4c68000").await;
+    let draft = Draft::default();
+    let refused = service.post("/settle", &draft.v2()).await;
+    assert_eq!((refused.status, refused.text("errorReason")), (503, "unexpected_settle_error"), "{refused:?}");
+    assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 0);
+    set_fee("0x3b9aca00").await;
+    chain.node.resume_blocks().await;
+    assert!(service.post("/settle", &draft.v2()).await.is_good(), "the claim was given back");
+    assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 1);
+}
+
+/// D06.
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_the_token_has_blocked_neither_pays_nor_is_paid_and_costs_nothing() {
+    let chain = Anvil::start().await;
+    permit2::allow(&chain, PAYER, u128::MAX).await;
+    let home = Home::new(&chain);
+    let service = home.serve().await;
+    let owner = "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955";
+    let about = |selector: &str, account: &str| format!("{selector}{:0>64}", account.trim_start_matches("0x"));
+    for (what, block, unblock) in [
+        ("the payer", about("0xf9f92be4", PAYER), about("0x1a895266", PAYER)),
+        ("the payee", about("0xf9f92be4", PAYEE), about("0x1a895266", PAYEE)),
+        ("everybody", "0x8456cb59".to_owned(), "0x3f4ba83a".to_owned()),
+    ] {
+        let before = chain.node.transactions_of(GAS_WALLET).await;
+        chain.send_and_mine(owner, USDC, &block).await;
+        let bodies = [Draft::default().v2(), Permit2Draft::default().body()];
+        for body in &bodies {
+            let verified = service.post("/verify", body).await;
+            assert!(verified.text("invalidReason").ends_with("simulation_failed"), "{what}: {verified:?}");
+            let refused = service.post("/settle", body).await;
+            assert!(refused.status == 200 && !refused.is_good(), "{what}: {refused:?}");
+        }
+        assert_eq!(chain.node.transactions_of(GAS_WALLET).await, before, "{what}");
+        chain.send_and_mine(owner, USDC, &unblock).await;
+        for body in &bodies {
+            assert!(service.post("/settle", body).await.is_good(), "{what} no more");
+        }
+    }
+    chain.send_and_mine(owner, USDC, &about("0xf9f92be4", GAS_WALLET)).await;
+    assert!(service.post("/settle", &Draft::default().v2()).await.is_good(), "who sends it is not asked");
+    assert_eq!(home.audit().0, 0);
 }
 
 /// E12.

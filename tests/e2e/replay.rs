@@ -33,6 +33,7 @@ fn assert_one_success(answers: &[Answer]) -> String {
     transaction
 }
 
+/// B06, E03.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_settles_of_one_payment_in_both_versions_succeed_once() {
     let chain = Anvil::start().await;

@@ -194,6 +194,7 @@ async fn an_approval_that_others_brought_is_as_good() {
     assert_audit(&home);
 }
 
+/// D11.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payer_that_takes_the_gas_money_gets_no_more_and_the_payment_fails_with_proof() {
     let chain = Anvil::start().await;
@@ -285,6 +286,7 @@ async fn one_payer_is_sponsored_once_at_a_time() {
     assert_audit(&home);
 }
 
+/// D11.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_plain_approval_costs_nothing() {
     type Change = fn(&mut Sponsored);

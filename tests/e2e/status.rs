@@ -3,8 +3,9 @@
 use e2e::{
     anvil::{Anvil, NETWORK},
     payer::Draft,
-    service::Home,
+    service::{Home, Service},
 };
+use reqwest::header::{ETAG, HeaderValue, IF_NONE_MATCH};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settlement_is_found_by_id_transaction_payer_and_nonce_and_tells_its_whole_story() {
@@ -54,10 +55,25 @@ async fn supported_lists_both_versions_and_readiness_says_why() {
         assert!(supported.body["signers"]["eip155:*"].is_array() && supported.body["extensions"].is_array());
     }
     assert_eq!(service.get("/health").await.text("status"), "ok");
+    is_not_sent_twice(&service, "/supported").await;
     drop(chain);
     e2e::eventually("readiness notices that the chain is gone", || async {
         let ready = service.get("/ready").await;
         (ready.status == 503 && ready.body.to_string().contains(NETWORK)).then_some(())
     })
     .await;
+}
+
+/// B12: who has it already is told so, and no node is asked.
+async fn is_not_sent_twice(service: &Service, path: &str) {
+    let client = reqwest::Client::new();
+    let ask = |tag: Option<HeaderValue>| {
+        let request = client.get(format!("{}{path}", service.url));
+        let request = tag.into_iter().fold(request, |request, tag| request.header(IF_NONE_MATCH, tag));
+        async move { request.send().await.expect("an answer") }
+    };
+    let tag = ask(None).await.headers()[ETAG].clone();
+    let again = ask(Some(tag)).await;
+    assert_eq!(again.status(), 304);
+    assert!(again.bytes().await.expect("a body").is_empty());
 }

@@ -58,7 +58,8 @@ impl World {
     async fn start() -> Self {
         let validator = Validator::start_with(TICKS_PER_SLOT).await;
         let proxy = Proxy::before(validator.chain.url()).await;
-        let (home, service) = serve(&validator, &proxy.url, "settle_wait = \"2s\"").await;
+        let (home, service) =
+            serve(&validator, &proxy.url, "settle_wait = \"2s\"\n[payers]\nfailures_max = 1000").await;
         Self { validator, proxy, home, service }
     }
 

@@ -166,6 +166,7 @@ async fn other_shapes_of_payload_are_refused() {
     for (pointer, value) in cases {
         assert_eq!(world.read(&with(pointer, value.clone())).err(), Some(INVALID_PAYLOAD), "{pointer} {value}");
     }
+    // C10.
     let mut other = good();
     other.payload.insert("delegationManager".into(), json!({}));
     assert_eq!(world.read(&other).err(), Some(UNSUPPORTED_PAYLOAD_TYPE));
