@@ -11,6 +11,7 @@ use crate::{
     http::{
         self, Api, Options,
         admin::Admin,
+        host::Hosts,
         server::{Limits, serve},
     },
     lifecycle::Lifecycle,
@@ -91,7 +92,9 @@ pub async fn start(
     let api = Api { payments: Arc::clone(&payments), keys: Arc::new(config.auth.keys), options: Arc::new(options) };
     let address = public.local_addr()?;
     lifecycle.tasks.spawn(http::admin::upkeep(metrics.clone(), lifecycle.stop.clone()));
-    let admin_router = http::admin::router(Admin { metrics, token_sha256: config.admin.token_sha256 });
+    let admin_hosts = Hosts::of(config.admin.listen, vec![]);
+    let admin_router =
+        http::admin::router(Admin { metrics, hosts: admin_hosts, token_sha256: config.admin.token_sha256 });
     for (listener, router) in [(public, http::router(api)), (admin, admin_router)] {
         let serving = serve(listener, router, limits, lifecycle.drain.clone(), lifecycle.stop.clone());
         lifecycle.listeners.spawn(serving);

@@ -77,6 +77,8 @@ async fn what_is_too_large_of_the_wrong_type_or_too_slow_is_turned_away() {
         let answer = raw(&service.url, &request).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{name}: {answer}");
     }
+    let rebound = b"GET /metrics HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
+    assert!(raw(&home.admin_url, rebound).await.starts_with("HTTP/1.1 421"), "A14 rebinding of the second listener");
     let asked = Instant::now();
     let answer = raw(&service.url, b"POST /settle HTTP/1.1\r\nhost: 127.0.0.1\r\n").await;
     assert!(asked.elapsed() < Duration::from_secs(15), "A03: the header must come in time: {answer}");

@@ -6,7 +6,10 @@ use chains_core::{Secret, config::Section};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    http::auth::{Key, Keys, Scope},
+    http::{
+        auth::{Key, Keys, Scope},
+        host::Hosts,
+    },
     settlement::failures::Patience,
 };
 
@@ -42,8 +45,8 @@ pub struct Server {
     pub connections_max: usize,
     /// Connections of one address at a time.
     pub connections_per_ip_max: usize,
-    /// The names it answers to; empty: to every name.
-    pub hosts: Vec<String>,
+    /// The names it answers to.
+    pub hosts: Hosts,
     /// What is logged, as directives of `tracing`.
     pub log: String,
     /// Whether it is logged as JSON.
@@ -115,20 +118,10 @@ pub(super) fn server(mut section: Section) -> Option<Server> {
         header_wait: header_wait?,
         connections_max: connections_max?,
         connections_per_ip_max: connections_per_ip_max?,
-        hosts: hosts_of(listen, hosts?),
+        hosts: Hosts::of(listen, hosts?),
         log: log?,
         log_json: log_json?,
     })
-}
-
-/// On loopback, only names of this machine and those that are configured; on
-/// other addresses names are the proxy's business, unless some are configured.
-fn hosts_of(listen: SocketAddr, mut configured: Vec<String>) -> Vec<String> {
-    if listen.ip().is_loopback() {
-        configured.extend(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned));
-        configured.push(listen.ip().to_string());
-    }
-    configured
 }
 
 pub(super) fn admin(mut section: Section) -> Option<Admin> {

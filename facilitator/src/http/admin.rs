@@ -13,7 +13,10 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 
-use super::error::{Failure, RequestId, Shape};
+use super::{
+    error::{Failure, RequestId, Shape},
+    host::Hosts,
+};
 
 /// Upper bounds of the latency histograms, in seconds.
 const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0];
@@ -23,6 +26,8 @@ const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 pub struct Admin {
     /// Where the metrics are.
     pub metrics: PrometheusHandle,
+    /// The names that are answered to.
+    pub hosts: Hosts,
     /// SHA-256 of the token that is asked for; `None` asks for none.
     pub token_sha256: Option<[u8; 32]>,
 }
@@ -55,6 +60,9 @@ pub fn router(admin: Admin) -> Router {
 }
 
 async fn metrics(State(admin): State<Admin>, request: Request) -> Response {
+    if !admin.hosts.include(&request) {
+        return Failure::Host.respond(Shape::Unknown, &RequestId::none());
+    }
     let given = request.headers().get("authorization").and_then(|value| value.to_str().ok());
     let token = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or("");
     let allowed = admin.token_sha256.is_none_or(|hash| bool::from(hash.ct_eq(&Sha256::digest(token))));

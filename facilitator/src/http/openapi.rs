@@ -3,7 +3,13 @@
 //! The schemas here describe the wire for people and tools; the parser is
 //! [`chains_core::protocol`].
 
-use axum::{Json, response::IntoResponse};
+use std::sync::LazyLock;
+
+use axum::{
+    body::Bytes,
+    http::{HeaderValue, header},
+    response::IntoResponse,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{OpenApi, ToSchema};
@@ -52,7 +58,8 @@ pub fn yaml() -> Result<String, serde_norway::Error> {
     (status = 200, description = "this document", body = Value),
     (status = 421, description = "another host's name", body = ErrorBody)))]
 pub async fn json() -> impl IntoResponse {
-    Json(document())
+    static TEXT: LazyLock<Bytes> = LazyLock::new(|| document().to_json().unwrap_or_default().into());
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], TEXT.clone())
 }
 
 /// The body of `/verify` and `/settle`, protocol v1 or v2. Unknown members are ignored.
