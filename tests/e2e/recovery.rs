@@ -109,3 +109,29 @@ async fn a_settled_transfer_that_the_chain_takes_back_is_sent_again() {
     let (code, text) = home.audit();
     assert_eq!(code, 0, "{text}");
 }
+
+/// E05: what comes after a transaction that the chain has lost is not held up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_that_a_reorg_leaves_in_the_gas_wallet_s_sequence_is_closed() {
+    let chain = Anvil::start().await;
+    let home = Home::with(&chain.node.url, "settle_wait = \"4s\"", "");
+    let service = home.serve().await;
+    assert!(service.post("/settle", &Draft::default().v2()).await.is_good());
+    chain.node.stop_blocks().await;
+    chain.node.call("anvil_reorg", json!([1, []])).await;
+    chain.node.call("anvil_dropAllTransactions", json!([])).await;
+    assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 0, "the chain has forgotten the first");
+    let next = Draft::default().v2();
+    assert_eq!(service.post("/settle", &next).await.text("errorReason"), "settlement_pending");
+    eventually("both can be executed", || async {
+        let status = chain.node.try_call("txpool_status", json!([])).await?;
+        (status["pending"] == "0x2").then_some(())
+    })
+    .await;
+    chain.node.resume_blocks().await;
+    assert!(service.post("/settle", &next).await.is_good(), "{}", home.log());
+    assert_eq!(chain.node.token_balance(USDC, PAYEE).await, 20_000);
+    assert!(home.log().contains("not on the chain any more"), "an operator is told");
+    let (code, text) = home.audit();
+    assert_eq!(code, 0, "{text}");
+}

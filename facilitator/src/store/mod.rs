@@ -8,10 +8,10 @@
 pub(crate) mod contract;
 pub mod sqlite;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
-use chains_core::{Identity, Network, clock::Millis};
+use chains_core::{Identity, Network, chain::SignedTransaction, clock::Millis};
 
 use crate::settlement::{
     SettlementId, State,
@@ -55,6 +55,16 @@ pub trait Store: Send + Sync {
 
     /// The highest sequence ever stored for a gas wallet. Called before its lane opens.
     async fn sequence_max(&self, network: &Network, gas_wallet: &str) -> Result<Option<u64>, StoreError>;
+
+    /// The newest signed form of each transaction of a gas wallet in a range of
+    /// sequences, in order, each with a settlement of it; the first of them
+    /// when there are many. Called when the chain has lost them.
+    async fn signed_at(
+        &self,
+        network: &Network,
+        gas_wallet: &str,
+        sequences: Range<u64>,
+    ) -> Result<Vec<(SettlementId, SignedTransaction)>, StoreError>;
 
     /// The settlements of a network that failed, at the gas wallet's cost,
     /// since a time, oldest first; the newest of them when there are very many.

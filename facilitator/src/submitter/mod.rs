@@ -12,6 +12,7 @@
 //! * [`sender`]: sends what is stored, and nothing else.
 //! * [`step`]: settlements of several transactions.
 //! * [`watcher`]: follows the chain and ends settlements, with proof.
+//! * [`gaps`]: what a wallet's transactions wait for in vain.
 //! * [`recover`]: what happens before a network opens.
 //!
 //! Invariant: no bytes reach [`sender`] that [`crate::store::Store::begin`] has
@@ -19,6 +20,7 @@
 
 mod aftercare;
 pub mod decide;
+mod gaps;
 mod lane;
 mod recover;
 mod sender;

@@ -23,6 +23,7 @@ use super::{
     Submitter,
     aftercare::Aftercare,
     decide::{self, AfterLook, AfterSend},
+    gaps::Gaps,
     lane::Lane,
     sender::Outgoing,
     slot::Slot,
@@ -45,6 +46,9 @@ const DOUBT_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the gas wallets' balances are read.
 const BALANCE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How often the gas wallets' sequences are compared with what is on its way.
+const GAP_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Wait before a chain that did not answer is asked for the next block again.
 const HEAD_RETRY: Duration = Duration::from_millis(250);
 
@@ -66,13 +70,26 @@ pub(super) struct Watcher {
     pub(super) aftercare: Aftercare,
     tracked: u64,
     pub(super) head: Option<Head>,
+    pub(super) gaps: Gaps,
     balances_read: Option<Instant>,
+    gaps_sought: Option<Instant>,
 }
 
 impl Watcher {
     pub fn new(submitter: Arc<Submitter>, senders: HashMap<String, mpsc::Sender<Outgoing>>) -> Self {
         let (slots, by_transaction, aftercare) = (BTreeMap::new(), HashMap::new(), Aftercare::default());
-        Self { submitter, senders, slots, by_transaction, aftercare, tracked: 0, head: None, balances_read: None }
+        Self {
+            submitter,
+            senders,
+            slots,
+            by_transaction,
+            aftercare,
+            tracked: 0,
+            head: None,
+            gaps: Gaps::default(),
+            balances_read: None,
+            gaps_sought: None,
+        }
     }
 
     /// Takes up a transaction.
@@ -145,7 +162,8 @@ impl Watcher {
         self.look_at_settled().await;
     }
 
-    /// Between blocks: looks into doubts, and reads the balances when it is time.
+    /// Between blocks: looks into doubts; reads the balances, and looks for
+    /// gaps, when it is time.
     pub async fn on_tick(&mut self) {
         let doubtful: Vec<u64> = self.slots.iter().filter(|(_, s)| s.doubtful).map(|(key, _)| *key).collect();
         if !doubtful.is_empty() {
@@ -155,6 +173,22 @@ impl Watcher {
             self.balances_read = Some(Instant::now());
             read_balances(&self.submitter).await;
         }
+        if self.gaps_sought.is_none_or(|sought| sought.elapsed() >= GAP_INTERVAL) {
+            self.gaps_sought = Some(Instant::now());
+            self.close_gaps().await;
+        }
+    }
+
+    /// The lowest sequence on its way of each gas wallet that has any.
+    pub fn lowest_sequences(&self) -> BTreeMap<String, u64> {
+        let mut lowest = BTreeMap::new();
+        for slot in self.slots.values() {
+            if let Some(sequence) = slot.newest().sequence {
+                let there = lowest.entry(slot.lane.wallet().to_owned()).or_insert(sequence);
+                *there = sequence.min(*there);
+            }
+        }
+        lowest
     }
 
     /// The block that recovery starts from; `Err` while the chain does not answer.

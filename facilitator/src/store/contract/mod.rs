@@ -54,6 +54,7 @@ macro_rules! store_contract {
                 a_send_makes_signed_broadcast_and_nothing_else,
                 what_is_live_comes_back_by_wallet_and_sequence,
                 sequence_max_counts_ended_settlements_too,
+                what_took_a_sequence_is_found_by_it,
                 who_failed_at_our_cost_is_remembered,
                 everything_survives_a_reopening,
                 find_narrows_by_every_filter,

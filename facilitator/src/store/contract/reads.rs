@@ -70,6 +70,19 @@ pub(crate) async fn sequence_max_counts_ended_settlements_too(backend: &impl Bac
     store.close().await;
 }
 
+pub(crate) async fn what_took_a_sequence_is_found_by_it(backend: &impl Backend) {
+    let store = backend.open().await;
+    let payments = [payment(1, "w", 7), payment(2, "w", 8), payment(3, "w", 9), payment(4, "v", 8)];
+    begun(&*store, &payments).await;
+    store.finish(vec![settled(&payments[1], true)]).await.expect("stored");
+    let at = async |wallet, sequences| store.signed_at(&network(), wallet, sequences).await.expect("read");
+    let of = |payment: &NewSettlement| (payment.id, signed(payment).clone());
+    assert_eq!(at("w", 7..9).await, [of(&payments[0]), of(&payments[1])], "ended or not, in order");
+    assert_eq!(at("v", 0..9).await, [of(&payments[3])]);
+    assert_eq!(at("w", 10..20).await, []);
+    store.close().await;
+}
+
 pub(crate) async fn who_failed_at_our_cost_is_remembered(backend: &impl Backend) {
     let store = backend.open().await;
     let mut payments: Vec<_> = (1..=5).map(|n| payment(n, "w", n)).collect();

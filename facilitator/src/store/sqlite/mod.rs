@@ -24,10 +24,10 @@ mod tests;
 mod write;
 mod writer;
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use async_trait::async_trait;
-use chains_core::{Identity, Network, clock::Millis};
+use chains_core::{Identity, Network, chain::SignedTransaction, clock::Millis};
 use parking_lot::Mutex;
 use sqlx::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
@@ -146,6 +146,15 @@ impl Store for SqliteStore {
 
     async fn sequence_max(&self, network: &Network, gas_wallet: &str) -> Result<Option<u64>, StoreError> {
         read::sequence_max(&self.readers, network, gas_wallet).await
+    }
+
+    async fn signed_at(
+        &self,
+        network: &Network,
+        gas_wallet: &str,
+        sequences: Range<u64>,
+    ) -> Result<Vec<(SettlementId, SignedTransaction)>, StoreError> {
+        read::signed_at(&self.readers, network, gas_wallet, sequences).await
     }
 
     async fn failures(&self, network: &Network, since: Millis) -> Result<Vec<Failure>, StoreError> {

@@ -1,8 +1,8 @@
 //! Look-ups.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
-use chains_core::{Identity, Network, clock::Millis};
+use chains_core::{Identity, Network, chain::SignedTransaction, clock::Millis};
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
 use super::row::{self, RECORD, Reader, int};
@@ -16,6 +16,9 @@ use crate::{
 
 /// Failures of one answer.
 const FAILURES_MAX: u64 = 65_536;
+
+/// Transactions of one answer.
+const SEQUENCES_MAX: i64 = 256;
 
 /// Records of one answer, whatever is asked for.
 const PAGE_MAX: u32 = 1000;
@@ -52,6 +55,25 @@ pub(super) async fn sequence_max(
     let max: Option<i64> = sqlx::query_scalar(query).bind(network.as_str()).bind(gas_wallet).fetch_one(pool).await?;
     let wrong = |_| StoreError::Inconsistent { table: "slot", column: "sequence", row: gas_wallet.to_owned() };
     max.map(u64::try_from).transpose().map_err(wrong)
+}
+
+pub(super) async fn signed_at(
+    pool: &SqlitePool,
+    network: &Network,
+    gas_wallet: &str,
+    sequences: Range<u64>,
+) -> Result<Vec<(SettlementId, SignedTransaction)>, StoreError> {
+    let query = "SELECT min(i.settlement) AS settlement, max(i.live) AS live, slot.gas_wallet, slot.sequence, a.* \
+         FROM slot JOIN slot_item i ON i.slot = slot.id JOIN attempt a ON a.slot = slot.id \
+         WHERE slot.network = ? AND slot.gas_wallet = ? AND slot.sequence >= ? AND slot.sequence < ? \
+         AND a.number = (SELECT max(n.number) FROM attempt n WHERE n.slot = slot.id) \
+         GROUP BY slot.id ORDER BY slot.sequence LIMIT ?";
+    let query = sqlx::query(query).bind(network.as_str()).bind(gas_wallet);
+    let query = query.bind(int(sequences.start)).bind(int(sequences.end)).bind(SEQUENCES_MAX);
+    let rows = query.fetch_all(pool).await?;
+    rows.iter()
+        .map(|row| Ok((Reader::new(row, "slot_item", "settlement").id("settlement")?, row::attempt(row)?.signed)))
+        .collect()
 }
 
 pub(super) async fn failures(pool: &SqlitePool, network: &Network, since: Millis) -> Result<Vec<Failure>, StoreError> {
