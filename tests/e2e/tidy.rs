@@ -51,12 +51,17 @@ fn the_core_knows_no_family_no_store_and_no_http() {
 }
 
 #[test]
-fn families_know_the_core_and_nothing_else_of_ours() {
-    for family in ["evm", "fake", "svm"] {
+fn families_know_the_core_and_the_nodes_and_nothing_else_of_ours() {
+    for family in ["evm", "fake", "nodes", "svm"] {
         let others = ["facilitator::", "e2e::", "chains_fake", "chains_svm", "chains_evm", "sqlx", "axum", "env::var"];
         let own = format!("chains_{family}");
         let words: Vec<_> = others.into_iter().filter(|word| *word != own).collect();
-        refuse(&format!("chains/{family}/src"), &words, "chains/<family> → chains/core is the only arrow", &[]);
+        refuse(
+            &format!("chains/{family}/src"),
+            &words,
+            "chains/<family> → chains/nodes → chains/core are the only arrows",
+            &[],
+        );
     }
 }
 

@@ -195,6 +195,26 @@ pub enum Broadcast {
     Refused(String),
 }
 
+impl Broadcast {
+    /// One answer out of those of all endpoints: whoever accepts wins; refused
+    /// only if all refuse; else the one that tells the most.
+    #[must_use]
+    pub fn fold(answers: impl IntoIterator<Item = Self>) -> Self {
+        let rank = |answer: &Self| match answer {
+            Self::Accepted => 0,
+            Self::SequenceConsumed => 1,
+            Self::GasWalletEmpty => 2,
+            Self::SequenceTaken => 3,
+            Self::Underpriced => 4,
+            Self::SequenceGap => 5,
+            Self::PoolFull => 6,
+            Self::Unknown(_) => 7,
+            Self::Refused(_) => 8,
+        };
+        answers.into_iter().min_by_key(rank).unwrap_or_else(|| Self::Unknown("no endpoint answered".to_owned()))
+    }
+}
+
 /// A block of the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -386,4 +406,50 @@ pub enum Severity {
     Warning,
     /// Does not work.
     Error,
+}
+
+impl Finding {
+    /// A finding.
+    pub fn new(
+        severity: Severity,
+        subject: &str,
+        seen: impl Into<String>,
+        meaning: &str,
+        fix: impl Into<String>,
+    ) -> Self {
+        let (subject, meaning) = (subject.to_owned(), meaning.to_owned());
+        Self { severity, subject, seen: seen.into(), meaning, fix: fix.into() }
+    }
+
+    /// That something is as it should be.
+    pub fn fine(subject: &str, seen: impl Into<String>) -> Self {
+        Self::new(Severity::Ok, subject, seen, "As it should be", "")
+    }
+
+    /// That something could not be asked for.
+    pub fn unreachable(subject: &str, seen: impl Into<String>) -> Self {
+        let (meaning, fix) =
+            ("The chain cannot be asked this", "Check that the node runs and that its URL and key are right");
+        Self::new(Severity::Error, subject, seen, meaning, fix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_endpoint_that_has_it_is_enough_and_only_all_can_refuse() {
+        let (unknown, refused) = (Broadcast::Unknown("u".into()), Broadcast::Refused("r".into()));
+        let cases = [
+            (vec![refused.clone(), unknown.clone(), Broadcast::Accepted], Broadcast::Accepted),
+            (vec![refused.clone(), unknown.clone()], unknown.clone()),
+            (vec![refused.clone(), refused.clone()], refused),
+            (vec![unknown, Broadcast::SequenceConsumed], Broadcast::SequenceConsumed),
+            (vec![], Broadcast::Unknown("no endpoint answered".into())),
+        ];
+        for (answers, expected) in cases {
+            assert_eq!(Broadcast::fold(answers.clone()), expected, "{answers:?}");
+        }
+    }
 }

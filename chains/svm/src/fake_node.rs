@@ -14,6 +14,7 @@ use chains_core::{
     clock::{ManualClock, Millis},
     config::{Report, Section},
 };
+use chains_nodes::{Endpoint as _, Fault};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use solana_client::{
@@ -27,11 +28,7 @@ use crate::{
     context::Context,
     local::{NETWORK, USDC},
     programs,
-    rpc::{
-        Rpc,
-        endpoint::{Endpoint, Standing},
-        error::Fault,
-    },
+    rpc::{Rpc, endpoint::Endpoint, error},
 };
 
 /// What it answers to one call.
@@ -82,7 +79,7 @@ impl RpcSender for FakeNode {
                 let (message, data) = (message.to_owned(), RpcResponseErrorData::Empty);
                 Err(ClientErrorKind::from(RpcError::RpcResponseError { code, message, data }).into())
             }
-            Say::Fault(fault) => Err(ClientErrorKind::from(fault).into()),
+            Say::Fault(fault) => Err(error::carried(fault).into()),
             Say::Hang => std::future::pending().await,
         }
     }
@@ -113,7 +110,7 @@ pub(crate) fn epoch_info(slot: u64, height: u64) -> Say {
 pub(crate) fn rpc(nodes: &[&FakeNode]) -> Rpc {
     let endpoints = nodes.iter().enumerate().map(|(number, node)| {
         let endpoint = Endpoint::over((*node).clone(), format!("node{number}"));
-        endpoint.set_standing(Standing::Proven);
+        endpoint.standing().prove();
         endpoint
     });
     let network = NETWORK.parse().expect("a network");

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use chains_nodes::host;
 use futures::stream::{StreamExt, select_all};
 use parking_lot::Mutex;
 use reqwest::Url;
@@ -26,8 +27,6 @@ use tokio::{
     sync::Notify,
     time::{sleep, timeout},
 };
-
-use crate::rpc::endpoint::host;
 
 /// How long the node may take to connect, and to accept a subscription.
 const SUBSCRIBE_MAX: Duration = Duration::from_secs(10);

@@ -4,6 +4,7 @@
 use std::{collections::HashMap, fmt, time::Duration};
 
 use chains_core::chain::{ChainUnavailable, Finding, OpenError, Severity, Watch};
+use chains_nodes::Endpoint as _;
 use futures::future::join_all;
 use solana_commitment_config::CommitmentConfig;
 use solana_sdk::{account::Account, pubkey::Pubkey};
@@ -142,14 +143,16 @@ pub(crate) async fn check(context: &Context) -> Vec<Finding> {
     findings.push(check_websocket(context, &network).await);
     match look_at_mints(context).await {
         Ok(mints) => findings.extend(mints.into_iter().map(|looked| match looked {
-            Ok((mint, program)) => fine(&network, format!("mint {mint} of program {program} is as configured")),
+            Ok((mint, program)) => {
+                Finding::fine(&network, format!("mint {mint} of program {program} is as configured"))
+            }
             Err(wrong) if context.config.assets_are_preset => {
                 let fix = "Nothing; name the assets that you want in `assets`";
-                finding(Severity::Ok, &network, wrong.seen, "It is left out", fix)
+                Finding::new(Severity::Ok, &network, wrong.seen, "It is left out", fix)
             }
-            Err(wrong) => finding(Severity::Error, &network, wrong.seen, wrong.meaning, wrong.fix),
+            Err(wrong) => Finding::new(Severity::Error, &network, wrong.seen, wrong.meaning, wrong.fix),
         })),
-        Err(error) => findings.push(unreachable_finding(&network, &error.detail)),
+        Err(error) => findings.push(Finding::unreachable(&network, &error.detail)),
     }
     for (name, address) in context.wallets.names().iter().zip(context.wallets.addresses()) {
         findings.push(check_wallet(context, name, *address).await);
@@ -171,7 +174,7 @@ impl Looked {
             let seen = format!("{behind} slots behind the best endpoint");
             let meaning = "Reads that go there see the past, and settle late";
             let fix = "Put it last in `rpc`, or replace it";
-            self.findings.push(finding(Severity::Warning, &self.host, seen, meaning, fix));
+            self.findings.push(Finding::new(Severity::Warning, &self.host, seen, meaning, fix));
         }
     }
 }
@@ -187,16 +190,18 @@ async fn check_endpoint(context: &Context, endpoint: &Endpoint) -> Looked {
     let version = endpoint.client().get_version().await.map_or_else(|_| "unknown".to_owned(), |v| v.solana_core);
     let network = &context.config.network;
     let found = match genesis {
-        Err(error) => unreachable_finding(&host, &error.to_string()),
+        Err(error) => Finding::unreachable(&host, error.to_string()),
         Ok(hash) if !networks::is_reference(network.reference(), &hash.to_string()) => {
             foreign_finding(context, &host, &hash.to_string())
         }
         Ok(_) if latency > LATENCY_WARNING => {
             let seen = format!("answers in {} ms", latency.as_millis());
             let fix = "Use an endpoint nearer to this machine";
-            finding(Severity::Warning, &host, seen, "Each settlement takes several such answers", fix)
+            Finding::new(Severity::Warning, &host, seen, "Each settlement takes several such answers", fix)
         }
-        Ok(_) => fine(&host, format!("serves {network}, version {version}, answers in {} ms", latency.as_millis())),
+        Ok(_) => {
+            Finding::fine(&host, format!("serves {network}, version {version}, answers in {} ms", latency.as_millis()))
+        }
     };
     Looked { host, slot: slot.ok().map(|info| info.absolute_slot), findings: vec![found] }
 }
@@ -205,24 +210,30 @@ fn foreign_finding(context: &Context, host: &str, hash: &str) -> Finding {
     let seen = format!("serves the cluster with genesis hash {hash}, not {}", context.config.network);
     if context.rpc.any_genesis() {
         let meaning = "`allow_genesis_mismatch` is set: right for a local validator, and for nothing else";
-        return finding(Severity::Warning, host, seen, meaning, "Remove `allow_genesis_mismatch` on a real cluster");
+        return Finding::new(
+            Severity::Warning,
+            host,
+            seen,
+            meaning,
+            "Remove `allow_genesis_mismatch` on a real cluster",
+        );
     }
     let meaning = "Payments would be looked for on the wrong cluster";
-    finding(Severity::Error, host, seen, meaning, "Correct `rpc`, or the network's name")
+    Finding::new(Severity::Error, host, seen, meaning, "Correct `rpc`, or the network's name")
 }
 
 async fn check_websocket(context: &Context, network: &str) -> Finding {
     let Some(url) = &context.config.websocket else {
         let meaning = "Transactions are found by polling, about half a second later";
         let fix = "Remove `websocket = \"off\"` where the node serves notifications";
-        return finding(Severity::Warning, network, "no WebSocket is configured", meaning, fix);
+        return Finding::new(Severity::Warning, network, "no WebSocket is configured", meaning, fix);
     };
     let fee_payer = context.wallets.names().first().map_or("", String::as_str);
     match logs::probe(url, fee_payer).await {
-        Ok(()) => fine(network, "the node accepts subscriptions".to_owned()),
+        Ok(()) => Finding::fine(network, "the node accepts subscriptions".to_owned()),
         Err(seen) => {
             let meaning = "Transactions are found by polling, about half a second later";
-            finding(
+            Finding::new(
                 Severity::Warning,
                 network,
                 seen,
@@ -239,38 +250,18 @@ async fn check_wallet(context: &Context, name: &str, address: Pubkey) -> Finding
         context.rpc.read(|client| async move { client.get_balance_with_commitment(&address, commitment).await }).await;
     let balance = match balance {
         Ok(balance) => balance.value,
-        Err(error) => return unreachable_finding(name, &error.to_string()),
+        Err(error) => return Finding::unreachable(name, error.to_string()),
     };
     let min = context.config.gas_balance_min;
     if balance < min {
         let seen = format!("has {balance} lamports, less than gas_balance_min, {min}");
         let fix = format!("Send at least {} lamports to {name}", min.saturating_sub(balance));
-        return finding(Severity::Error, name, seen, "It takes no settlements", fix);
+        return Finding::new(Severity::Error, name, seen, "It takes no settlements", fix);
     }
     if min < RENT_EXEMPT_MIN {
         let seen = format!("gas_balance_min is {min} lamports, an account must keep {RENT_EXEMPT_MIN}");
         let meaning = "The wallet would be given settlements that it cannot pay the fee of";
-        return finding(Severity::Warning, name, seen, meaning, "Raise `gas_balance_min`, or remove it");
+        return Finding::new(Severity::Warning, name, seen, meaning, "Raise `gas_balance_min`, or remove it");
     }
-    fine(name, format!("has {balance} lamports, gas_balance_min is {min}"))
-}
-
-fn finding(
-    severity: Severity,
-    subject: &str,
-    seen: impl Into<String>,
-    meaning: &str,
-    fix: impl Into<String>,
-) -> Finding {
-    let (subject, meaning) = (subject.to_owned(), meaning.to_owned());
-    Finding { severity, subject, seen: seen.into(), meaning, fix: fix.into() }
-}
-
-fn fine(subject: &str, seen: String) -> Finding {
-    finding(Severity::Ok, subject, seen, "As it should be", "")
-}
-
-fn unreachable_finding(subject: &str, detail: &str) -> Finding {
-    let meaning = "The cluster cannot be asked this";
-    finding(Severity::Error, subject, detail, meaning, "Check that the node runs and that its URL and key are right")
+    Finding::fine(name, format!("has {balance} lamports, gas_balance_min is {min}"))
 }

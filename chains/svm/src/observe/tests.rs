@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use chains_core::chain::{Chain as _, PlannedTransaction, SignedTransaction};
+use chains_nodes::Fault;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use solana_sdk::hash::Hash;
@@ -13,7 +14,6 @@ use crate::{
     local::{Order, Payer, USDC},
     plan::Credit,
     programs,
-    rpc::error::Fault,
     token::associated_account,
 };
 use solana_sdk::signer::Signer as _;

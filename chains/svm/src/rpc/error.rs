@@ -1,62 +1,14 @@
 //! How a call to a node fails.
 
-use solana_client::client_error::{ClientError, ClientErrorKind};
-use solana_client::rpc_request::RpcError;
+use chains_nodes::Fault;
+use solana_client::{
+    client_error::{ClientError, ClientErrorKind},
+    rpc_request::RpcError,
+};
 use solana_sdk::transaction::TransactionError;
 
-/// Why a call has no answer. Never holds more of an endpoint than its host.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CallError {
-    /// No (readable) answer.
-    #[error("{host}: {fault}")]
-    Transport {
-        /// The endpoint.
-        host: String,
-        /// What happened.
-        fault: Fault,
-    },
-    /// The node answered with an error.
-    #[error("{host}: {error}")]
-    Node {
-        /// The endpoint.
-        host: String,
-        /// Its words.
-        error: NodeError,
-    },
-    /// No endpoint has shown that it serves this cluster.
-    #[error("no endpoint has shown yet that it serves this cluster")]
-    NoEndpoint,
-}
-
-/// What happened instead of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// The name, the port, TLS, or nobody there.
-    #[error("cannot connect")]
-    Connect,
-    /// Nothing in time.
-    #[error("no answer in time")]
-    Timeout,
-    /// The connection broke.
-    #[error("the connection broke")]
-    Broken,
-    /// An HTTP status without a JSON-RPC answer.
-    #[error("HTTP status {0}")]
-    Status(u16),
-    /// More than is ever read.
-    #[error("the answer is larger than {RESPONSE_BYTES_MAX} bytes")]
-    TooLarge,
-    /// Not JSON-RPC, or not the type that the method has.
-    #[error("the answer is not what the method returns")]
-    Unreadable,
-}
-
-/// The largest answer that is read: 256 statuses, or a transaction with its
-/// logs, fit many times.
-pub const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// The longest text of a node that is kept.
-const NODE_TEXT_MAX: usize = 300;
+/// Why a call has no answer.
+pub type CallError = chains_nodes::CallError<NodeError>;
 
 /// A JSON-RPC error object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,28 +16,29 @@ const NODE_TEXT_MAX: usize = 300;
 pub struct NodeError {
     /// Its code.
     pub code: i64,
-    /// Its message, cut and free of control characters and URLs.
+    /// Its message, [cleaned](chains_nodes::clean).
     pub message: String,
     /// What the node says of the transaction that it was given.
     pub transaction: Option<TransactionError>,
 }
 
 impl NodeError {
-    /// Takes a node's words. Gateways are known to repeat the URL with its
-    /// key in them, hence words with a scheme are left out.
+    /// Takes a node's words.
     pub fn new(code: i64, message: &str, transaction: Option<TransactionError>) -> Self {
-        let words = message.split_whitespace().map(|word| if word.contains("://") { "[url]" } else { word });
-        let text = words.collect::<Vec<_>>().join(" ");
-        let message = text.chars().filter(|c| !c.is_control()).take(NODE_TEXT_MAX).collect();
-        Self { code, message, transaction }
+        Self { code, message: chains_nodes::clean(message), transaction }
+    }
+}
+
+impl chains_nodes::NodeError for NodeError {
+    /// Nodes differ in how far they are: another one may know better.
+    fn is_answer(&self) -> bool {
+        false
     }
 }
 
 /// A fault as the client carries it through.
-impl From<Fault> for ClientErrorKind {
-    fn from(fault: Fault) -> Self {
-        std::io::Error::other(fault).into()
-    }
+pub(crate) fn carried(fault: Fault) -> ClientErrorKind {
+    std::io::Error::other(fault).into()
 }
 
 /// What the client of the solana crates says, in our words.
@@ -114,16 +67,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_nodes_words_are_cut_and_lose_urls() {
-        let error = NodeError::new(-32000, "bad key at https://x.io/v2/canary\n see  docs", None);
-        assert_eq!(error.message, "bad key at [url] see docs");
-        assert_eq!(NodeError::new(0, &"x".repeat(5000), None).message.len(), NODE_TEXT_MAX);
-    }
-
-    #[test]
     fn a_fault_survives_its_way_through_the_client() {
         for fault in [Fault::Timeout, Fault::Status(502), Fault::TooLarge] {
-            let error = ClientError::from(ClientErrorKind::from(fault));
+            let error = ClientError::from(carried(fault));
             assert_eq!(read("h", &error), CallError::Transport { host: "h".into(), fault });
         }
         let custom = ClientError::from(ClientErrorKind::Custom("https://canary".into()));

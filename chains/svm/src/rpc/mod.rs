@@ -1,73 +1,43 @@
-//! The nodes of one network.
-//!
-//! Reads go to the first healthy endpoint, to the next when it fails or is
-//! slow; the first answer counts. Sends go to all. Endpoints that have not
-//! shown the right genesis hash are left out of both.
+//! The nodes of one network: [`chains_nodes`] with the client of the solana
+//! crates.
 
 pub mod endpoint;
 pub mod error;
 mod send_answers;
 
-use std::{
-    future::Future,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::{future::Future, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use chains_core::{
     Network,
     chain::{Broadcast, ChainUnavailable},
 };
-use futures::{
-    FutureExt, StreamExt,
-    future::{Either, join_all, select},
-    stream::{self, FuturesUnordered},
-};
+use chains_nodes::{Pool, Proof};
+use futures::{FutureExt, future::join_all, stream, stream::StreamExt};
 use serde_json::json;
 use solana_client::{
     client_error::Result as ClientResult, nonblocking::rpc_client::RpcClient, rpc_config::RpcSendTransactionConfig,
     rpc_request::RpcRequest,
 };
 use solana_transaction_status_client_types::UiTransactionEncoding;
-use tokio::time::{Instant, sleep, sleep_until};
 
 use self::{
-    endpoint::{Endpoint, Standing},
-    error::CallError,
+    endpoint::Endpoint,
+    error::{CallError, NodeError},
 };
 use crate::networks;
-
-/// How long an endpoint that failed is asked last.
-const PENALTY: Duration = Duration::from_secs(5);
-
-/// How long a send that one endpoint has accepted waits for the others.
-const STRAGGLERS_WAIT: Duration = Duration::from_millis(250);
 
 /// Transactions on their way to the endpoints at a time.
 const SENDS_MAX: usize = 64;
 
+/// What the endpoints say of their genesis hash.
+pub type GenesisHashes = Proof<NodeError>;
+
 /// The endpoints of one network.
 #[derive(Debug)]
 pub struct Rpc {
-    network: Network,
-    endpoints: Vec<Endpoint>,
-    /// For each endpoint, the millisecond (since `born`) until which it is asked last.
-    avoided: Vec<AtomicU64>,
-    born: Instant,
-    hedge_after: Duration,
+    pool: Pool<Endpoint>,
     any_genesis: bool,
-}
-
-/// What the endpoints say of their genesis hash.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GenesisHashes {
-    /// Those that serve another cluster: host, genesis hash.
-    pub foreign: Vec<(String, String)>,
-    /// Those that did not answer.
-    pub silent: Vec<CallError>,
-    /// How many serve this cluster.
-    pub proven: usize,
 }
 
 impl Rpc {
@@ -75,13 +45,12 @@ impl Rpc {
     /// answer after `hedge_after` is asked of the next one too. `any_genesis`:
     /// a local validator that poses as another cluster.
     pub fn new(network: Network, endpoints: Vec<Endpoint>, hedge_after: Duration, any_genesis: bool) -> Self {
-        let avoided = endpoints.iter().map(|_| AtomicU64::new(0)).collect();
-        Self { network, endpoints, avoided, born: Instant::now(), hedge_after, any_genesis }
+        Self { pool: Pool::new(network, endpoints, hedge_after), any_genesis }
     }
 
     /// The endpoints.
     pub fn endpoints(&self) -> &[Endpoint] {
-        &self.endpoints
+        self.pool.endpoints()
     }
 
     /// Whether endpoints of every cluster are taken for this one.
@@ -91,30 +60,19 @@ impl Rpc {
 
     /// That this network could not be asked.
     pub fn unavailable(&self, detail: impl std::fmt::Display) -> ChainUnavailable {
-        ChainUnavailable { network: self.network.clone(), detail: detail.to_string() }
+        self.pool.unavailable(detail)
     }
 
     /// Asks every endpoint for its genesis hash and remembers what it says.
     pub async fn prove(&self) -> GenesisHashes {
-        let answers = join_all(self.endpoints.iter().map(|endpoint| async move {
-            let hash = endpoint.client().get_genesis_hash().await;
-            (endpoint, hash.map(|hash| hash.to_string()).map_err(|error| endpoint.read(&error)))
-        }));
-        let mut found = GenesisHashes { foreign: vec![], silent: vec![], proven: 0 };
-        for (endpoint, answer) in answers.await {
-            match answer {
-                Ok(hash) if self.any_genesis || networks::is_reference(self.network.reference(), &hash) => {
-                    endpoint.set_standing(Standing::Proven);
-                    found.proven += 1;
-                }
-                Ok(hash) => {
-                    endpoint.set_standing(Standing::Foreign);
-                    found.foreign.push((endpoint.host().to_owned(), hash));
-                }
-                Err(error) => found.silent.push(error),
-            }
-        }
-        found
+        let reference = self.pool.network().reference();
+        let judge = |hash: String| {
+            let ours = self.any_genesis || networks::is_reference(reference, &hash);
+            if ours { Ok(()) } else { Err(hash) }
+        };
+        let ask =
+            |endpoint| answer(endpoint, RpcClient::get_genesis_hash).map(|hash| hash.map(|hash| hash.to_string()));
+        self.pool.prove(ask, judge).await
     }
 
     /// Reads: the first answer of an endpoint counts.
@@ -125,10 +83,7 @@ impl Rpc {
     where
         A: Future<Output = ClientResult<T>>,
     {
-        self.first(self.order(), |endpoint| {
-            ask(endpoint.client()).map(|answer| answer.map_err(|error| endpoint.read(&error)))
-        })
-        .await
+        self.pool.first(0, |endpoint| answer(endpoint, &ask)).await
     }
 
     /// Reads from another endpoint than the first, where there is one.
@@ -139,12 +94,7 @@ impl Rpc {
     where
         A: Future<Output = ClientResult<T>>,
     {
-        let mut order = self.order();
-        if !order.is_empty() {
-            order.rotate_left(1);
-        }
-        self.first(order, |endpoint| ask(endpoint.client()).map(|answer| answer.map_err(|error| endpoint.read(&error))))
-            .await
+        self.pool.first(1, |endpoint| answer(endpoint, &ask)).await
     }
 
     /// Reads from every usable endpoint at once.
@@ -152,113 +102,32 @@ impl Rpc {
     where
         A: Future<Output = ClientResult<T>>,
     {
-        let asked = self
-            .usable()
-            .map(|(_, endpoint)| ask(endpoint.client()).map(|answer| answer.map_err(|error| endpoint.read(&error))));
-        join_all(asked).await
+        join_all(self.pool.usable().map(|endpoint| answer(endpoint, &ask))).await
     }
 
     /// Sends transactions to all endpoints; one folded answer each, in order.
     pub async fn send(&self, transactions: &[&[u8]]) -> Vec<Broadcast> {
         let sends = transactions.iter().map(|raw| self.send_one(raw));
         // Boxed: the compiler cannot see through the borrowed closures otherwise.
-        stream::iter(sends.map(FutureExt::boxed).collect::<Vec<_>>()).buffered(SENDS_MAX).collect().await
+        let sends = stream::iter(sends.map(FutureExt::boxed).collect::<Vec<_>>()).buffered(SENDS_MAX);
+        sends.flat_map(stream::iter).collect().await
     }
 
-    async fn send_one(&self, raw: &[u8]) -> Broadcast {
+    async fn send_one(&self, raw: &[u8]) -> Vec<Broadcast> {
         let encoded = BASE64_STANDARD.encode(raw);
-        let mut waiting: FuturesUnordered<_> = self.usable().map(|(_, endpoint)| send_to(endpoint, &encoded)).collect();
-        let mut answers = vec![];
-        // Once it is accepted somewhere the rest is a courtesy.
-        let mut deadline = None;
-        loop {
-            let next = match deadline {
-                None => waiting.next().await,
-                Some(at) => match select(waiting.next(), std::pin::pin!(sleep_until(at))).await {
-                    Either::Left((next, _)) => next,
-                    Either::Right(_) => None,
-                },
-            };
-            let Some(answer) = next else { return self.fold(answers) };
-            if answer == Broadcast::Accepted {
-                deadline.get_or_insert_with(|| Instant::now() + STRAGGLERS_WAIT);
-            }
-            answers.push(answer);
-        }
+        self.pool.send(1, |endpoint| send_to(endpoint, &encoded).map(|answer| vec![answer])).await
     }
+}
 
-    fn fold(&self, answers: Vec<Broadcast>) -> Broadcast {
-        let refused = answers.iter().any(|answer| matches!(answer, Broadcast::Refused(_)));
-        let folded = send_answers::fold(answers);
-        if refused && !matches!(folded, Broadcast::Refused(_)) {
-            metrics::counter!("rpc_contradictions_total", "network" => self.network.to_string()).increment(1);
-        }
-        folded
-    }
-
-    fn usable(&self) -> impl Iterator<Item = (usize, &Endpoint)> {
-        self.endpoints.iter().enumerate().filter(|(_, endpoint)| endpoint.standing() == Standing::Proven)
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// The usable endpoints: healthy ones first, then by configuration.
-    fn order(&self) -> Vec<usize> {
-        let now = self.now();
-        let avoided = |i: &usize| self.avoided.get(*i).is_some_and(|until| until.load(Ordering::Relaxed) > now);
-        let mut order: Vec<usize> = self.usable().map(|(i, _)| i).collect();
-        order.sort_by_key(avoided);
-        order
-    }
-
-    fn avoid(&self, index: usize) {
-        if let Some(until) = self.avoided.get(index) {
-            let penalty = u64::try_from(PENALTY.as_millis()).unwrap_or(u64::MAX);
-            until.store(self.now().saturating_add(penalty), Ordering::Relaxed);
-        }
-    }
-
-    /// The first answer.
-    async fn first<'a, T, F, A>(&'a self, order: Vec<usize>, ask: F) -> Result<T, CallError>
-    where
-        F: Fn(&'a Endpoint) -> A,
-        A: Future<Output = Result<T, CallError>>,
-    {
-        let first = order.first().copied();
-        let mut rest = order.into_iter().filter_map(|i| Some((i, self.endpoints.get(i)?)));
-        let tagged = |(i, endpoint)| ask(endpoint).map(move |result| (i, result));
-        let mut asked = FuturesUnordered::new();
-        asked.extend(rest.next().map(tagged));
-        let mut failure = CallError::NoEndpoint;
-        let mut slow = None;
-        loop {
-            let next = match select(asked.next(), std::pin::pin!(sleep(self.hedge_after))).await {
-                Either::Left((next, _)) => next,
-                Either::Right(((), _)) => {
-                    // Slow: ask another one too, and wait for whoever is first.
-                    slow = first;
-                    asked.extend(rest.next().map(tagged));
-                    asked.next().await
-                }
-            };
-            match next {
-                None => return Err(failure),
-                Some((index, Ok(value))) => {
-                    if let Some(slow) = slow.filter(|slow| *slow != index) {
-                        self.avoid(slow);
-                    }
-                    return Ok(value);
-                }
-                Some((index, Err(error))) => {
-                    self.avoid(index);
-                    failure = error;
-                    asked.extend(rest.next().map(tagged));
-                }
-            }
-        }
-    }
+/// One question to one endpoint.
+fn answer<'a, T, A>(
+    endpoint: &'a Endpoint,
+    ask: impl Fn(&'a RpcClient) -> A,
+) -> impl Future<Output = Result<T, CallError>>
+where
+    A: Future<Output = ClientResult<T>>,
+{
+    ask(endpoint.client()).map(|answer| answer.map_err(|error| endpoint.read(&error)))
 }
 
 /// Without preflight, which would only repeat what is known; and without the
@@ -276,14 +145,12 @@ async fn send_to(endpoint: &Endpoint, encoded: &str) -> Broadcast {
 
 #[cfg(test)]
 mod tests {
+    use chains_nodes::Fault;
     use serde_json::json;
     use solana_commitment_config::CommitmentConfig;
 
     use super::*;
-    use crate::{
-        fake_node::{self, FakeNode, Say},
-        rpc::error::Fault,
-    };
+    use crate::fake_node::{self, FakeNode, Say};
 
     fn answering(height: u64) -> FakeNode {
         FakeNode::new(move |_, _| Say::Result(json!(height)))

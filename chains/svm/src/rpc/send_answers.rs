@@ -30,28 +30,12 @@ pub(super) fn classify(answer: Result<String, CallError>) -> Broadcast {
     }
 }
 
-/// One answer out of those of all endpoints: one that has it is enough, and
-/// only all together can refuse.
-pub(super) fn fold(answers: Vec<Broadcast>) -> Broadcast {
-    let rank = |answer: &Broadcast| match answer {
-        Broadcast::Accepted => 0,
-        Broadcast::GasWalletEmpty => 1,
-        Broadcast::Unknown(_)
-        | Broadcast::SequenceConsumed
-        | Broadcast::SequenceGap
-        | Broadcast::SequenceTaken
-        | Broadcast::Underpriced
-        | Broadcast::PoolFull => 2,
-        Broadcast::Refused(_) => 3,
-    };
-    let nobody = || Broadcast::Unknown("no endpoint answered".to_owned());
-    answers.into_iter().min_by_key(rank).unwrap_or_else(nobody)
-}
-
 #[cfg(test)]
 mod tests {
+    use chains_nodes::Fault;
+
     use super::*;
-    use crate::rpc::error::{Fault, NodeError};
+    use crate::rpc::error::NodeError;
 
     #[test]
     fn only_what_no_node_could_ever_take_is_refused() {
@@ -82,14 +66,5 @@ mod tests {
             };
             assert_eq!(said, expected, "{answer:?}");
         }
-    }
-
-    #[test]
-    fn one_endpoint_that_has_it_is_enough_and_only_all_can_refuse() {
-        let (unknown, refused) = (Broadcast::Unknown("u".into()), Broadcast::Refused("r".into()));
-        assert_eq!(fold(vec![refused.clone(), unknown.clone(), Broadcast::Accepted]), Broadcast::Accepted);
-        assert_eq!(fold(vec![refused.clone(), unknown.clone()]), unknown);
-        assert_eq!(fold(vec![refused.clone(), refused.clone()]), refused);
-        assert_eq!(fold(vec![]), Broadcast::Unknown("no endpoint answered".into()));
     }
 }

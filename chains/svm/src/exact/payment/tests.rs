@@ -1,4 +1,5 @@
 use chains_core::payment::Chosen;
+use chains_nodes::Fault;
 use serde_json::{Map, json};
 use solana_sdk::{hash::Hash, signer::Signer as _};
 
@@ -7,7 +8,6 @@ use crate::{
     config::{self, tests::fee_payer},
     fake_node::{self, FakeNode, Say, at, epoch_info},
     local::{NETWORK, Order, PYUSD, Payer, USDC},
-    rpc::error::Fault,
 };
 
 const SLOT: u64 = 1000;

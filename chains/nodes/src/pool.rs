@@ -1,0 +1,379 @@
+//! The endpoints of one network.
+//!
+//! Reads go to the first healthy endpoint, to the next when it fails or is
+//! slow; the first answer counts. Sends go to all. Endpoints that have not
+//! shown that they serve this very chain are left out of both.
+
+use std::{
+    fmt::{self, Display},
+    sync::atomic::{AtomicU8, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use chains_core::{
+    Network,
+    chain::{Broadcast, ChainUnavailable},
+};
+use futures::{
+    FutureExt, StreamExt,
+    future::{Either, join_all, select},
+    stream::FuturesUnordered,
+};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::error::{CallError, NodeError};
+
+/// How long an endpoint that failed is asked last.
+const PENALTY: Duration = Duration::from_secs(5);
+
+/// How long a send that one endpoint has accepted waits for the others.
+const STRAGGLERS_WAIT: Duration = Duration::from_millis(250);
+
+/// One endpoint.
+pub trait Endpoint {
+    /// Its host and port: all that is ever shown of it.
+    fn host(&self) -> &str;
+
+    /// What it has shown of the chain that it serves.
+    fn standing(&self) -> &Standing;
+}
+
+/// What an endpoint has shown of the chain that it serves; nothing at first.
+#[derive(Default)]
+pub struct Standing(AtomicU8);
+
+impl Standing {
+    const PROVEN: u8 = 1;
+    const FOREIGN: u8 = 2;
+
+    /// Whether it serves this chain.
+    pub fn is_proven(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Self::PROVEN
+    }
+
+    /// Notes that it serves this chain.
+    pub fn prove(&self) {
+        self.0.store(Self::PROVEN, Ordering::Relaxed);
+    }
+
+    /// Notes that it serves another chain.
+    pub fn disprove(&self) {
+        self.0.store(Self::FOREIGN, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0.load(Ordering::Relaxed) {
+            Self::PROVEN => "proven",
+            Self::FOREIGN => "foreign",
+            _ => "unproven",
+        })
+    }
+}
+
+/// What the endpoints say of the chain that they serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof<N> {
+    /// Those that serve another one: host, and what they said.
+    pub foreign: Vec<(String, String)>,
+    /// Those that did not answer.
+    pub silent: Vec<CallError<N>>,
+    /// How many serve this one.
+    pub proven: usize,
+}
+
+/// The endpoints of one network, in order of preference.
+#[derive(Debug)]
+pub struct Pool<E> {
+    network: Network,
+    endpoints: Vec<E>,
+    /// For each endpoint, the millisecond (since `born`) until which it is asked last.
+    avoided: Vec<AtomicU64>,
+    born: Instant,
+    hedge_after: Duration,
+}
+
+impl<E: Endpoint> Pool<E> {
+    /// The endpoints, in order of preference; never empty. A read that has no
+    /// answer after `hedge_after` is asked of the next one too.
+    pub fn new(network: Network, endpoints: Vec<E>, hedge_after: Duration) -> Self {
+        let avoided = endpoints.iter().map(|_| AtomicU64::new(0)).collect();
+        Self { network, endpoints, avoided, born: Instant::now(), hedge_after }
+    }
+
+    /// The network.
+    pub const fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// All of them.
+    pub fn endpoints(&self) -> &[E] {
+        &self.endpoints
+    }
+
+    /// Those that serve this chain.
+    pub fn usable(&self) -> impl Iterator<Item = &E> {
+        self.endpoints.iter().filter(|endpoint| endpoint.standing().is_proven())
+    }
+
+    /// That this network could not be asked.
+    pub fn unavailable(&self, detail: impl Display) -> ChainUnavailable {
+        ChainUnavailable { network: self.network.clone(), detail: detail.to_string() }
+    }
+
+    /// Asks every endpoint which chain it serves, and remembers what it says.
+    /// `judge` says how another chain's name is shown.
+    pub async fn prove<'a, T, N, A>(
+        &'a self,
+        ask: impl Fn(&'a E) -> A,
+        judge: impl Fn(T) -> Result<(), String>,
+    ) -> Proof<N>
+    where
+        A: Future<Output = Result<T, CallError<N>>>,
+    {
+        let answers = join_all(self.endpoints.iter().map(|endpoint| ask(endpoint).map(move |said| (endpoint, said))));
+        let mut found = Proof { foreign: vec![], silent: vec![], proven: 0 };
+        for (endpoint, answer) in answers.await {
+            match answer.map(&judge) {
+                Ok(Ok(())) => {
+                    endpoint.standing().prove();
+                    found.proven += 1;
+                }
+                Ok(Err(shown)) => {
+                    endpoint.standing().disprove();
+                    found.foreign.push((endpoint.host().to_owned(), shown));
+                }
+                Err(error) => found.silent.push(error),
+            }
+        }
+        found
+    }
+
+    /// Reads: the first answer counts. Each `turn` begins with another endpoint.
+    ///
+    /// # Errors
+    /// No endpoint gave an answer, or one gave an error that is one.
+    pub async fn first<'a, T, N, F, A>(&'a self, turn: usize, ask: F) -> Result<T, CallError<N>>
+    where
+        N: NodeError,
+        F: Fn(&'a E) -> A,
+        A: Future<Output = Result<T, CallError<N>>>,
+    {
+        let order = self.order(turn);
+        let first = order.first().copied();
+        let mut rest = order.into_iter().filter_map(|i| Some((i, self.endpoints.get(i)?)));
+        let tagged = |(i, endpoint)| ask(endpoint).map(move |result| (i, result));
+        let mut asked = FuturesUnordered::new();
+        asked.extend(rest.next().map(tagged));
+        let mut failure = CallError::NoEndpoint;
+        let mut slow = None;
+        loop {
+            let next = match select(asked.next(), std::pin::pin!(sleep(self.hedge_after))).await {
+                Either::Left((next, _)) => next,
+                Either::Right(((), _)) => {
+                    // Slow: ask another one too, and wait for whoever is first.
+                    slow = first;
+                    asked.extend(rest.next().map(tagged));
+                    asked.next().await
+                }
+            };
+            match next {
+                None => return Err(failure),
+                Some((index, Ok(value))) => {
+                    if let Some(slow) = slow.filter(|slow| *slow != index) {
+                        self.avoid(slow);
+                    }
+                    return Ok(value);
+                }
+                Some((_, Err(CallError::Node { host, error }))) if error.is_answer() => {
+                    return Err(CallError::Node { host, error });
+                }
+                Some((index, Err(error))) => {
+                    self.avoid(index);
+                    failure = error;
+                    asked.extend(rest.next().map(tagged));
+                }
+            }
+        }
+    }
+
+    /// Sends `count` transactions to all endpoints, whose answers are in order;
+    /// one folded answer each. Does not wait long for the rest once each
+    /// transaction is accepted somewhere.
+    pub async fn send<'a, A>(&'a self, count: usize, send: impl Fn(&'a E) -> A) -> Vec<Broadcast>
+    where
+        A: Future<Output = Vec<Broadcast>>,
+    {
+        let mut waiting: FuturesUnordered<_> = self.usable().map(send).collect();
+        let mut answers: Vec<Vec<Broadcast>> = vec![];
+        let mut deadline = None;
+        loop {
+            let next = match deadline {
+                None => waiting.next().await,
+                Some(at) => match select(waiting.next(), std::pin::pin!(sleep_until(at))).await {
+                    Either::Left((next, _)) => next,
+                    Either::Right(_) => None,
+                },
+            };
+            let Some(answer) = next else { break };
+            answers.push(answer);
+            let accepted = |i| answers.iter().any(|a| a.get(i) == Some(&Broadcast::Accepted));
+            if deadline.is_none() && (0..count).all(accepted) {
+                deadline = Some(Instant::now() + STRAGGLERS_WAIT);
+            }
+        }
+        (0..count).map(|i| self.fold(answers.iter().filter_map(|a| a.get(i)).cloned().collect())).collect()
+    }
+
+    fn fold(&self, answers: Vec<Broadcast>) -> Broadcast {
+        let refused = answers.iter().any(|answer| matches!(answer, Broadcast::Refused(_)));
+        let folded = Broadcast::fold(answers);
+        if refused && !matches!(folded, Broadcast::Refused(_)) {
+            metrics::counter!("rpc_contradictions_total", "network" => self.network.to_string()).increment(1);
+        }
+        folded
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The usable endpoints: healthy ones first, then by configuration.
+    fn order(&self, turn: usize) -> Vec<usize> {
+        let now = self.now();
+        let avoided = |i: &usize| self.avoided.get(*i).is_some_and(|until| until.load(Ordering::Relaxed) > now);
+        let usable = self.endpoints.iter().enumerate().filter(|(_, endpoint)| endpoint.standing().is_proven());
+        let mut order: Vec<usize> = usable.map(|(i, _)| i).collect();
+        if !order.is_empty() {
+            let turn = turn % order.len();
+            order.rotate_left(turn);
+        }
+        order.sort_by_key(avoided);
+        order
+    }
+
+    fn avoid(&self, index: usize) {
+        if let Some(until) = self.avoided.get(index) {
+            let penalty = u64::try_from(PENALTY.as_millis()).unwrap_or(u64::MAX);
+            until.store(self.now().saturating_add(penalty), Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Fault;
+
+    /// What an endpoint does when it is asked.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Does {
+        Answer(u64),
+        Fail,
+        /// An error that every other would repeat.
+        Refuse,
+        Hang,
+    }
+
+    struct Node {
+        does: Does,
+        standing: Standing,
+        asked: AtomicU64,
+    }
+
+    impl Endpoint for Node {
+        fn host(&self) -> &'static str {
+            "node"
+        }
+
+        fn standing(&self) -> &Standing {
+            &self.standing
+        }
+    }
+
+    #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+    #[error("refused")]
+    struct Refused;
+
+    impl NodeError for Refused {
+        fn is_answer(&self) -> bool {
+            true
+        }
+    }
+
+    async fn ask(node: &Node) -> Result<u64, CallError<Refused>> {
+        node.asked.fetch_add(1, Ordering::Relaxed);
+        match node.does {
+            Does::Answer(value) => Ok(value),
+            Does::Fail => Err(CallError::Transport { host: "node".into(), fault: Fault::Connect }),
+            Does::Refuse => Err(CallError::Node { host: "node".into(), error: Refused }),
+            Does::Hang => std::future::pending().await,
+        }
+    }
+
+    fn pool(does: &[Does]) -> Pool<Node> {
+        let nodes = does.iter().map(|does| {
+            let node = Node { does: *does, standing: Standing::default(), asked: AtomicU64::new(0) };
+            node.standing.prove();
+            node
+        });
+        Pool::new("eip155:1".parse().expect("a network"), nodes.collect(), Duration::from_millis(100))
+    }
+
+    fn asked(pool: &Pool<Node>) -> Vec<u64> {
+        pool.endpoints().iter().map(|node| node.asked.load(Ordering::Relaxed)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reads_go_on_where_one_fails_or_hangs_and_ask_it_last_for_a_while() {
+        for bad in [Does::Fail, Does::Hang] {
+            let pool = pool(&[bad, Does::Answer(7)]);
+            assert_eq!((pool.first(0, ask).await, pool.first(0, ask).await), (Ok(7), Ok(7)));
+            assert_eq!(asked(&pool), [1, 2], "{bad:?}");
+            tokio::time::advance(PENALTY).await;
+            assert_eq!(pool.first(0, ask).await, Ok(7));
+            assert_eq!(asked(&pool), [2, 3], "{bad:?}");
+        }
+        let fault = CallError::Transport { host: "node".into(), fault: Fault::Connect };
+        assert_eq!(pool(&[Does::Fail]).first(0, ask).await, Err(fault));
+        assert_eq!(pool(&[]).first(0, ask).await, Err(CallError::NoEndpoint));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_that_all_would_repeat_is_an_answer() {
+        let pool = pool(&[Does::Refuse, Does::Answer(7)]);
+        assert!(matches!(pool.first(0, ask).await, Err(CallError::Node { .. })));
+        assert_eq!(asked(&pool), [1, 0]);
+        assert_eq!(pool.first(1, ask).await, Ok(7), "another turn, another endpoint");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_who_serves_this_chain_is_asked() {
+        let pool = pool(&[Does::Answer(8), Does::Answer(7), Does::Fail]);
+        let judge = |value: u64| if value == 7 { Ok(()) } else { Err(value.to_string()) };
+        let found = pool.prove(ask, judge).await;
+        assert_eq!((found.proven, found.foreign, found.silent.len()), (1, vec![("node".into(), "8".into())], 1));
+        assert_eq!((pool.first(0, ask).await, pool.usable().count()), (Ok(7), 2), "who is silent stays what it was");
+    }
+
+    /// Two transactions at a time, of the same fate.
+    async fn send(node: &Node) -> Vec<Broadcast> {
+        let answer = match ask(node).await {
+            Ok(_) => Broadcast::Accepted,
+            Err(CallError::Node { .. }) => Broadcast::Refused("never".into()),
+            Err(_) => Broadcast::Unknown("how".into()),
+        };
+        vec![answer.clone(), answer]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_send_goes_to_all_and_waits_for_none_that_hangs_once_one_has_it() {
+        let all = pool(&[Does::Hang, Does::Refuse, Does::Answer(1)]);
+        assert_eq!(all.send(2, send).await, [Broadcast::Accepted, Broadcast::Accepted]);
+        assert_eq!(asked(&all), [1, 1, 1]);
+        assert_eq!(pool(&[Does::Refuse, Does::Fail]).send(1, send).await, [Broadcast::Unknown("how".into())]);
+        assert_eq!(pool(&[Does::Refuse]).send(1, send).await, [Broadcast::Refused("never".into())]);
+        assert_eq!(pool(&[]).send(1, send).await, [Broadcast::Unknown("no endpoint answered".into())]);
+    }
+}
