@@ -11,6 +11,7 @@
 //! | [`family`] | how a family of chains is configured |
 //! | [`reason`] | why a payment was refused: codes for machines, sentences for people |
 //! | [`amount`], [`network`], [`identity`] | values that cannot be wrong once they exist |
+//! | [`memory`] | what families remember of payments for a moment |
 //! | [`config`], [`secret`], [`clock`] | what families need to read their configuration and the time |
 //!
 //! Invariant: nothing in here does I/O, and nothing in here knows a chain
@@ -22,6 +23,7 @@ pub mod clock;
 pub mod config;
 pub mod family;
 pub mod identity;
+pub mod memory;
 pub mod network;
 pub mod payment;
 pub mod protocol;
@@ -31,6 +33,7 @@ pub mod secret;
 
 pub use amount::Amount;
 pub use identity::{Fingerprint, Identity};
+pub use memory::Memory;
 pub use network::Network;
 pub use payment::Payment;
 pub use reason::{Code, Rejection};

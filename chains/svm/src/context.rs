@@ -2,11 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use chains_core::{Fingerprint, Rejection, clock::Clock, scheme::VerifiedPayment};
+use chains_core::{Fingerprint, Memory, Rejection, clock::Clock, scheme::VerifiedPayment};
 use parking_lot::RwLock;
 use solana_sdk::pubkey::Pubkey;
 
-use crate::{config::Config, gas_wallet::GasWallets, heads::Heads, logs::Logs, memory::Memory, rpc::Rpc};
+use crate::{config::Config, gas_wallet::GasWallets, heads::Heads, logs::Logs, rpc::Rpc};
 
 /// How long a payment that was found good need not be looked at again.
 const VERIFIED_AGE_MAX: Duration = Duration::from_secs(2);

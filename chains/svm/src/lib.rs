@@ -32,7 +32,6 @@ mod failure;
 mod fake_node;
 #[cfg(test)]
 mod local_chain;
-mod memory;
 mod observe;
 mod open;
 

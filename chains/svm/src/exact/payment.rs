@@ -1,6 +1,6 @@
 //! A payment of scheme `exact`: read, judged, and looked at on chain.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -12,7 +12,6 @@ use chains_core::{
 };
 use serde_json::Value;
 use solana_sdk::{pubkey::Pubkey, signature::SIGNATURE_BYTES, transaction::TransactionError};
-use tokio::time::Instant;
 
 use super::{
     NAME,

@@ -4,18 +4,18 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    fmt,
     hash::Hash,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 /// Entries that are remembered, at most.
 const ENTRIES_MAX: usize = 16_384;
 
 /// Values by key, each for the same time.
-pub(crate) struct Memory<K, V> {
+pub struct Memory<K, V> {
     kept: Mutex<Kept<K, V>>,
     age_max: Duration,
 }
@@ -25,8 +25,15 @@ struct Kept<K, V> {
     in_order: VecDeque<(Instant, K)>,
 }
 
+impl<K, V> fmt::Debug for Memory<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").finish_non_exhaustive()
+    }
+}
+
 impl<K: Copy + Eq + Hash, V: Clone> Memory<K, V> {
     /// Remembers for a time.
+    #[must_use]
     pub fn new(age_max: Duration) -> Self {
         Self { kept: Mutex::new(Kept { by_key: HashMap::new(), in_order: VecDeque::new() }), age_max }
     }
