@@ -23,6 +23,7 @@ use crate::{
     permit2,
     plan::Method,
     rpc::Rpc,
+    simulation::{Price, Simulator},
     sponsoring::ledger::Ledger,
 };
 
@@ -87,6 +88,17 @@ impl Context {
         of_sender.unwrap_or(&self.permit2_lenses[0])
     }
 
+    /// What a transaction pays for gas now; `None` before the first block.
+    pub fn price(&self) -> Option<Price> {
+        self.heads.newest().map(|newest| Price::after(newest.base_fee, self.config.tip_per_gas))
+    }
+
+    /// Tries transactions out, at the price of the moment where nodes heed it.
+    pub fn simulator(&self) -> Simulator<'_> {
+        let price = self.capabilities.has_prices().then(|| self.price()).flatten();
+        Simulator { rpc: &self.rpc, price }
+    }
+
     /// The time that validity windows are judged by: the later one of the
     /// machine's clock and the chain's. A chain whose blocks are late will
     /// execute us at about the machine's time, one that runs ahead at its own.
@@ -100,6 +112,7 @@ impl Context {
 pub(crate) struct Capabilities {
     permit2: AtomicBool,
     upto: AtomicBool,
+    prices: AtomicBool,
 }
 
 impl Capabilities {
@@ -117,6 +130,16 @@ impl Capabilities {
     pub fn found(&self, permit2: bool, upto: bool) {
         self.permit2.store(permit2, Ordering::Relaxed);
         self.upto.store(upto, Ordering::Relaxed);
+    }
+
+    /// Whether simulations can be made at a transaction's price.
+    pub fn has_prices(&self) -> bool {
+        self.prices.load(Ordering::Relaxed)
+    }
+
+    /// Remembers whether the nodes heed the price of a simulation.
+    pub fn found_prices(&self, heeded: bool) {
+        self.prices.store(heeded, Ordering::Relaxed);
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     exact::counterfactual::MULTICALL3,
     lens::eip3009,
     permit2_support::{self, Support},
+    price_support,
     rpc::{
         self, ChainIds,
         endpoint::Endpoint,
@@ -48,6 +49,7 @@ pub(crate) async fn open(context: &Context) -> Result<(), OpenError> {
         let failure = ids.silent.into_iter().next_back().unwrap_or(CallError::NoEndpoint);
         return Err(context.rpc.unavailable(failure).into());
     }
+    context.capabilities.found_prices(price_support::probe(context).await?);
     let support = permit2_support::probe(context).await?;
     context.capabilities.found(support.permit2(), support.upto());
     if !(support.permit2() && support.upto()) {
@@ -62,7 +64,6 @@ pub(crate) async fn open(context: &Context) -> Result<(), OpenError> {
             return Err(mismatch(context, format!("{} {}. {}", wrong.seen, wrong.meaning, wrong.fix)));
         }
     }
-    context.heads.next(&context.rpc, None, Watch::Closely).await?;
     Ok(())
 }
 
@@ -155,7 +156,7 @@ async fn check_eip3009(context: &Context, asset: &Asset) -> Result<Option<Wrong>
         transfer: abi::transfer_by_key(&nobody, 27, B256::ZERO, B256::ZERO),
         signature: Bytes::new(),
     };
-    let record = context.lens.ask(&context.rpc, &item).await?;
+    let record = context.lens.ask(context.simulator(), &item).await?;
     Ok(record.nonce_used.is_none().then(|| Wrong {
         seen: format!("{} ({}) does not answer authorizationState.", asset.address, asset.symbol),
         meaning: "The token does not know EIP-3009, by which it is to be paid with",
@@ -201,6 +202,7 @@ pub(crate) async fn check(context: &Context) -> Vec<Finding> {
     if context.rpc.prove(context.config.chain_id).await.proven == 0 {
         return findings;
     }
+    findings.push(check_prices(context, &network).await);
     match permit2_support::probe(context).await {
         Ok(support) => {
             findings.push(check_permit2(&network, support));
@@ -218,6 +220,22 @@ pub(crate) async fn check(context: &Context) -> Vec<Finding> {
         findings.push(check_wallet(context, wallet).await);
     }
     findings
+}
+
+async fn check_prices(context: &Context, network: &str) -> Finding {
+    let heeded = match price_support::probe(context).await {
+        Ok(heeded) => heeded,
+        Err(error) => return unreachable_finding(network, &error.detail),
+    };
+    context.capabilities.found_prices(heeded);
+    if heeded {
+        return fine(network, "payments are simulated at the gas price of a transaction".to_owned());
+    }
+    let seen = "the node simulates at no gas price, whatever an eth_call names";
+    let meaning = "Wallets with code could behave otherwise on chain, at the gas wallets' cost";
+    let fix = "Use a node that heeds `maxFeePerGas` and state overrides, or set `contract_wallets = false`";
+    let severity = if context.config.contract_wallets { Severity::Warning } else { Severity::Ok };
+    finding(severity, network, seen, meaning, fix)
 }
 
 fn check_permit2(network: &str, support: Support) -> Finding {
