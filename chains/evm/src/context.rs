@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -51,11 +51,13 @@ pub(crate) struct Context {
     pub ledger: Ledger,
     /// Places for simulations of approvals.
     pub sponsorships: Semaphore,
+    /// How often the network was looked at, each time through another endpoint first.
+    pub looks: AtomicUsize,
 }
 
 impl Context {
     pub fn new(config: Config, wallets: GasWallets, rpc: Rpc, clock: Arc<dyn Clock>) -> Self {
-        let heads = Heads::new(config.chain_id, config.block_time);
+        let heads = Heads::new(config.block_time);
         let lens = Lens::new(wallets.first());
         let permit2_lenses = wallets.addresses().map(Lens::new).collect();
         let permit2_domain = permit2::abi::domain_separator(config.chain_id);
@@ -78,6 +80,7 @@ impl Context {
             verified,
             ledger,
             sponsorships,
+            looks: AtomicUsize::new(0),
         }
     }
 
@@ -126,10 +129,11 @@ impl Capabilities {
     }
 
     /// Remembers what was found: whether the proxy of scheme `exact` works,
-    /// and that of `upto`.
+    /// and that of `upto`. Once found they stay: contracts do not go away, and
+    /// a node that refuses a call may be busy.
     pub fn found(&self, permit2: bool, upto: bool) {
-        self.permit2.store(permit2, Ordering::Relaxed);
-        self.upto.store(upto, Ordering::Relaxed);
+        self.permit2.fetch_or(permit2, Ordering::Relaxed);
+        self.upto.fetch_or(upto, Ordering::Relaxed);
     }
 
     /// Whether simulations can be made at a transaction's price.
@@ -137,9 +141,10 @@ impl Capabilities {
         self.prices.load(Ordering::Relaxed)
     }
 
-    /// Remembers whether the nodes heed the price of a simulation.
-    pub fn found_prices(&self, heeded: bool) {
-        self.prices.store(heeded, Ordering::Relaxed);
+    /// Remembers whether the nodes heed the price of a simulation; what was
+    /// known before.
+    pub fn found_prices(&self, heeded: bool) -> bool {
+        self.prices.swap(heeded, Ordering::Relaxed)
     }
 }
 

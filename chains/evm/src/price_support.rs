@@ -13,6 +13,12 @@ use crate::{
 /// Creation code whose "deployed code" is `tx.gasprice` and `block.basefee`.
 const SAYS_PRICE: &str = "0x3a6000524860205260406000f3";
 
+/// What a node that does not is told about: what was seen, what it means, what to do.
+pub(crate) const SEEN: &str = "the node simulates at no gas price, whatever an eth_call names";
+pub(crate) const MEANING: &str = "Wallets with code could behave otherwise on chain, at the gas wallets' cost";
+pub(crate) const FIX: &str =
+    "Use a node that heeds `maxFeePerGas` and state overrides, or set `contract_wallets = false`";
+
 /// Looks, with as much gas to be paid for as simulations ever ask for.
 pub(crate) async fn probe(context: &Context) -> Result<bool, ChainUnavailable> {
     if context.heads.newest().is_none() {

@@ -13,6 +13,7 @@
 //! * [`step`]: settlements of several transactions.
 //! * [`watcher`]: follows the chain and ends settlements, with proof.
 //! * [`recover`]: what happens before a network opens.
+//! * [`recheck`]: whether it is still what it was then.
 //!
 //! Invariant: no bytes reach [`sender`] that [`crate::store::Store::begin`] has
 //! not made durable.
@@ -20,6 +21,7 @@
 mod aftercare;
 pub mod decide;
 mod lane;
+mod recheck;
 mod recover;
 mod sender;
 mod slot;
@@ -80,7 +82,7 @@ pub struct Submitter {
 /// Whether a network takes payments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// Not yet, and why.
+    /// Not yet, or not any more, and why.
     Opening(String),
     /// It does.
     Open,
