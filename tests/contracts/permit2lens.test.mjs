@@ -82,8 +82,8 @@ const payment = async ({ spender = EXACT_PROXY, token = USDC, from = payer.addre
   const call = settleCall(spender, permit, charged, from, witness, signature, permit2612);
   return { token, payer: from, payee: to, proxy: spender, value: charged, nonce, hash: hashTypedData(message), gasCap, call, tail: size(call) - 128 };
 };
-const call = async (items, { from = gasWallet.address, gas = 30_000_000, data = writeInput(items) } = {}) => {
-  const params = [{ from, to: from, data, gas: toHex(gas) }, "latest", { [from]: { code: lensCode } }];
+const call = async (items, { from = gasWallet.address, gas = 30_000_000, data = writeInput(items), price = {} } = {}) => {
+  const params = [{ from, to: from, data, gas: toHex(gas), ...price }, "latest", { [from]: { code: lensCode, balance: toHex(parseEther("1000")) } }];
   return readOutput(await client.request({ method: "eth_call", params }));
 };
 const one = async (item, options) => (await call([item], options))[0];
@@ -215,6 +215,9 @@ test("wallets", async () => {
   assert.deepEqual(without(await ask("OwnerWallet")), WALLET);
   assert.deepEqual(without(await ask("OwnerWallet", { spender: UPTO_PROXY })), WALLET);
   assert.deepEqual(unworded(await ask("OwnerWallet", { signer: stranger })), REFUSED);
+  assert.deepEqual(without(await ask("CallOnlyWallet")), WALLET);
+  const price = { maxFeePerGas: toHex(10n ** 10n), maxPriorityFeePerGas: toHex(1n) };
+  assert.deepEqual(unworded((await call([await payment({ from: wallets.CallOnlyWallet })], { price }))[0]), REFUSED);
   assert.deepEqual(without(await ask("FlippingWallet")), WALLET);
   await send(wallets.FlippingWallet, "refuse", [true], payer);
   assert.deepEqual(unworded(await ask("FlippingWallet")), REFUSED);

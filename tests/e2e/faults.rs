@@ -251,6 +251,73 @@ async fn a_node_of_another_chain_is_not_opened() {
     assert_eq!(service.post("/settle", &Draft::default().v2()).await.status, 503);
 }
 
+/// E12: behind a URL that was right stands another chain for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_comes_to_serve_another_chain_closes_the_network_until_it_does_not() {
+    let chain = Anvil::start().await;
+    let proxy = Proxy::before(&chain.node.url).await;
+    let home = Home::with(&proxy.url, "settle_wait = \"2s\"", "recheck_interval = \"500ms\"");
+    let service = home.serve().await;
+    chain.node.stop_blocks().await;
+    let under_way = Draft::default();
+    let pending = service.post("/settle", &under_way.v2()).await;
+    assert_eq!(pending.text("errorReason"), "settlement_pending", "{pending:?}");
+    proxy.fail("eth_chainId", Fault::Replace(json!("0x1")), Times::Always);
+    eventually("the network is closed", || async {
+        let ready = service.get("/ready").await;
+        (ready.status == 503 && ready.body.to_string().contains("serves chain 1, not 84532")).then_some(())
+    })
+    .await;
+    let refused = Draft::default();
+    for path in ["/verify", "/settle"] {
+        assert_eq!(service.post(path, &refused.v2()).await.status, 503, "{path}");
+    }
+    assert!(service.get("/supported").await.body["kinds"].as_array().is_some_and(Vec::is_empty));
+    chain.node.resume_blocks().await;
+    proxy.heal();
+    eventually("the network opens again", || async { (service.get("/ready").await.status == 200).then_some(()) }).await;
+    let settled = service.post("/settle", &under_way.v2()).await;
+    assert!(settled.is_good(), "{settled:?}\n{}", home.log());
+    assert_eq!(settled.text("transaction"), pending.text("transaction"));
+    assert!(service.post("/settle", &refused.v2()).await.is_good(), "nothing was claimed while it was closed");
+    assert_eq!(chain.node.token_balance(USDC, PAYEE).await, 20_000);
+    assert_eq!(home.audit().0, 0);
+}
+
+/// E12: one such node among others is left out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_another_chain_among_others_closes_nothing() {
+    let chain = Anvil::start().await;
+    let proxy = Proxy::before(&chain.node.url).await;
+    let home = Home::with(&format!("{}\", \"{}", proxy.url, chain.node.url), "", "recheck_interval = \"200ms\"");
+    let service = home.serve().await;
+    proxy.fail("eth_chainId", Fault::Replace(json!("0x1")), Times::Always);
+    eventually("it is left out", || async { home.log().contains("an endpoint is left out").then_some(()) }).await;
+    let asked = proxy.calls("eth_call");
+    assert!(service.post("/settle", &Draft::default().v2()).await.is_good());
+    assert_eq!((service.get("/ready").await.status, proxy.calls("eth_call")), (200, asked));
+}
+
+/// A token that is no longer what payers are told to sign for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_changes_its_domain_closes_the_network_until_it_changes_back() {
+    let chain = Anvil::start().await;
+    let home = Home::with(&chain.node.url, "", "recheck_interval = \"200ms\"");
+    let service = home.serve().await;
+    let code = chain.node.call("eth_getCode", json!([USDC, "latest"])).await;
+    // Answers every question with nothing but zeros.
+    chain.node.call("anvil_setCode", json!([USDC, "0x60206000f3"])).await;
+    eventually("the network is closed", || async {
+        let ready = service.get("/ready").await;
+        (ready.status == 503 && ready.body.to_string().contains("DOMAIN_SEPARATOR")).then_some(())
+    })
+    .await;
+    assert_eq!(service.post("/settle", &Draft::default().v2()).await.status, 503);
+    chain.node.call("anvil_setCode", json!([USDC, code])).await;
+    eventually("the network opens again", || async { (service.get("/ready").await.status == 200).then_some(()) }).await;
+    assert!(service.post("/settle", &Draft::default().v2()).await.is_good());
+}
+
 /// C, A18: what fails inside says nothing to the outside.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreachable_node_is_unavailable_not_invalid_and_leaks_nothing() {

@@ -13,6 +13,7 @@
 //! | [`replay`] | one payment, one success |
 //! | [`faults`] | nothing is lost when the chain or the way to it misbehaves |
 //! | [`recovery`] | what a start trusts, and what a reorg changes |
+//! | [`wallets`] | code that tells a simulation from a transaction pays for nothing with our gas |
 //! | [`counterfactual`] | wallets that their first payment deploys |
 //! | [`crash`] | nothing is lost when the process is killed |
 //! | [`abuse`] | bad input spends nothing and gets a clear answer |
@@ -44,3 +45,4 @@ mod sponsored_evm;
 mod status;
 mod tidy;
 mod upto_evm;
+mod wallets;

@@ -39,7 +39,8 @@ pub trait Chain: Send + Sync {
 
     /// Proves that the endpoints serve this very chain and that the assets are
     /// what the configuration says. Called until it succeeds, before any
-    /// payment of this network is accepted.
+    /// payment of this network is accepted, and from then on every
+    /// [`Pace::recheck_interval`]: what is no longer so closes the network.
     async fn open(&self) -> Result<(), OpenError>;
 
     /// Where a gas wallet's transaction sequence stands. Called before the
@@ -118,6 +119,8 @@ pub struct Pace {
     /// Blocks on top of a settled transfer after which the chain no longer
     /// takes it back: then it is looked at once more.
     pub final_after: u64,
+    /// How often what [`Chain::open`] proves is proven again.
+    pub recheck_interval: Duration,
 }
 
 /// One entry of `/supported`.

@@ -157,6 +157,7 @@ impl Chain for EvmChain {
             block_time: config.block_time,
             resend_after: RESEND_AFTER_BLOCKS,
             final_after: FINAL_AFTER_BLOCKS,
+            recheck_interval: config.recheck_interval,
         }
     }
 
@@ -372,7 +373,7 @@ mod tests {
         assert_eq!((upto.version, upto.network.as_str()), (Version::V2, "eip155:84532"));
         assert_eq!(chain.kinds("0xabc").len(), 3, "v1 knows exact only");
         assert!(chain.extensions().contains(&"eip2612GasSponsoring"));
-        chain.context.capabilities.found(true, false);
-        assert!(chain.kinds("0xabc").iter().all(|kind| kind.scheme != "upto"));
+        chain.context.capabilities.found(false, false);
+        assert_eq!(chain.kinds("0xabc").len(), 3, "a busy node takes nothing back");
     }
 }

@@ -53,6 +53,8 @@ pub struct Config {
     pub in_flight_max: usize,
     /// The usual time between blocks.
     pub block_time: Duration,
+    /// How often endpoints and assets are looked at again.
+    pub recheck_interval: Duration,
     /// The tip, in wei.
     pub tip_per_gas: u128,
     /// The most that a unit of gas may cost, in wei.
@@ -192,6 +194,7 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
     if block_time.is_zero() {
         section.problem("block_time", "is no time", "write a duration such as \"2s\"");
     }
+    let recheck_interval = recheck_interval(section);
     let tip_per_gas = wei(section, "tip_per_gas", known.tip_per_gas);
     let fee_per_gas_max = wei(section, "fee_per_gas_max", known.fee_per_gas_max);
     if let (Some(tip), Some(max)) = (tip_per_gas, fee_per_gas_max)
@@ -222,6 +225,7 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
         confirmations: confirmations?,
         in_flight_max: usize::try_from(in_flight_max?).ok()?,
         block_time,
+        recheck_interval: recheck_interval?,
         tip_per_gas: tip_per_gas?,
         fee_per_gas_max,
         gas_balance_min: gas_balance_min.unwrap_or_else(|| Amount::from(fee_per_gas_max.saturating_mul(transactions))),
@@ -241,6 +245,15 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
         builder_codes: BuilderCodes::read(section),
         assets: vec![],
     })
+}
+
+fn recheck_interval(section: &mut Section) -> Option<Duration> {
+    let interval = section.required::<Duration>("recheck_interval")?;
+    if interval.is_zero() {
+        section.problem("recheck_interval", "is no time", "write a duration such as \"1m\"");
+        return None;
+    }
+    Some(interval)
 }
 
 fn factories(section: &mut Section) -> Vec<Address> {
@@ -385,7 +398,7 @@ pub(crate) mod tests {
     use super::*;
 
     /// What the loader merges in: `[defaults.eip155]` of `config.default.toml`.
-    pub(crate) const DEFAULTS: &str = "rpc_timeout = \"5s\"\nrpc_hedge_after = \"500ms\"\nin_flight_max = 16\n\
+    pub(crate) const DEFAULTS: &str = "rpc_timeout = \"5s\"\nrpc_hedge_after = \"500ms\"\nrecheck_interval = \"1m\"\nin_flight_max = 16\n\
         gas_limit_eoa = 120000\ngas_limit_contract_wallet = 250000\n\
         gas_limit_permit2 = 140000\ngas_limit_eip2612 = 80000\ngas_limit_erc6492 = 600000\ncontract_wallets = true\nbatch = \"auto\"\n\
         sponsor_eip2612 = true\nsponsor_erc20_approval = false\n\
@@ -473,6 +486,7 @@ pub(crate) mod tests {
         }
         let replaced = [
             ("batch = \"auto\"", "batch = \"on\"", "n.batch"),
+            ("recheck_interval = \"1m\"", "recheck_interval = \"0s\"", "n.recheck_interval"),
             ("erc6492_factories = []", "erc6492_factories = [\"0x00\"]", "n.erc6492_factories[0]"),
             ("gas_limit_eoa = 120000", "gas_limit_eoa = 1", "n.gas_limit_eoa"),
             ("http://", "ws://", "n.rpc[0]"),

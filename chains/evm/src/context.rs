@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -27,6 +27,7 @@ use crate::{
     permit2,
     plan::Method,
     rpc::Rpc,
+    simulation::{Price, Simulator},
     sponsoring::ledger::Ledger,
 };
 
@@ -54,11 +55,13 @@ pub(crate) struct Context {
     pub ledger: Ledger,
     /// Places for simulations of approvals.
     pub sponsorships: Semaphore,
+    /// How often the network was looked at, each time through another endpoint first.
+    pub looks: AtomicUsize,
 }
 
 impl Context {
     pub fn new(config: Config, wallets: GasWallets, rpc: Rpc, clock: Arc<dyn Clock>) -> Self {
-        let heads = Heads::new(config.chain_id, config.block_time);
+        let heads = Heads::new(config.block_time);
         let lens = Lens::new(wallets.first());
         let permit2_lenses = wallets.addresses().map(Lens::new).collect();
         let permit2_domain = permit2::abi::domain_separator(config.chain_id);
@@ -81,6 +84,7 @@ impl Context {
             verified,
             ledger,
             sponsorships,
+            looks: AtomicUsize::new(0),
         }
     }
 
@@ -96,6 +100,17 @@ impl Context {
         Funds { account: format!("{}/{token}/{payer}", self.config.network), available: available.into() }
     }
 
+    /// What a transaction pays for gas now; `None` before the first block.
+    pub fn price(&self) -> Option<Price> {
+        self.heads.newest().map(|newest| Price::after(newest.base_fee, self.config.tip_per_gas))
+    }
+
+    /// Tries transactions out, at the price of the moment where nodes heed it.
+    pub fn simulator(&self) -> Simulator<'_> {
+        let price = self.capabilities.has_prices().then(|| self.price()).flatten();
+        Simulator { rpc: &self.rpc, price }
+    }
+
     /// The time that validity windows are judged by: the later one of the
     /// machine's clock and the chain's. A chain whose blocks are late will
     /// execute us at about the machine's time, one that runs ahead at its own.
@@ -109,6 +124,7 @@ impl Context {
 pub(crate) struct Capabilities {
     permit2: AtomicBool,
     upto: AtomicBool,
+    prices: AtomicBool,
 }
 
 impl Capabilities {
@@ -122,10 +138,22 @@ impl Capabilities {
     }
 
     /// Remembers what was found: whether the proxy of scheme `exact` works,
-    /// and that of `upto`.
+    /// and that of `upto`. Once found they stay: contracts do not go away, and
+    /// a node that refuses a call may be busy.
     pub fn found(&self, permit2: bool, upto: bool) {
-        self.permit2.store(permit2, Ordering::Relaxed);
-        self.upto.store(upto, Ordering::Relaxed);
+        self.permit2.fetch_or(permit2, Ordering::Relaxed);
+        self.upto.fetch_or(upto, Ordering::Relaxed);
+    }
+
+    /// Whether simulations can be made at a transaction's price.
+    pub fn has_prices(&self) -> bool {
+        self.prices.load(Ordering::Relaxed)
+    }
+
+    /// Remembers whether the nodes heed the price of a simulation; what was
+    /// known before.
+    pub fn found_prices(&self, heeded: bool) -> bool {
+        self.prices.swap(heeded, Ordering::Relaxed)
     }
 }
 

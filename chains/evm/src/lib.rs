@@ -13,11 +13,12 @@
 //! | [`builder_code`] | who is named in a settlement's calldata |
 //! | `demand` | what every way of paying checks alike |
 //! | [`signature`] | a payer's signature, parsed once: key, EIP-1271, ERC-6492 |
+//! | [`simulation`] | a transaction tried out, at its price |
 //! | [`lens`] | everything verification asks of the chain, many payments to one call |
 //! | `chain`, [`plan`], [`fees`] | signing and sending; what is stored of a transaction; what it offers |
 //! | [`heads`] | the chain's blocks, one after the other |
 //! | `observe` | what became of a transaction, with proof |
-//! | `open`, `permit2_support` | whether the endpoints and assets are what the configuration says; doctor |
+//! | `open`, `permit2_support`, `price_support` | whether the endpoints and assets are what the configuration says; doctor |
 //! | [`rpc`] | nodes: failover, batches, the one table that reads their texts |
 //! | [`gas_wallet`], [`keygen`] | keys that pay gas |
 //! | [`reason`] | codes, letter for letter |
@@ -40,6 +41,7 @@ mod open;
 mod parse;
 mod permit2;
 mod permit2_support;
+mod price_support;
 mod refusal;
 mod sponsoring;
 mod upto;
@@ -57,5 +59,6 @@ pub mod plan;
 pub mod reason;
 pub mod rpc;
 pub mod signature;
+pub mod simulation;
 
 pub use family::Evm;

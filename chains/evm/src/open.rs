@@ -1,7 +1,7 @@
 //! Whether a network is what the configuration says: before it opens, and
 //! for the doctor.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use alloy::{
     primitives::{Address, B256, Bytes, U256},
@@ -21,6 +21,7 @@ use crate::{
     exact::counterfactual::MULTICALL3,
     lens::eip3009,
     permit2_support::{self, Support},
+    price_support,
     rpc::{
         self, ChainIds,
         endpoint::Endpoint,
@@ -40,17 +41,13 @@ const SKEW_WARNING_SECONDS: u64 = 5;
 
 /// Proves what a payment relies on; see [`Chain::open`](chains_core::chain::Chain::open).
 pub(crate) async fn open(context: &Context) -> Result<(), OpenError> {
-    let ids = context.rpc.prove(context.config.chain_id).await;
-    if let Some(detail) = foreign(context, &ids) {
-        return Err(mismatch(context, detail));
-    }
-    if ids.proven == 0 {
-        let failure = ids.silent.into_iter().next_back().unwrap_or(CallError::NoEndpoint);
-        return Err(context.rpc.unavailable(failure).into());
-    }
+    let first = context.heads.newest().is_none();
+    let turn = context.looks.fetch_add(1, Ordering::Relaxed);
+    check_ids(context, context.rpc.prove(context.config.chain_id).await, first)?;
+    learn_prices(context, first).await?;
     let support = permit2_support::probe(context).await?;
     context.capabilities.found(support.permit2(), support.upto());
-    if !(support.permit2() && support.upto()) {
+    if first && !(support.permit2() && support.upto()) {
         let missing = support.missing();
         tracing::info!(network = %context.config.network, missing, "not all payments by Permit2 are possible");
     }
@@ -58,11 +55,36 @@ pub(crate) async fn open(context: &Context) -> Result<(), OpenError> {
         return Err(mismatch(context, format!("{} {}. {}", wrong.seen, wrong.meaning, wrong.fix)));
     }
     for asset in &context.config.assets {
-        if let Some(wrong) = check_asset(context, asset, support).await? {
+        if let Some(wrong) = check_asset(context, asset, support, turn).await? {
             return Err(mismatch(context, format!("{} {}. {}", wrong.seen, wrong.meaning, wrong.fix)));
         }
     }
-    context.heads.next(&context.rpc, None, Watch::Closely).await?;
+    Ok(())
+}
+
+/// Before anything was seen of the chain every endpoint has to be right. Later
+/// one that is not is left out, as long as another serves the chain.
+fn check_ids(context: &Context, ids: ChainIds, first: bool) -> Result<(), OpenError> {
+    if let Some(detail) = foreign(context, &ids) {
+        if first || ids.proven == 0 {
+            return Err(mismatch(context, detail));
+        }
+        tracing::error!(network = %context.config.network, "an endpoint is left out: {detail}");
+    }
+    if ids.proven > 0 {
+        return Ok(());
+    }
+    let failure = ids.silent.into_iter().next_back().unwrap_or(CallError::NoEndpoint);
+    Err(context.rpc.unavailable(failure).into())
+}
+
+/// Finds out whether simulations can be made at a transaction's price.
+async fn learn_prices(context: &Context, first: bool) -> Result<(), ChainUnavailable> {
+    let heeded = price_support::probe(context).await?;
+    let before = context.capabilities.found_prices(heeded);
+    if !heeded && (first || before) && context.config.contract_wallets {
+        tracing::warn!(network = %context.config.network, "{}: {}. {}", price_support::SEEN, price_support::MEANING, price_support::FIX);
+    }
     Ok(())
 }
 
@@ -83,9 +105,15 @@ struct Wrong {
     fix: String,
 }
 
-async fn check_asset(context: &Context, asset: &Asset, support: Support) -> Result<Option<Wrong>, ChainUnavailable> {
+/// Begins with another endpoint each `turn`.
+async fn check_asset(
+    context: &Context,
+    asset: &Asset,
+    support: Support,
+    turn: usize,
+) -> Result<Option<Wrong>, ChainUnavailable> {
     let failed = |error: CallError| context.rpc.unavailable(error);
-    let code: Bytes = context.rpc.call(Call::code(asset.address)).await.map_err(failed)?;
+    let code: Bytes = context.rpc.call_at(Call::code(asset.address), turn).await.map_err(failed)?;
     let name = format!("{} ({})", asset.address, asset.symbol);
     if code.is_empty() {
         return Ok(Some(Wrong {
@@ -95,11 +123,11 @@ async fn check_asset(context: &Context, asset: &Asset, support: Support) -> Resu
         }));
     }
     match &asset.eip3009 {
-        Some(domain) => match check_domain(context, asset, domain).await? {
+        Some(domain) => match check_domain(context, asset, domain, turn).await? {
             Some(wrong) => Ok(Some(wrong)),
             None => check_eip3009(context, asset).await,
         },
-        None => check_erc20(context, asset, support).await,
+        None => check_erc20(context, asset, support, turn).await,
     }
 }
 
@@ -117,10 +145,15 @@ async fn check_multicall(context: &Context) -> Result<Option<Wrong>, ChainUnavai
 }
 
 /// Whether the token's domain is what payers are told to sign for.
-async fn check_domain(context: &Context, asset: &Asset, domain: &Domain) -> Result<Option<Wrong>, ChainUnavailable> {
+async fn check_domain(
+    context: &Context,
+    asset: &Asset,
+    domain: &Domain,
+    turn: usize,
+) -> Result<Option<Wrong>, ChainUnavailable> {
     let name = format!("{} ({})", asset.address, asset.symbol);
     let question = Token::DOMAIN_SEPARATORCall {}.abi_encode();
-    let on_chain = match context.rpc.call::<Bytes>(Call::view(asset.address, &question, At::Latest)).await {
+    let on_chain = match context.rpc.call_at::<Bytes>(Call::view(asset.address, &question, At::Latest), turn).await {
         Ok(answer) => Token::DOMAIN_SEPARATORCall::abi_decode_returns(&answer).ok(),
         Err(CallError::Node { error, .. }) if error.is_revert() => None,
         Err(error) => return Err(context.rpc.unavailable(error)),
@@ -155,7 +188,7 @@ async fn check_eip3009(context: &Context, asset: &Asset) -> Result<Option<Wrong>
         transfer: abi::transfer_by_key(&nobody, 27, B256::ZERO, B256::ZERO),
         signature: Bytes::new(),
     };
-    let record = context.lens.ask(&context.rpc, &item).await?;
+    let record = context.lens.ask(context.simulator(), &item).await?;
     Ok(record.nonce_used.is_none().then(|| Wrong {
         seen: format!("{} ({}) does not answer authorizationState.", asset.address, asset.symbol),
         meaning: "The token does not know EIP-3009, by which it is to be paid with",
@@ -164,7 +197,12 @@ async fn check_eip3009(context: &Context, asset: &Asset) -> Result<Option<Wrong>
 }
 
 /// Whether a token that can only be paid with by Permit2 can be.
-async fn check_erc20(context: &Context, asset: &Asset, support: Support) -> Result<Option<Wrong>, ChainUnavailable> {
+async fn check_erc20(
+    context: &Context,
+    asset: &Asset,
+    support: Support,
+    turn: usize,
+) -> Result<Option<Wrong>, ChainUnavailable> {
     let name = format!("{} ({})", asset.address, asset.symbol);
     if !support.permit2() && !support.upto() {
         return Ok(Some(Wrong {
@@ -174,7 +212,7 @@ async fn check_erc20(context: &Context, asset: &Asset, support: Support) -> Resu
         }));
     }
     let question = Token::balanceOfCall { account: Address::repeat_byte(0xfe) }.abi_encode();
-    let balance = match context.rpc.call::<Bytes>(Call::view(asset.address, &question, At::Latest)).await {
+    let balance = match context.rpc.call_at::<Bytes>(Call::view(asset.address, &question, At::Latest), turn).await {
         Ok(answer) => Token::balanceOfCall::abi_decode_returns(&answer).ok(),
         Err(CallError::Node { error, .. }) if error.is_revert() => None,
         Err(error) => return Err(context.rpc.unavailable(error)),
@@ -201,6 +239,7 @@ pub(crate) async fn check(context: &Context) -> Vec<Finding> {
     if context.rpc.prove(context.config.chain_id).await.proven == 0 {
         return findings;
     }
+    findings.push(check_prices(context, &network).await);
     match permit2_support::probe(context).await {
         Ok(support) => {
             findings.push(check_permit2(&network, support));
@@ -218,6 +257,19 @@ pub(crate) async fn check(context: &Context) -> Vec<Finding> {
         findings.push(check_wallet(context, wallet).await);
     }
     findings
+}
+
+async fn check_prices(context: &Context, network: &str) -> Finding {
+    let heeded = match price_support::probe(context).await {
+        Ok(heeded) => heeded,
+        Err(error) => return unreachable_finding(network, &error.detail),
+    };
+    context.capabilities.found_prices(heeded);
+    if heeded {
+        return fine(network, "payments are simulated at the gas price of a transaction".to_owned());
+    }
+    let severity = if context.config.contract_wallets { Severity::Warning } else { Severity::Ok };
+    finding(severity, network, price_support::SEEN, price_support::MEANING, price_support::FIX)
 }
 
 fn check_permit2(network: &str, support: Support) -> Finding {
@@ -239,7 +291,7 @@ fn check_permit2(network: &str, support: Support) -> Finding {
 async fn check_assets(context: &Context, network: &str, support: Support) -> Vec<Finding> {
     let mut findings = vec![];
     for asset in &context.config.assets {
-        findings.push(match check_asset(context, asset, support).await {
+        findings.push(match check_asset(context, asset, support, 0).await {
             Ok(None) => {
                 let known = if asset.eip3009.is_some() { "domain and EIP-3009 are" } else { "it is" };
                 fine(network, format!("{} {}: {known} as configured", asset.symbol, asset.address))

@@ -10,11 +10,12 @@ use crate::{
         abi::{EXACT_PROXY, Settle, UPTO_PROXY},
         permit::{Permit, Witness},
     },
-    rpc::{error::CallError, method::Call},
+    rpc::error::CallError,
+    simulation::Simulation,
 };
 
-/// Code that answers every call with the number 42.
-const FORTY_TWO: &str = "0x602a60005260206000f3";
+/// Code that answers every call with the number 42, bare hex.
+const FORTY_TWO: &str = "602a60005260206000f3";
 
 /// Gas of the call to it.
 const FORTY_TWO_GAS: u64 = 100_000;
@@ -59,8 +60,9 @@ impl Support {
 
 /// Looks.
 pub(crate) async fn probe(context: &Context) -> Result<Support, ChainUnavailable> {
-    let call = Call::with_code(context.wallets.first(), FORTY_TWO, "0x", FORTY_TWO_GAS);
-    match context.rpc.call::<Bytes>(call).await {
+    let sender = context.wallets.first();
+    let simulation = Simulation::with_code(sender, vec![sender], FORTY_TWO, "0x".to_owned(), FORTY_TWO_GAS);
+    match context.rpc.call::<Bytes>(simulation.call(None)).await {
         Ok(answer) if *answer == B256::with_last_byte(42)[..] => {}
         Ok(_) | Err(CallError::Node { .. }) => return Ok(Support::NoOverrides),
         Err(error) => return Err(context.rpc.unavailable(error)),
@@ -94,6 +96,6 @@ async fn works(context: &Context, proxy: Address) -> Result<bool, ChainUnavailab
         call: settle.calldata(),
         signature_tail: settle.signature_tail(),
     };
-    let record = context.permit2_lens(None).ask(&context.rpc, &item).await?;
+    let record = context.permit2_lens(None).ask(context.simulator(), &item).await?;
     Ok(record.proxy_works && record.nonce_used.is_some())
 }

@@ -13,7 +13,7 @@ pub mod chain;
 pub mod scheme;
 pub mod world;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chains_core::{
     Network,
@@ -48,6 +48,7 @@ impl Family for FakeFamily {
             block_time: section.required("block_time")?,
             resend_after: 2,
             final_after: 4,
+            recheck_interval: section.optional("recheck_interval").unwrap_or(Duration::from_mins(1)),
         };
         Some(Arc::new(FakeChain::new(network, gas_wallets, pace, Arc::new(World::default()))))
     }

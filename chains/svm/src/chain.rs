@@ -89,6 +89,7 @@ impl Chain for SvmChain {
             block_time: config.block_time,
             resend_after: RESEND_AFTER,
             final_after: FINAL_AFTER,
+            recheck_interval: config.recheck_interval,
         }
     }
 

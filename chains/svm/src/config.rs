@@ -45,6 +45,8 @@ pub struct Config {
     pub in_flight_max: usize,
     /// The usual time between slots.
     pub block_time: Duration,
+    /// How often endpoints and mints are looked at again.
+    pub recheck_interval: Duration,
     /// What a fee payer must own to take new settlements, in lamports.
     pub gas_balance_min: u64,
     /// What a transaction may use and cost.
@@ -79,6 +81,10 @@ pub fn read(network: Network, mut section: Section) -> Option<(Config, GasWallet
     if block_time.is_zero() {
         section.problem("block_time", "is no time", "write a duration such as \"400ms\"");
     }
+    let recheck_interval = section.required::<Duration>("recheck_interval");
+    if recheck_interval.is_some_and(|interval| interval.is_zero()) {
+        section.problem("recheck_interval", "is no time", "write a duration such as \"1m\"");
+    }
     let limits = limits(section);
     let blockhash_blocks_min = between(section, "blockhash_blocks_min", 0, BLOCKHASH_BLOCKS - 1);
     let lone_transfer_fee_max = lone_transfer(section);
@@ -94,6 +100,7 @@ pub fn read(network: Network, mut section: Section) -> Option<(Config, GasWallet
         legacy_name,
         in_flight_max: usize::try_from(in_flight_max?).ok()?,
         block_time,
+        recheck_interval: recheck_interval?,
         gas_balance_min: gas_balance_min.unwrap_or(RENT_EXEMPT_MIN.saturating_add(spare)),
         limits,
         blockhash_blocks_min: blockhash_blocks_min?,
@@ -304,7 +311,7 @@ pub(crate) mod tests {
     use super::*;
 
     /// What the loader merges in: `[defaults.solana]` of `config.default.toml`.
-    pub(crate) const DEFAULTS: &str = "rpc_timeout = \"5s\"\nrpc_hedge_after = \"500ms\"\nin_flight_max = 200\n\
+    pub(crate) const DEFAULTS: &str = "rpc_timeout = \"5s\"\nrpc_hedge_after = \"500ms\"\nrecheck_interval = \"1m\"\nin_flight_max = 200\n\
         allow_genesis_mismatch = false\ncompute_unit_limit_max = 400000\ncompute_unit_price_max = 5000000\n\
         fee_max_lamports = 200000\nblockhash_blocks_min = 30\nlone_transfers = false\n\
         lone_transfer_fee_max_lamports = 10000\nsmart_wallets = false\n";

@@ -14,6 +14,7 @@
 //! * [`watcher`]: follows the chain and ends settlements, with proof.
 //! * [`gaps`]: what a wallet's transactions wait for in vain.
 //! * [`recover`]: what happens before a network opens.
+//! * [`recheck`]: whether it is still what it was then.
 //!
 //! Invariant: no bytes reach [`sender`] that [`crate::store::Store::begin`] has
 //! not made durable.
@@ -22,6 +23,7 @@ mod aftercare;
 pub mod decide;
 mod gaps;
 mod lane;
+mod recheck;
 mod recover;
 mod sender;
 mod slot;
@@ -85,7 +87,7 @@ pub struct Submitter {
 /// Whether a network takes payments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// Not yet, and why.
+    /// Not yet, or not any more, and why.
     Opening(String),
     /// It does.
     Open,

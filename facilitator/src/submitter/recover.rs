@@ -11,6 +11,7 @@ use super::{
     Condition, Submitter,
     decide::{NextSequence, next_sequence},
     lane::{Inbox, Lane, Signer},
+    recheck,
     sender::Sender,
     slot::Slot,
     watcher::{self, INBOX_MAX, Watcher},
@@ -76,6 +77,7 @@ pub(super) async fn run(submitter: Arc<Submitter>, inboxes: Vec<Inbox>, tasks: T
     }
     submitter.set_condition(Condition::Open);
     tracing::info!(network = %submitter.network(), "open");
+    tasks.spawn(recheck::run(Arc::clone(&submitter), stop.clone()));
     watcher.run(inbox, stop).await;
     watcher::close_lanes(&submitter.lanes, "the service is stopping");
 }

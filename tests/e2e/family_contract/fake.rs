@@ -36,6 +36,7 @@ impl FakeWorld {
             block_time: Duration::from_millis(10),
             resend_after: 2,
             final_after: 4,
+            recheck_interval: Duration::from_mins(1),
         };
         let network = "fake:local".parse().expect("CAIP-2");
         let chain = Arc::new(FakeChain::new(network, vec!["gas".into()], pace, Arc::clone(&world)));

@@ -76,7 +76,7 @@ export const payersOf = ({ payers }) => [
     d.payer = { address, signature: async (hash) => `0x01${(await signature(hash)).slice(4)}` };
   }, { alone: true }),
 ];
-const ROWS = { DirtyWallet: "a wallet whose answer has dirt in it", ReturnBombWallet: "a wallet that takes everything", "deployed wallet, wrapped signature": "a wrapper of a deployed wallet" };
+const ROWS = { CallOnlyWallet: "a wallet that is good where gas costs nothing", DirtyWallet: "a wallet whose answer has dirt in it", ReturnBombWallet: "a wallet that takes everything", "deployed wallet, wrapped signature": "a wrapper of a deployed wallet" };
 
 /** What a wallet that takes every signature could be made to pay for. */
 export const credulous = (payer, more) => [

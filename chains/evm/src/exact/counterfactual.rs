@@ -8,6 +8,7 @@
 //! the transaction: then somebody else has deployed the wallet meanwhile.
 
 use alloy::{
+    hex,
     primitives::{Address, B256, Bytes, U256, address},
     sol_types::SolCall,
 };
@@ -18,11 +19,9 @@ use crate::{
     context::Context,
     reason,
     refusal::Refusal,
-    rpc::{
-        error::CallError,
-        method::{At, Call},
-    },
+    rpc::error::CallError,
     signature::Deployment,
+    simulation::Simulation,
 };
 
 /// Where Multicall3 stands on every chain that has it.
@@ -83,8 +82,9 @@ impl Counterfactual<'_> {
     /// Simulates deployment and payment with at most `gas`, of which the
     /// transaction needs less: it asks no questions in between.
     pub async fn check(&self, context: &Context, gas: u64) -> Result<(), Refusal> {
-        let call = Call::replay(context.wallets.first(), MULTICALL3, &self.questions(), gas, At::Latest);
-        let answer = match context.rpc.call::<Bytes>(call).await {
+        let (sender, data) = (context.wallets.first(), hex::encode_prefixed(self.questions()));
+        let simulation = Simulation::of_call(sender, MULTICALL3, data, gas);
+        let answer = match context.simulator().run::<Bytes>(&simulation).await {
             Ok(answer) => answer,
             Err(CallError::Node { error, .. }) if error.is_revert() || error.is_out_of_gas() => {
                 let message = format!("deploying the wallet and paying would fail within {gas} gas: {error}");

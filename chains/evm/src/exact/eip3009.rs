@@ -214,7 +214,7 @@ impl Eip3009 {
     ) -> Result<Record, ChainUnavailable> {
         let gas_cap = u32::try_from(cap).unwrap_or(u32::MAX);
         let item = Item { token: asset.address, gas_cap, transfer, signature };
-        self.context.lens.ask(&self.context.rpc, &item).await
+        self.context.lens.ask(self.context.simulator(), &item).await
     }
 
     /// A call of `to` that moves the token.

@@ -6,7 +6,10 @@
 
 mod poll;
 
-use std::{collections::HashSet, collections::VecDeque, sync::atomic::AtomicBool, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Duration,
+};
 
 use alloy::primitives::U256;
 use chains_core::chain::{ChainUnavailable, Head, Watch};
@@ -29,9 +32,6 @@ const POLL_IDLE_MIN: Duration = Duration::from_secs(2);
 
 /// Blocks whose names are kept, to tell whether a receipt's block still counts.
 const RECENT_MAX: usize = 256;
-
-/// How often every endpoint has to show its chain id again.
-const PROVE_INTERVAL: Duration = Duration::from_mins(1);
 
 /// A block as nodes describe it, as far as it matters.
 #[derive(Deserialize)]
@@ -80,23 +80,20 @@ struct State {
     recent: VecDeque<Recent>,
     /// The usual time between blocks, as observed.
     interval: Duration,
-    proven: Instant,
 }
 
 /// The blocks of one network.
 #[derive(Debug)]
 pub struct Heads {
-    chain_id: u64,
     block_time: Duration,
     state: Mutex<State>,
-    proving: AtomicBool,
 }
 
 impl Heads {
     /// Nothing seen yet.
-    pub fn new(chain_id: u64, block_time: Duration) -> Self {
-        let state = State { newest: None, recent: VecDeque::new(), interval: block_time, proven: Instant::now() };
-        Self { chain_id, block_time, state: Mutex::new(state), proving: AtomicBool::new(false) }
+    pub fn new(block_time: Duration) -> Self {
+        let state = State { newest: None, recent: VecDeque::new(), interval: block_time };
+        Self { block_time, state: Mutex::new(state) }
     }
 
     /// The newest block seen.
@@ -128,7 +125,6 @@ impl Heads {
     /// # Errors
     /// No endpoint gave an answer.
     pub async fn next(&self, rpc: &Rpc, after: Option<&Head>, watch: Watch) -> Result<Head, ChainUnavailable> {
-        self.prove_again(rpc).await;
         let found = match (after, watch) {
             (None, Watch::Closely | Watch::Idly) => self.jump(rpc).await,
             (Some(after), Watch::Closely) => self.follow(rpc, after).await,
@@ -226,35 +222,6 @@ impl Heads {
         let state = self.state.lock();
         let newest = state.newest.as_ref().filter(|newest| newest.live && newest.number == after);
         poll::plan(newest.map(|newest| newest.arrived), state.interval, now)
-    }
-
-    /// Lets endpoints show their chain id again from time to time: one that
-    /// was down may be back, one may have been pointed elsewhere.
-    async fn prove_again(&self, rpc: &Rpc) {
-        use std::sync::atomic::Ordering::Relaxed;
-        let due = self.state.lock().proven.elapsed() >= PROVE_INTERVAL;
-        if !due || self.proving.swap(true, Relaxed) {
-            return;
-        }
-        let _done = Proving(&self.proving);
-        self.state.lock().proven = Instant::now();
-        for (host, chain_id) in rpc.prove(self.chain_id).await.foreign {
-            tracing::error!(
-                host,
-                chain_id,
-                expected = self.chain_id,
-                "an endpoint serves another chain and is left out"
-            );
-        }
-    }
-}
-
-/// Clears the flag also when the future is dropped half way.
-struct Proving<'a>(&'a AtomicBool);
-
-impl Drop for Proving<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, std::sync::atomic::Ordering::Relaxed);
     }
 }
 

@@ -27,7 +27,7 @@ fn block(number: u64, hash: &str, parent: &str) -> Block {
 
 #[test]
 fn the_newest_block_is_kept_and_a_reorg_replaces_names() {
-    let heads = Heads::new(1, ms(2000));
+    let heads = Heads::new(ms(2000));
     assert!(heads.newest().is_none());
     assert_eq!(heads.see(block(5, "a5", "a4"), Came::Jumped).expect("read").transactions, None);
     let next = heads.see(block(6, "a6", "a5"), Came::Live).expect("read");
@@ -41,7 +41,7 @@ fn the_newest_block_is_kept_and_a_reorg_replaces_names() {
 
 #[test]
 fn a_block_that_cannot_be_read_is_no_block() {
-    let heads = Heads::new(1, ms(2000));
+    let heads = Heads::new(ms(2000));
     for (number, timestamp) in [("5", "0x1"), ("0x", "0x1"), ("0x5", "x"), ("0x10000000000000000", "0x1")] {
         let block = Block { number: number.into(), timestamp: timestamp.into(), ..block(1, "a", "b") };
         assert!(heads.see(block, Came::Live).is_err(), "{number} {timestamp}");
@@ -77,7 +77,7 @@ async fn chain(hashes: &'static [&'static str], visible: &Arc<AtomicUsize>) -> F
 async fn no_block_is_left_out_and_none_is_waited_for_that_is_there() {
     let visible = Arc::new(AtomicUsize::new(1));
     let node = chain(&["h0", "h1", "h2", "h3"], &visible).await;
-    let (rpc, heads) = (fake_node::rpc(&[&node]), Heads::new(1, ms(2000)));
+    let (rpc, heads) = (fake_node::rpc(&[&node]), Heads::new(ms(2000)));
     let mut head = heads.next(&rpc, None, Watch::Closely).await.expect("a block");
     assert_eq!((head.number, head.transactions), (10, None));
     visible.store(4, Relaxed);
@@ -94,7 +94,7 @@ async fn no_block_is_left_out_and_none_is_waited_for_that_is_there() {
 async fn after_a_reorg_everything_has_to_be_looked_at() {
     let visible = Arc::new(AtomicUsize::new(3));
     let node = chain(&["h0", "h1", "h2"], &visible).await;
-    let (rpc, heads) = (fake_node::rpc(&[&node]), Heads::new(1, ms(2000)));
+    let (rpc, heads) = (fake_node::rpc(&[&node]), Heads::new(ms(2000)));
     let gone = Head { number: 11, hash: "other".into(), timestamp: 11, transactions: None };
     let head = heads.next(&rpc, Some(&gone), Watch::Closely).await.expect("a block");
     assert_eq!((head.number, head.hash.as_str(), head.transactions), (12, "h2", None));
@@ -105,7 +105,7 @@ async fn far_behind_is_made_up_in_one_step() {
     static HASHES: [&str; 80] = ["h"; 80];
     let visible = Arc::new(AtomicUsize::new(80));
     let node = chain(&HASHES, &visible).await;
-    let (rpc, heads) = (fake_node::rpc(&[&node]), Heads::new(1, ms(2000)));
+    let (rpc, heads) = (fake_node::rpc(&[&node]), Heads::new(ms(2000)));
     let old = Head { number: 10, hash: "h".into(), timestamp: 10, transactions: None };
     let head = heads.next(&rpc, Some(&old), Watch::Closely).await.expect("a block");
     assert_eq!((head.number, head.transactions), (89, None));
@@ -115,7 +115,7 @@ async fn far_behind_is_made_up_in_one_step() {
 async fn a_block_is_noticed_while_it_is_waited_for() {
     let visible = Arc::new(AtomicUsize::new(1));
     let node = chain(&["h0", "h1"], &visible).await;
-    let (rpc, heads) = (fake_node::rpc(&[&node]), Heads::new(1, ms(200)));
+    let (rpc, heads) = (fake_node::rpc(&[&node]), Heads::new(ms(200)));
     let head = heads.next(&rpc, None, Watch::Closely).await.expect("a block");
     let waiting = heads.next(&rpc, Some(&head), Watch::Closely);
     let mined = async {

@@ -6,7 +6,7 @@ use alloy::{
 };
 
 use super::permit2::{Item, Record};
-use crate::{fees, rpc::method::Call, sponsoring::erc20_approval::ApprovalTransaction};
+use crate::{fees, simulation::Simulation, sponsoring::erc20_approval::ApprovalTransaction};
 
 /// The lens's runtime code, bare hex.
 const CODE: &str = include_str!("../../contracts/out/ApprovalLens.runtime.hex");
@@ -54,7 +54,7 @@ impl Settled {
 }
 
 /// The call, in the name of a gas wallet.
-pub(crate) fn call(sender: Address, item: &Item, approval: &ApprovalTransaction) -> Call {
+pub(crate) fn simulation(sender: Address, item: &Item, approval: &ApprovalTransaction) -> Simulation {
     let approve_gas = approval.gas_limit.saturating_sub(fees::call_gas(0, &approval.data));
     let approve_gas = u32::try_from(approve_gas).unwrap_or(u32::MAX);
     let mut data = vec![2];
@@ -69,7 +69,7 @@ pub(crate) fn call(sender: Address, item: &Item, approval: &ApprovalTransaction)
     let caps = u64::from(approve_gas) + u64::from(item.gas_cap);
     let size = u64::try_from(data.len()).unwrap_or(u64::MAX);
     let gas = 400_000 + caps * 5 / 4 + size.saturating_mul(40);
-    Call::with_codes(sender, &[sender, item.payer], &format!("0x{}", CODE.trim_end()), &hex::encode_prefixed(data), gas)
+    Simulation::with_code(sender, vec![sender, item.payer], CODE, hex::encode_prefixed(data), gas)
 }
 
 /// Reads an answer; `None` when these are not the lens's bytes.

@@ -7,7 +7,7 @@ use alloy::{
 };
 
 use super::{Batch, SignatureAnswer};
-use crate::rpc::method::Call;
+use crate::simulation::Simulation;
 
 /// The lens's creation code, bare hex.
 const CODE: &str = include_str!("../../contracts/out/Eip3009Lens.hex");
@@ -97,9 +97,9 @@ impl Batch for Body {
         self.count
     }
 
-    fn call(&self, sender: Address) -> Call {
+    fn simulation(&self, sender: Address) -> Simulation {
         // Enough that every item is asked.
-        Call::create(sender, &self.data(), 200_000 + self.gas)
+        Simulation::of_creation(sender, self.data(), 200_000 + self.gas)
     }
 
     fn read(bytes: &[u8], count: u8) -> Option<Vec<Option<Record>>> {
@@ -171,7 +171,7 @@ mod tests {
         let body = data.strip_prefix("0x").and_then(|d| d.strip_prefix(CODE.trim_end())).expect("code first");
         let expected = format!("01{}0001d4c000c40002{}0203{}", "aa".repeat(20), "01".repeat(196), "00e3");
         assert_eq!(body, expected, "1 + 28 + 196 + 2 = 227 bytes");
-        assert!(batch.call(Address::ZERO).params.contains(&format!("{:#x}", 200_000 + 500_000 + 360_000)));
+        assert_eq!(batch.simulation(Address::ZERO).gas, 200_000 + 500_000 + 360_000);
     }
 
     #[test]

@@ -20,14 +20,14 @@ use chains_core::chain::ChainUnavailable;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::rpc::{Rpc, method::Call};
+use crate::simulation::{Simulation, Simulator};
 
 /// Items in one call, at most.
 const ITEMS_MAX: u8 = 32;
 
 /// Gas of the items of one call. With the call's own it stays below EIP-7825's
 /// limit of 2^24 for a transaction, which some nodes also hold calls to.
-const GAS_MAX: u64 = 16_500_000;
+pub(crate) const GAS_MAX: u64 = 16_500_000;
 
 /// Calls under way at a time.
 const CALLS_MAX: usize = 3;
@@ -54,7 +54,7 @@ pub trait Batch: Default {
     fn count(&self) -> u8;
 
     /// The call, in the name of a gas wallet.
-    fn call(&self, sender: Address) -> Call;
+    fn simulation(&self, sender: Address) -> Simulation;
 
     /// Reads an answer: a record for each of `count` items, `None` for one
     /// that was not asked because the node allowed too little gas. `None` when
@@ -125,27 +125,31 @@ impl<B: Batch> Lens<B> {
     ///
     /// # Errors
     /// There was no answer.
-    pub async fn ask(&self, rpc: &Rpc, item: &B::Item) -> Result<B::Record, ChainUnavailable> {
+    pub async fn ask(&self, simulator: Simulator<'_>, item: &B::Item) -> Result<B::Record, ChainUnavailable> {
         for _ in 0..ASKS_MAX {
             let (tell, mut told) = oneshot::channel();
             {
                 let mut waiting = self.waiting.lock();
                 if waiting.len() >= WAITING_MAX {
-                    return Err(rpc.unavailable("too many payments wait to be verified"));
+                    return Err(simulator.rpc.unavailable("too many payments wait to be verified"));
                 }
                 waiting.push_back(Waiting { item: item.clone(), tell });
             }
-            match self.wait(rpc, &mut told).await {
+            match self.wait(simulator, &mut told).await {
                 Some(Ok(Some(record))) => return Ok(record),
                 Some(Err(error)) => return Err(error),
                 // Not asked for want of gas, or whoever made the call was cancelled.
                 Some(Ok(None)) | None => {}
             }
         }
-        Err(rpc.unavailable("the node allows too little gas in eth_call to simulate a payment"))
+        Err(simulator.rpc.unavailable("the node allows too little gas in eth_call to simulate a payment"))
     }
 
-    async fn wait(&self, rpc: &Rpc, told: &mut oneshot::Receiver<Told<B::Record>>) -> Option<Told<B::Record>> {
+    async fn wait(
+        &self,
+        simulator: Simulator<'_>,
+        told: &mut oneshot::Receiver<Told<B::Record>>,
+    ) -> Option<Told<B::Record>> {
         loop {
             tokio::select! {
                 biased;
@@ -153,7 +157,7 @@ impl<B: Batch> Lens<B> {
                 place = self.places.acquire() => {
                     // Others that are ready to run get to add their items first.
                     tokio::task::yield_now().await;
-                    let led = self.lead(rpc).await;
+                    let led = self.lead(simulator).await;
                     drop(place);
                     if !led {
                         // Nothing waits, so this item is in somebody else's call.
@@ -165,12 +169,13 @@ impl<B: Batch> Lens<B> {
     }
 
     /// Makes one call for what waits; `false` when nothing does.
-    async fn lead(&self, rpc: &Rpc) -> bool {
+    async fn lead(&self, simulator: Simulator<'_>) -> bool {
         let (batch, tells) = self.take();
         if tells.is_empty() {
             return false;
         }
-        let answer = rpc.call::<String>(batch.call(self.sender)).await;
+        let rpc = simulator.rpc;
+        let answer = simulator.run::<String>(&batch.simulation(self.sender)).await;
         let records = match &answer {
             Ok(text) => {
                 let bytes = text.strip_prefix("0x").and_then(crate::parse::hex);
@@ -232,9 +237,16 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{eip3009::Item, *};
-    use crate::fake_node::{self, FakeNode, Say};
+    use crate::{
+        fake_node::{self, FakeNode, Say},
+        rpc::Rpc,
+    };
 
     type Lens = super::Lens<eip3009::Body>;
+
+    const fn free(rpc: &Rpc) -> Simulator<'_> {
+        Simulator { rpc, price: None }
+    }
 
     fn item() -> Item {
         Item { token: Address::ZERO, gas_cap: 120_000, transfer: vec![0; 292].into(), signature: Bytes::new() }
@@ -259,7 +271,7 @@ mod tests {
     async fn payments_that_arrive_together_share_calls() {
         let node = FakeNode::start(|_, params| records(params, usize::MAX)).await;
         let (rpc, lens, item) = (fake_node::rpc(&[&node]), Lens::new(Address::ZERO), item());
-        let answers = join_all((0..100).map(|_| lens.ask(&rpc, &item))).await;
+        let answers = join_all((0..100).map(|_| lens.ask(free(&rpc), &item))).await;
         assert!(answers.iter().all(Result::is_ok));
         assert!(node.requests() <= 8, "{} requests", node.requests());
     }
@@ -268,17 +280,17 @@ mod tests {
     async fn what_a_node_has_no_gas_for_is_asked_again_and_in_smaller_calls() {
         let node = FakeNode::start(|_, params| records(params, 4)).await;
         let (rpc, lens, item) = (fake_node::rpc(&[&node]), Lens::new(Address::ZERO), item());
-        let answers = join_all((0..16).map(|_| lens.ask(&rpc, &item))).await;
+        let answers = join_all((0..16).map(|_| lens.ask(free(&rpc), &item))).await;
         assert!(answers.iter().all(Result::is_ok), "{answers:?}");
         let never = FakeNode::start(|_, params| records(params, 0)).await;
-        assert!(lens.ask(&fake_node::rpc(&[&never]), &item).await.is_err(), "unknown, not invalid");
+        assert!(lens.ask(free(&fake_node::rpc(&[&never])), &item).await.is_err(), "unknown, not invalid");
     }
 
     #[tokio::test]
     async fn an_answer_that_is_not_the_lenss_is_no_answer() {
         for bad in [json!("0x"), json!("0x0102"), json!(null), json!(7)] {
             let node = FakeNode::start(move |_, _| Say::Result(bad.clone())).await;
-            assert!(Lens::new(Address::ZERO).ask(&fake_node::rpc(&[&node]), &item()).await.is_err());
+            assert!(Lens::new(Address::ZERO).ask(free(&fake_node::rpc(&[&node])), &item()).await.is_err());
         }
     }
 
@@ -293,8 +305,8 @@ mod tests {
             )
             .await;
         let (rpc, lens, item) = (fake_node::rpc(&[&node]), Lens::new(Address::ZERO), item());
-        let mut leader = Box::pin(lens.ask(&rpc, &item));
-        let mut follower = Box::pin(lens.ask(&rpc, &item));
+        let mut leader = Box::pin(lens.ask(free(&rpc), &item));
+        let mut follower = Box::pin(lens.ask(free(&rpc), &item));
         // Both wait in the call of the first, which hangs; then the first is gone.
         tokio::select! {
             biased;

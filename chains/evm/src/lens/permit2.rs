@@ -6,7 +6,7 @@ use alloy::{
 };
 
 use super::{Batch, SignatureAnswer};
-use crate::rpc::method::Call;
+use crate::simulation::Simulation;
 
 /// The lens's runtime code, bare hex.
 const CODE: &str = include_str!("../../contracts/out/Permit2Lens.runtime.hex");
@@ -119,10 +119,10 @@ impl Batch for Body {
         self.count
     }
 
-    fn call(&self, sender: Address) -> Call {
+    fn simulation(&self, sender: Address) -> Simulation {
         let data = format!("0x{:02x}{}", self.count, hex::encode(&self.items));
         // Enough that every item is asked.
-        Call::with_code(sender, &format!("0x{}", CODE.trim_end()), &data, 200_000 + self.gas)
+        Simulation::with_code(sender, vec![sender], CODE, data, 200_000 + self.gas)
     }
 
     fn read(bytes: &[u8], count: u8) -> Option<Vec<Option<Record>>> {
@@ -186,7 +186,7 @@ mod tests {
         let mut body = Body::default();
         assert!(body.push(&item(388), 32, u64::MAX));
         let wallet = Address::repeat_byte(0x11);
-        let params: serde_json::Value = serde_json::from_str(&body.call(wallet).params).expect("JSON");
+        let params: serde_json::Value = serde_json::from_str(&body.simulation(wallet).call(None).params).expect("JSON");
         let (word, wallet) = (|byte: &str| byte.repeat(20), format!("{wallet:#x}"));
         let data = format!(
             "0x0100{}{}{}{}{:064x}{:064x}{}{:08x}{:04x}{:04x}{}",

@@ -281,7 +281,7 @@ impl Permit2Payment {
             signature_tail: settle.signature_tail(),
         };
         let lens = self.context.permit2_lens(self.sender());
-        let record = lens.ask(&self.context.rpc, &item).await?;
+        let record = lens.ask(self.context.simulator(), &item).await?;
         Ok(Simulated { item, record, with_permit: permit2612.is_some() })
     }
 

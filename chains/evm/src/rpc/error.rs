@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use chains_core::chain::Broadcast;
+
+use super::send_answers;
+
 /// Why a call has no answer. Never holds more of an endpoint than its host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
@@ -60,6 +64,9 @@ pub enum Fault {
 /// chain fits several times.
 pub const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// The code of JSON-RPC for parameters that a method does not take.
+const INVALID_PARAMS: i64 = -32602;
+
 /// The longest text of a node that is kept.
 const NODE_TEXT_MAX: usize = 300;
 
@@ -93,6 +100,14 @@ impl NodeError {
     pub fn is_out_of_gas(&self) -> bool {
         let message = self.message.to_lowercase().replace(' ', "");
         message.contains("outofgas")
+    }
+
+    /// Whether it is the price of a call that the node does not take: too low
+    /// an offer, no coins for it, or parameters that it does not know.
+    pub fn refuses_price(&self) -> bool {
+        let about_price =
+            || matches!(send_answers::read_error(self), Broadcast::Underpriced | Broadcast::GasWalletEmpty);
+        !self.is_revert() && (self.code == INVALID_PARAMS || about_price())
     }
 
     /// What the contract said; empty when nothing readable.

@@ -1,7 +1,5 @@
 //! The JSON-RPC methods that are used, and calls of them.
 
-use std::fmt::Write;
-
 use alloy::{
     hex,
     primitives::{Address, B256, U256},
@@ -157,37 +155,6 @@ impl Call {
         let params = format!(
             "[{{\"from\":\"{from:#x}\",\"to\":\"{to:#x}\",\"data\":\"{data}\",\"gas\":\"{gas:#x}\"}},\"{at}\"]"
         );
-        Self::new(Method::Call, params)
-    }
-
-    /// `eth_call` of creation code at the newest block; `data` is hex with `0x`.
-    pub fn create(from: Address, data: &str, gas: u64) -> Self {
-        let mut params = String::with_capacity(data.len() + 128);
-        let _ = write!(params, "[{{\"from\":\"{from:#x}\",\"gas\":\"{gas:#x}\",\"data\":\"");
-        params.push_str(data);
-        params.push_str("\"},\"latest\"]");
-        Self::new(Method::Call, params)
-    }
-
-    /// `eth_call` of an account by itself, with code that it has for this call
-    /// only, at the newest block; `code` and `data` are hex with `0x`.
-    pub fn with_code(account: Address, code: &str, data: &str, gas: u64) -> Self {
-        Self::with_codes(account, &[account], code, data, gas)
-    }
-
-    /// The same, where several accounts have this code.
-    pub fn with_codes(account: Address, with_code: &[Address], code: &str, data: &str, gas: u64) -> Self {
-        let mut params = String::with_capacity(with_code.len() * (code.len() + 64) + data.len() + 320);
-        let _ = write!(params, "[{{\"from\":\"{account:#x}\",\"to\":\"{account:#x}\",\"gas\":\"{gas:#x}\",\"data\":\"");
-        params.push_str(data);
-        params.push_str("\"},\"latest\",{");
-        for (i, account) in with_code.iter().enumerate() {
-            let comma = if i == 0 { "" } else { "," };
-            let _ = write!(params, "{comma}\"{account:#x}\":{{\"code\":\"");
-            params.push_str(code);
-            params.push_str("\"}");
-        }
-        params.push_str("}]");
         Self::new(Method::Call, params)
     }
 

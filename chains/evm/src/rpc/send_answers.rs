@@ -1,5 +1,5 @@
-//! What nodes say to `eth_sendRawTransaction`: the one place where texts are
-//! read, because nodes leave no other choice.
+//! What nodes say to `eth_sendRawTransaction`, and to calls that name a price:
+//! the one place where texts are read, because nodes leave no other choice.
 
 use chains_core::chain::Broadcast;
 
@@ -20,7 +20,7 @@ enum Meaning {
 
 /// Lower-case parts of texts, first hit wins. A line stands above another
 /// when its text may contain that of the other.
-const TABLE: [(&str, Meaning); 53] = [
+const TABLE: [(&str, Meaning); 57] = [
     // The same bytes are there already.
     ("already known", Meaning::Accepted),
     ("alreadyknown", Meaning::Accepted),
@@ -68,9 +68,13 @@ const TABLE: [(&str, Meaning); 53] = [
     ("gas price below", Meaning::Underpriced),
     ("gas_price_too_low", Meaning::Underpriced),
     ("gas price too low", Meaning::Underpriced),
+    ("less than the current basefee", Meaning::Underpriced),
+    ("miner premium is negative", Meaning::Underpriced),
     // The gas wallet's balance.
     ("insufficient funds", Meaning::GasWalletEmpty),
     ("insufficientfunds", Meaning::GasWalletEmpty),
+    ("insufficient sender balance", Meaning::GasWalletEmpty),
+    ("for sender balance", Meaning::GasWalletEmpty),
     ("upfront cost exceeds", Meaning::GasWalletEmpty),
     ("upfront_cost_exceeds_balance", Meaning::GasWalletEmpty),
     // The pool.
@@ -185,6 +189,10 @@ mod tests {
                 Meaning::Underpriced,
             ),
             ("nethermind", -32010, "FeeTooLow, MaxFeePerGas too low", Meaning::Underpriced),
+            ("nethermind", -32000, "miner premium is negative", Meaning::Underpriced),
+            ("nethermind", -32000, "insufficient MaxFeePerGas for sender balance", Meaning::GasWalletEmpty),
+            ("nethermind", -32000, "insufficient sender balance", Meaning::GasWalletEmpty),
+            ("besu", -32009, "gasPrice is less than the current BaseFee", Meaning::Underpriced),
             ("besu", -32009, "Gas price below configured minimum gas price", Meaning::Underpriced),
             ("geth", -32000, "insufficient funds for gas * price + value: balance 0", Meaning::GasWalletEmpty),
             ("anvil", -32003, "Insufficient funds for gas * price + value", Meaning::GasWalletEmpty),

@@ -53,7 +53,8 @@ impl<'a> Sponsorship<'a> {
         let failed = |error: CallError| context.rpc.unavailable(error);
         let (account, answer) = {
             let _place = context.sponsorships.acquire().await.map_err(|error| context.rpc.unavailable(error))?;
-            let simulated = context.rpc.call::<Bytes>(approval::call(sender, item, approval));
+            let simulation = approval::simulation(sender, item, approval);
+            let simulated = context.simulator().run::<Bytes>(&simulation);
             futures::join!(Account::read(context, item.payer, approval), simulated)
         };
         let account = account.map_err(failed)?;

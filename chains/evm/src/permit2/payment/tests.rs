@@ -85,11 +85,16 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::with(true, true).await
+    }
+
+    /// Where the proxies of `exact` and of `upto` were found, or not.
+    async fn with(exact: bool, upto: bool) -> Self {
         let lens = Arc::new(Mutex::new(Lens::Good));
         let says = Arc::clone(&lens);
         let node = FakeNode::start(move |_, params| say(*says.lock(), params)).await;
         let context = Arc::new(fake_node::context(&node));
-        context.capabilities.found(true, true);
+        context.capabilities.found(exact, upto);
         Self { node, context, lens }
     }
 
@@ -235,11 +240,11 @@ async fn what_can_be_decided_here_costs_no_request() {
     }
     let foreign = payment(&exact().upto(SHOP));
     assert_eq!(world.code(&foreign, Purpose::Verify).await, Some(reason::UPTO_FACILITATOR_MISMATCH));
-    world.context.capabilities.found(true, false);
-    assert_eq!(world.code(&payment(&upto()), Purpose::Verify).await, Some(reason::PERMIT2_PROXY_NOT_DEPLOYED));
-    world.context.capabilities.found(false, true);
-    assert_eq!(world.code(&payment(&exact()), Purpose::Verify).await, Some(reason::PERMIT2_PROXY_NOT_DEPLOYED));
     assert_eq!(world.node.requests(), 0);
+    for (world, order) in [(World::with(true, false).await, upto()), (World::with(false, true).await, exact())] {
+        assert_eq!(world.code(&payment(&order), Purpose::Verify).await, Some(reason::PERMIT2_PROXY_NOT_DEPLOYED));
+        assert_eq!(world.node.requests(), 0);
+    }
 }
 
 #[tokio::test]
