@@ -5,6 +5,7 @@ mod failing;
 mod replay;
 mod spelling;
 mod unsound;
+mod wallet;
 
 use std::ops::Range;
 

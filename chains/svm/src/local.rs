@@ -15,13 +15,15 @@ use solana_client::{
     rpc_request::RpcRequest,
 };
 use solana_commitment_config::CommitmentConfig;
-pub use solana_sdk::hash::Hash;
-use solana_sdk::{
+pub use solana_sdk::{
+    hash::Hash,
     instruction::{AccountMeta, Instruction},
+    pubkey::Pubkey,
+};
+use solana_sdk::{
     message::{Message, VersionedMessage, v0},
     program_option::COption,
     program_pack::Pack,
-    pubkey::Pubkey,
     signature::{Keypair, Signature},
     signer::Signer,
     transaction::VersionedTransaction,
