@@ -4,6 +4,7 @@
 mod failing;
 mod replay;
 mod spelling;
+mod tables;
 mod unsound;
 mod wallet;
 

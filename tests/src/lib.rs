@@ -11,6 +11,7 @@
 //! | [`validator`] | a validator that looks like devnet |
 //! | [`svm`] | signs payments on it, writes request bodies of v1 and v2 |
 //! | [`wallet`] | a smart wallet there, honest or not, and what it is to pay |
+//! | [`tables`] | address lookup tables there |
 //! | [`proxy`] | a JSON-RPC proxy that loses, delays and lies on demand |
 //! | [`sdk`] | the official TypeScript packages as seller and payer |
 
@@ -23,6 +24,7 @@ pub mod proxy;
 pub mod sdk;
 pub mod service;
 pub mod svm;
+pub mod tables;
 pub mod validator;
 pub mod wallet;
 

@@ -28,6 +28,17 @@ pub enum CallError {
     NoEndpoint,
 }
 
+impl CallError {
+    /// Whether the node says that the request itself is wrong: then the node is well.
+    pub const fn blames_request(&self) -> bool {
+        matches!(self, Self::Node { error: NodeError { code: INVALID_PARAMS, .. }, .. })
+    }
+}
+
+/// The code of JSON-RPC for parameters that make no sense. A transaction whose
+/// lookup tables a node cannot read is that to it.
+const INVALID_PARAMS: i64 = -32602;
+
 /// What happened instead of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {

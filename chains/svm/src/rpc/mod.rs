@@ -252,7 +252,9 @@ impl Rpc {
                     return Ok(value);
                 }
                 Some((index, Err(error))) => {
-                    self.avoid(index);
+                    if !error.blames_request() {
+                        self.avoid(index);
+                    }
                     failure = error;
                     asked.extend(rest.next().map(tagged));
                 }
@@ -313,6 +315,17 @@ mod tests {
         let fault = CallError::Transport { host: "node0".into(), fault: Fault::Connect };
         assert_eq!(height(&fake_node::rpc(&[&failing()])).await, Err(fault));
         assert_eq!(height(&fake_node::rpc(&[])).await, Err(CallError::NoEndpoint));
+    }
+
+    #[tokio::test]
+    async fn a_node_that_finds_fault_with_the_request_is_asked_first_again() {
+        let picky = FakeNode::new(|_, _| Say::Error(-32602, "invalid transaction"));
+        let good = answering(7);
+        let rpc = fake_node::rpc(&[&picky, &good]);
+        for _ in 0..2 {
+            assert_eq!(height(&rpc).await, Ok(7));
+        }
+        assert_eq!((picky.calls(), good.calls()), (2, 2), "no stranger's transaction changes the order");
     }
 
     #[tokio::test]
