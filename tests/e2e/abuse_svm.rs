@@ -4,7 +4,9 @@
 mod failing;
 mod replay;
 mod spelling;
+mod tables;
 mod unsound;
+mod wallet;
 
 use std::ops::Range;
 

@@ -7,6 +7,7 @@
 //! | [`upto_evm`] | so is a part of what was signed |
 //! | [`sponsored_evm`] | payers without gas money pay, and nobody lives on it |
 //! | [`exact_svm`] | a payment on Solana is judged and settled as the protocol says |
+//! | [`smart_wallet_svm`] | so is one that a smart wallet makes |
 //! | [`demo`] | the first five minutes work |
 //! | [`sdk`], [`sdk_svm`] | the official SDKs pay through the service, unpatched |
 //! | [`differential`] | verdicts are the official facilitator's, or differ for a reason that is written down |
@@ -41,6 +42,7 @@ mod recovery;
 mod replay;
 mod sdk;
 mod sdk_svm;
+mod smart_wallet_svm;
 mod sponsored_evm;
 mod status;
 mod tidy;

@@ -10,6 +10,8 @@
 //! | [`service`] | the built `facilitator` binary on a free port |
 //! | [`validator`] | a validator that looks like devnet |
 //! | [`svm`] | signs payments on it, writes request bodies of v1 and v2 |
+//! | [`wallet`] | a smart wallet there, honest or not, and what it is to pay |
+//! | [`tables`] | address lookup tables there |
 //! | [`proxy`] | a JSON-RPC proxy that loses, delays and lies on demand |
 //! | [`sdk`] | the official TypeScript packages as seller and payer |
 
@@ -22,7 +24,9 @@ pub mod proxy;
 pub mod sdk;
 pub mod service;
 pub mod svm;
+pub mod tables;
 pub mod validator;
+pub mod wallet;
 
 use std::{future::Future, time::Duration};
 

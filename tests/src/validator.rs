@@ -9,13 +9,13 @@ use std::{
 use chains_svm::local::{Genesis, LocalChain, NETWORK, PYUSD, Payer, USDC};
 use tempfile::TempDir;
 
-use crate::eventually;
+use crate::{eventually, wallet};
 
 /// What every payer and fee payer begins with, in lamports.
 pub const COINS: u64 = 10_000_000_000;
 /// What every payer begins with of each token, in atomic units.
 pub const TOKENS: u64 = 1_000_000_000_000;
-/// Payers that have tokens; their numbers are those below.
+/// Payers that have tokens, and wallets that have as many; their numbers are those below.
 pub const PAYERS: u64 = 16;
 /// The number of the fee payer.
 const FEE_PAYER: u64 = 1000;
@@ -86,6 +86,8 @@ impl Validator {
         let accounts = folder.path().join("accounts");
         std::fs::create_dir(&accounts).expect("a folder");
         genesis().write(&accounts).expect("written");
+        let program = folder.path().join("wallet.so");
+        wallet::write_program(&program);
         let port = free_ports(PORTS);
         let process = Command::new("solana-test-validator")
             .args(["--quiet", "--reset", "--ticks-per-slot", &ticks_per_slot.to_string()])
@@ -96,6 +98,8 @@ impl Validator {
             .arg(folder.path().join("ledger"))
             .arg("--account-dir")
             .arg(&accounts)
+            .args(["--bpf-program", &wallet::PROGRAM.to_string()])
+            .arg(&program)
             .args(["--rpc-port", &port.to_string(), "--faucet-port", &(port + 2).to_string()])
             .args(["--gossip-port", &(port + 3).to_string()])
             .args(["--dynamic-port-range", &format!("{}-{}", port + 4, port + PORTS)])
@@ -134,8 +138,9 @@ fn genesis() -> Genesis {
     genesis.coins(&fee_payer().address(), COINS);
     for mint in [USDC, PYUSD] {
         genesis.tokens(&payee().address(), &mint, 0);
-        for number in 0..PAYERS {
-            genesis.tokens(&Payer::numbered(number).address(), &mint, TOKENS);
+        for payer in (0..PAYERS).map(|number| Payer::numbered(number).address()) {
+            genesis.tokens(&payer, &mint, TOKENS);
+            genesis.tokens(&wallet::vault(&payer).0, &mint, TOKENS);
         }
     }
     for number in 0..PAYERS {

@@ -39,6 +39,18 @@ impl<N> CallError<N> {
 pub trait NodeError: Display {
     /// Whether every other node would say the same, so that none is asked.
     fn is_answer(&self) -> bool;
+
+    /// Whether it says that the request itself is wrong: then the node is well.
+    fn blames_request(&self) -> bool {
+        false
+    }
+}
+
+impl<N: NodeError> CallError<N> {
+    /// Whether a node says that the request itself is wrong: then the node is well.
+    pub fn blames_request(&self) -> bool {
+        matches!(self, Self::Node { error, .. } if error.blames_request())
+    }
 }
 
 /// What happened instead of an answer.

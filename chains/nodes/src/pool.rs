@@ -190,7 +190,9 @@ impl<E: Endpoint> Pool<E> {
                     return Err(CallError::Node { host, error });
                 }
                 Some((index, Err(error))) => {
-                    self.avoid(index);
+                    if !error.blames_request() {
+                        self.avoid(index);
+                    }
                     failure = error;
                     asked.extend(rest.next().map(tagged));
                 }

@@ -12,6 +12,8 @@ pub(crate) enum Fault {
     /// The blockhash is not one of the last 150: too old, of another cluster,
     /// or too new for this node.
     Blockhash,
+    /// A lookup table's that cannot be used, or not yet.
+    Tables,
     /// Ours or the cluster's: it may pass.
     Passing,
 }
@@ -20,6 +22,10 @@ pub(crate) enum Fault {
 pub(crate) fn fault(error: &TransactionError) -> Fault {
     match error {
         TransactionError::BlockhashNotFound => Fault::Blockhash,
+        TransactionError::AddressLookupTableNotFound
+        | TransactionError::InvalidAddressLookupTableOwner
+        | TransactionError::InvalidAddressLookupTableData
+        | TransactionError::InvalidAddressLookupTableIndex => Fault::Tables,
         TransactionError::InsufficientFundsForFee
         | TransactionError::AccountNotFound
         | TransactionError::InsufficientFundsForRent { account_index: 0 }

@@ -22,8 +22,8 @@
 //!
 //! Invariants: nothing in here survives a restart or has to; no task is
 //! spawned here; URLs are shown by host only. What [`exact::rules`],
-//! [`exact::smart_wallet`], [`mint`] and [`token_account`] decide, they decide
-//! without I/O: what they need of the chain comes in as data.
+//! [`exact::smart_wallet`], [`exact::lookup`], [`mint`] and [`token_account`]
+//! decide, they decide without I/O: what they need of the chain comes in as data.
 
 mod chain;
 mod context;

@@ -4,24 +4,28 @@
 //! Expects `solana-test-validator --account-dir` with what [`Genesis::write`]
 //! has written, and `allow_genesis_mismatch = true` in the network's table.
 
+mod payer;
+
 use std::{fs, io, path::Path, str::FromStr, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use chains_core::Secret;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use solana_client::{
     client_error::ClientError, nonblocking::rpc_client::RpcClient, rpc_config::RpcSendTransactionConfig,
     rpc_request::RpcRequest,
 };
 use solana_commitment_config::CommitmentConfig;
-pub use solana_sdk::hash::Hash;
-use solana_sdk::{
+pub use solana_message::AddressLookupTableAccount;
+pub use solana_sdk::{
+    hash::Hash,
     instruction::{AccountMeta, Instruction},
-    message::{Message, VersionedMessage, v0},
+    pubkey::Pubkey,
+};
+use solana_sdk::{
+    message::{Message, VersionedMessage},
     program_option::COption,
     program_pack::Pack,
-    pubkey::Pubkey,
     signature::{Keypair, Signature},
     signer::Signer,
     transaction::VersionedTransaction,
@@ -29,10 +33,8 @@ use solana_sdk::{
 use spl_token_2022_interface::state::{Account, AccountState, Mint};
 use tokio::time::{Instant, sleep};
 
-use crate::{
-    compute_budget::LAMPORTS_PER_SIGNATURE, config::RENT_EXEMPT_MIN, exact::transaction::Transaction, programs,
-    token::associated_account,
-};
+pub use self::payer::{Order, Payer};
+use crate::{compute_budget::LAMPORTS_PER_SIGNATURE, config::RENT_EXEMPT_MIN, programs, token::associated_account};
 
 /// The network's CAIP-2 identifier: devnet's.
 pub const NETWORK: &str = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
@@ -51,10 +53,6 @@ pub const DECIMALS: u8 = 6;
 
 /// What a token account must hold to exist, in lamports.
 const TOKEN_ACCOUNT_LAMPORTS: u64 = 2_039_280;
-
-/// What the official clients ask for.
-const UNIT_LIMIT: u32 = 20_000;
-const UNIT_PRICE: u64 = 1;
 
 /// How long a transaction may take, and the pause between two looks.
 const CONFIRMED_MAX: Duration = Duration::from_secs(30);
@@ -341,141 +339,4 @@ impl LocalChain {
 
 fn wire(transaction: &VersionedTransaction) -> Result<Vec<u8>, LocalError> {
     wincode::serialize(transaction).map_err(|error| LocalError::Build(error.to_string()))
-}
-
-/// What a payer signs: one transfer, as the official clients lay it out.
-#[derive(Clone, Debug)]
-pub struct Order {
-    /// Who pays the fee: what `/supported` announces.
-    pub fee_payer: Pubkey,
-    /// The token.
-    pub mint: Pubkey,
-    /// Who is paid.
-    pub pay_to: Pubkey,
-    /// How much.
-    pub amount: u64,
-    /// The memo; `None`: no memo instruction, as clients of protocol v1.
-    pub memo: Option<String>,
-    /// Compute units.
-    pub unit_limit: u32,
-    /// Millionths of a lamport for each.
-    pub unit_price: u64,
-    /// A message without a version, as old clients write it.
-    pub legacy: bool,
-}
-
-impl Order {
-    /// A payment of protocol v2; the memo makes it one of its kind.
-    pub fn new(fee_payer: Pubkey, mint: Pubkey, pay_to: Pubkey, amount: u64, memo: String) -> Self {
-        let (unit_limit, unit_price) = (UNIT_LIMIT, UNIT_PRICE);
-        Self { fee_payer, mint, pay_to, amount, memo: Some(memo), unit_limit, unit_price, legacy: false }
-    }
-
-    /// The instructions in their order.
-    pub fn instructions(&self, payer: &Pubkey) -> Vec<Instruction> {
-        let budget = |data: Vec<u8>| Instruction { program_id: programs::COMPUTE_BUDGET, accounts: vec![], data };
-        let memo = self.memo.as_ref().map(|memo| Instruction {
-            program_id: programs::MEMO,
-            accounts: vec![],
-            data: memo.as_bytes().to_vec(),
-        });
-        let limit = budget([[2].as_slice(), &self.unit_limit.to_le_bytes()].concat());
-        let price = budget([[3].as_slice(), &self.unit_price.to_le_bytes()].concat());
-        [limit, price, self.transfer(payer)].into_iter().chain(memo).collect()
-    }
-
-    fn transfer(&self, payer: &Pubkey) -> Instruction {
-        let program = program_of(&self.mint);
-        let account = |owner| associated_account(owner, &self.mint, &program);
-        Instruction {
-            program_id: program,
-            accounts: vec![
-                AccountMeta::new(account(payer), false),
-                AccountMeta::new_readonly(self.mint, false),
-                AccountMeta::new(account(&self.pay_to), false),
-                AccountMeta::new_readonly(*payer, true),
-            ],
-            // TransferChecked
-            data: [[12].as_slice(), &self.amount.to_le_bytes(), &[DECIMALS]].concat(),
-        }
-    }
-}
-
-/// Somebody who pays with a key.
-pub struct Payer(Keypair);
-
-impl std::fmt::Debug for Payer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Payer").field(&self.address()).finish()
-    }
-}
-
-impl Payer {
-    /// The payer of a number: always the same one. Not secret at all.
-    pub fn numbered(number: u64) -> Self {
-        Self(numbered("payer", number))
-    }
-
-    /// The account.
-    pub fn address(&self) -> Pubkey {
-        self.0.pubkey()
-    }
-
-    /// The key, as the configuration takes it.
-    pub fn secret(&self) -> Secret {
-        Secret::new(self.0.to_base58_string())
-    }
-
-    /// The key, to sign anything.
-    pub const fn key(&self) -> &Keypair {
-        &self.0
-    }
-
-    /// Signs: the `payload` of an x402 payment.
-    ///
-    /// # Errors
-    /// The order does not fit into a transaction.
-    pub fn sign(&self, order: &Order, blockhash: Hash) -> Result<Map<String, Value>, LocalError> {
-        let instructions = order.instructions(&self.address());
-        self.sign_instructions(&order.fee_payer, &instructions, blockhash, order.legacy)
-    }
-
-    /// A payment's bytes with this account's signature as its fee payer: what a node takes.
-    ///
-    /// # Errors
-    /// The payload holds no transaction.
-    pub fn cosign(&self, payload: &Map<String, Value>) -> Result<Vec<u8>, LocalError> {
-        let text = payload.get("transaction").and_then(Value::as_str).unwrap_or_default();
-        let transaction = Transaction::decode(text).map_err(|error| LocalError::Build(error.to_string()))?;
-        Ok(transaction.cosigned(&self.0.sign_message(transaction.message())))
-    }
-
-    /// Signs any instructions in the same way, the fee payer's signature left out.
-    ///
-    /// # Errors
-    /// They do not fit into a transaction.
-    pub fn sign_instructions(
-        &self,
-        fee_payer: &Pubkey,
-        instructions: &[Instruction],
-        blockhash: Hash,
-        legacy: bool,
-    ) -> Result<Map<String, Value>, LocalError> {
-        let build = |error: String| LocalError::Build(error);
-        let message = if legacy {
-            VersionedMessage::Legacy(Message::new_with_blockhash(instructions, Some(fee_payer), &blockhash))
-        } else {
-            let compiled = v0::Message::try_compile(fee_payer, instructions, &[], blockhash);
-            VersionedMessage::V0(compiled.map_err(|error| build(error.to_string()))?)
-        };
-        let signatures = usize::from(message.header().num_required_signatures);
-        let mut transaction = VersionedTransaction { signatures: vec![Signature::default(); signatures], message };
-        let place = transaction.message.static_account_keys().iter().position(|key| *key == self.address());
-        let bytes = transaction.message.serialize();
-        let slot = place.and_then(|place| transaction.signatures.get_mut(place));
-        *slot.ok_or_else(|| build("the payer need not sign".to_owned()))? = self.0.sign_message(&bytes);
-        let mut payload = Map::new();
-        payload.insert("transaction".to_owned(), json!(BASE64_STANDARD.encode(wire(&transaction)?)));
-        Ok(payload)
-    }
 }

@@ -38,7 +38,7 @@ fuzz_target!(|wire: &[u8]| {
     }
     let programs: Vec<_> = transaction.instructions(&[]).map(|found| *found.program).collect();
     let policy = smart_wallet::Policy { ours: &ours, programs: &programs, limits: smart_wallet::default_limits() };
-    if let Ok(checked) = smart_wallet::check(&transaction, &[], &demand, fee_payer, policy) {
+    if let Ok(checked) = smart_wallet::check(&transaction, &demand, fee_payer, policy) {
         assert!(transaction.clients_signed() && checked.fee <= policy.limits.fee_max);
     }
 });

@@ -13,15 +13,21 @@ use solana_transaction_status_client_types::{
 use super::{smart_wallet::InnerInstruction, transaction::Transaction};
 
 /// All that can be read; an instruction that cannot is none that pays.
-pub(super) fn read(inner: &[UiInnerInstructions], transaction: &Transaction) -> Vec<InnerInstruction> {
+/// `loaded` are the accounts of the transaction's lookup tables.
+pub(super) fn read(
+    inner: &[UiInnerInstructions],
+    transaction: &Transaction,
+    loaded: &[Pubkey],
+) -> Vec<InnerInstruction> {
+    let accounts = [transaction.accounts(), loaded].concat();
     let called = inner.iter().flat_map(|inner| &inner.instructions);
-    called.filter_map(|instruction| one(instruction, transaction)).collect()
+    called.filter_map(|instruction| one(instruction, &accounts)).collect()
 }
 
-fn one(instruction: &UiInstruction, transaction: &Transaction) -> Option<InnerInstruction> {
+fn one(instruction: &UiInstruction, accounts: &[Pubkey]) -> Option<InnerInstruction> {
     match instruction {
         UiInstruction::Compiled(compiled) => {
-            let account = |index: &u8| transaction.accounts().get(usize::from(*index)).copied();
+            let account = |index: &u8| accounts.get(usize::from(*index)).copied();
             Some(InnerInstruction {
                 program: account(&compiled.program_id_index)?,
                 accounts: compiled.accounts.iter().map(account).collect::<Option<_>>()?,

@@ -6,6 +6,7 @@
 pub mod demand;
 mod diagnosis;
 mod inner;
+pub mod lookup;
 pub(crate) mod payment;
 pub mod rules;
 mod simulation;

@@ -16,7 +16,7 @@ use solana_sdk::{pubkey::Pubkey, signature::SIGNATURE_BYTES, transaction::Transa
 use super::{
     NAME,
     demand::Demand,
-    diagnosis, inner,
+    diagnosis, inner, lookup,
     rules::{self, Judged, Policy},
     simulation::{self, Simulated},
     smart_wallet::{self, Simulatable},
@@ -29,6 +29,7 @@ use crate::{
     failure::{self, Fault},
     plan::{Credit, Plan},
     reason,
+    rpc::error::CallError,
 };
 
 /// Scheme `exact` on one cluster.
@@ -77,8 +78,6 @@ fn claim(context: &Context, transaction: &Transaction, demand: &Demand, fee_paye
     match judge(context, transaction, demand, fee_payer) {
         Ok(judged) => Ok(Claim::Direct(judged)),
         Err(refused) if programs.is_empty() || !smart_wallet::may_be_wallet(refused.code) => Err(refused),
-        // Accounts of lookup tables are not resolved: what a table holds can change until the transaction lands.
-        Err(refused) if !transaction.lookups().is_empty() => Err(refused),
         Err(_) => {
             let limits = smart_wallet::default_limits();
             let limits = Limits {
@@ -87,7 +86,7 @@ fn claim(context: &Context, transaction: &Transaction, demand: &Demand, fee_paye
                 fee_max: context.config.limits.fee_max,
             };
             let policy = smart_wallet::Policy { ours: context.wallets.addresses(), programs, limits };
-            smart_wallet::check(transaction, &[], demand, fee_payer, policy).map(Claim::Wallet)
+            smart_wallet::check(transaction, demand, fee_payer, policy).map(Claim::Wallet)
         }
     }
 }
@@ -198,7 +197,8 @@ impl Authorization for Transfer {
         }
         match self.look(claim).await {
             Ok(payment) => {
-                if purpose == Purpose::Verify {
+                // Lookup tables are looked at again when it is settled.
+                if purpose == Purpose::Verify && self.transaction.lookups().is_empty() {
                     verified.keep(self.fingerprint, payment.clone(), now);
                 }
                 Verdict::Valid(payment)
@@ -231,8 +231,10 @@ impl Transfer {
             self.check_token_program(judged)?;
         }
         let inner = matches!(claim, Claim::Wallet(_));
-        let simulated = simulation::simulate(&self.context, &self.transaction, inner).await;
-        let simulated = simulated.map_err(|error| Refusal::Unavailable(self.context.rpc.unavailable(error)))?;
+        let simulated = match simulation::simulate(&self.context, &self.transaction, inner).await {
+            Ok(simulated) => simulated,
+            Err(error) => return Err(self.unanswered(error).await),
+        };
         if let Some(error) = &simulated.error {
             return Err(self.refusal(claim, error).await);
         }
@@ -244,6 +246,20 @@ impl Transfer {
         Ok(self.plan(&judged, simulated.height_max.saturating_add(blocks_left)))
     }
 
+    /// Why nodes would not even try the transaction: they answer so when they
+    /// cannot read its lookup tables.
+    async fn unanswered(&self, error: CallError) -> Refusal {
+        let lookups = self.transaction.lookups();
+        if error.blames_request()
+            && !lookups.is_empty()
+            && let Ok(tables) = lookup::fetch(&self.context, lookups).await
+            && let Err(rejection) = lookup::resolve(lookups, &tables)
+        {
+            return Refusal::Brief(rejection);
+        }
+        Refusal::Unavailable(self.context.rpc.unavailable(error))
+    }
+
     /// Why the transaction would fail.
     async fn refusal(&self, claim: &Claim, error: &TransactionError) -> Refusal {
         match (failure::fault(error), claim) {
@@ -251,6 +267,10 @@ impl Transfer {
             (Fault::Blockhash, _) => {
                 let message = "the transaction would fail: its blockhash is too old, or of another cluster";
                 Refusal::Brief(Rejection::new(reason::SIMULATION_FAILED, message))
+            }
+            (Fault::Tables, _) => {
+                let message = format!("the transaction would fail: {error}");
+                Refusal::Brief(Rejection::new(reason::ALT_RESOLUTION_FAILED, message))
             }
             (Fault::Payment, Claim::Direct(judged)) => {
                 let (context, pay_to) = (&self.context, &self.demand.pay_to);
@@ -266,9 +286,11 @@ impl Transfer {
     /// The transfer that a wallet's program would make. What is wrong with it
     /// is wrong for this demand alone.
     fn find_transfer(&self, simulatable: &Simulatable, simulated: &Simulated) -> Result<Judged, Refusal> {
-        let called = inner::read(&simulated.inner, &self.transaction);
-        let judged = simulatable.judge(&called, &self.demand, self.context.wallets.addresses());
-        let judged = judged.map_err(Refusal::Brief)?;
+        let ours = self.context.wallets.addresses();
+        let loaded = lookup::resolve(self.transaction.lookups(), &simulated.tables).map_err(Refusal::Brief)?;
+        smart_wallet::check_loaded(&self.transaction, &loaded, ours).map_err(Refusal::Lasting)?;
+        let called = inner::read(&simulated.inner, &self.transaction, &loaded);
+        let judged = simulatable.judge(&called, &self.demand, ours).map_err(Refusal::Brief)?;
         self.check_token_program(&judged)?;
         Ok(judged)
     }

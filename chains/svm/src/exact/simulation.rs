@@ -1,5 +1,5 @@
-//! What a node says would happen, and for how long it still could: both in
-//! one request.
+//! What a node says would happen, for how long it still could, and what the
+//! transaction's lookup tables hold: all in one request, of one block.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
@@ -10,10 +10,10 @@ use solana_client::{
     rpc_response::{Response, RpcSimulateTransactionResult},
 };
 use solana_commitment_config::CommitmentConfig;
-use solana_sdk::{hash::Hash, transaction::TransactionError};
+use solana_sdk::{account::Account, hash::Hash, transaction::TransactionError};
 use solana_transaction_status_client_types::{UiInnerInstructions, UiTransactionEncoding};
 
-use super::transaction::Transaction;
+use super::{lookup::Tables, transaction::Transaction};
 use crate::{config::BLOCKHASH_BLOCKS, context::Context, rpc::error::CallError};
 
 /// The sysvar account that lists the blockhashes that are accepted, newest first.
@@ -30,6 +30,8 @@ pub(super) struct Simulated {
     pub height_max: u64,
     /// What programs called, when that was asked for.
     pub inner: Vec<UiInnerInstructions>,
+    /// The transaction's lookup tables, when it would not fail.
+    pub tables: Tables,
 }
 
 /// Simulates a transaction on the newest confirmed block. A blockhash that the
@@ -55,6 +57,7 @@ pub(super) async fn simulate(
 }
 
 fn params(transaction: &Transaction, inner: bool, commitment: CommitmentConfig) -> Value {
+    let tables = transaction.lookups().iter().map(|lookup| lookup.account_key.to_string());
     let config = RpcSimulateTransactionConfig {
         sig_verify: false,
         replace_recent_blockhash: false,
@@ -62,7 +65,7 @@ fn params(transaction: &Transaction, inner: bool, commitment: CommitmentConfig) 
         encoding: Some(UiTransactionEncoding::Base64),
         accounts: Some(RpcSimulateTransactionAccountsConfig {
             encoding: Some(UiAccountEncoding::Base64),
-            addresses: vec![RECENT_BLOCKHASHES.to_owned()],
+            addresses: std::iter::once(RECENT_BLOCKHASHES.to_owned()).chain(tables).collect(),
         }),
         min_context_slot: None,
         inner_instructions: inner,
@@ -73,13 +76,18 @@ fn params(transaction: &Transaction, inner: bool, commitment: CommitmentConfig) 
 fn read(context: &Context, answer: Response<RpcSimulateTransactionResult>) -> Simulated {
     let slot = answer.context.slot;
     let height_max = context.heads.newest().map_or(slot, |newest| newest.height_max_at(slot));
-    let account = answer.value.accounts.into_iter().flatten().flatten().next();
+    let mut accounts = answer.value.accounts.into_iter().flatten();
     Simulated {
         error: answer.value.err.map(TransactionError::from),
-        blockhashes: account.as_ref().and_then(Blockhashes::read),
+        blockhashes: accounts.next().flatten().as_ref().and_then(Blockhashes::read),
         height_max,
         inner: answer.value.inner_instructions.unwrap_or_default(),
+        tables: Tables { slot, accounts: accounts.map(account).collect() },
     }
+}
+
+fn account(told: Option<UiAccount>) -> Option<Account> {
+    told?.to_account()
 }
 
 /// The content of the sysvar account.

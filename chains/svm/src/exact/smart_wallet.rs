@@ -3,8 +3,9 @@
 //! simulation shows comes in as data. `protocol.md` 4.3.
 //!
 //! A program may behave otherwise on chain than in the simulation. So only
-//! named programs are called, our keys are out of their reach, and the caller
-//! looks for the transfer once more in what landed ([`find_transfer`]).
+//! named programs are called, our keys are out of their reach, and no word of
+//! the simulation counts in the end: what landed must have raised the payee's
+//! balance, as for every payment.
 
 use chains_core::{Code, Rejection, reason::INVALID_PAYMENT_REQUIREMENTS};
 use solana_sdk::pubkey::Pubkey;
@@ -78,25 +79,15 @@ pub fn may_be_wallet(code: Code) -> bool {
     layout.contains(&code)
 }
 
-/// Everything that can be refused before the simulation. `loaded` are the
-/// accounts of the transaction's lookup tables, in the runtime's order.
+/// Everything that can be refused before the simulation. What stands in lookup
+/// tables is not known yet: see [`check_loaded`].
 ///
 /// # Errors
 /// The first check that fails.
-pub fn check(
-    transaction: &Transaction,
-    loaded: &[Pubkey],
-    demand: &Demand,
-    fee_payer: Pubkey,
-    policy: Policy<'_>,
-) -> Check<Simulatable> {
+pub fn check(transaction: &Transaction, demand: &Demand, fee_payer: Pubkey, policy: Policy<'_>) -> Check<Simulatable> {
     rules::check_signed(transaction, fee_payer)?;
-    let instructions: Vec<_> = transaction.instructions(loaded).collect();
-    let complete = |found: &Instruction<'_>| (0..found.account_count()).all(|at| found.account(at).is_some());
-    if !instructions.iter().all(complete) {
-        let message = "a lookup table has fewer accounts than the transaction takes from it";
-        return Err(Rejection::new(reason::ALT_RESOLUTION_FAILED, message));
-    }
+    // No program can stand in a lookup table: a transaction with one there is not decoded.
+    let instructions: Vec<_> = transaction.instructions(&[]).collect();
     if transaction.uses_durable_nonce() {
         return Err(Rejection::new(
             reason::WALLET_PROGRAM_NOT_ALLOWED,
@@ -110,7 +101,7 @@ pub fn check(
             return Err(Rejection::new(reason::WALLET_PROGRAM_NOT_ALLOWED, message));
         }
     }
-    rules::check_isolated(transaction, loaded, policy.ours, reason::WALLET_FEE_PAYER_NOT_ISOLATED)?;
+    check_loaded(transaction, &[], policy.ours)?;
     let budget = compute_budget(&instructions)?;
     let fee = policy.limits.check(budget, transaction.signers().len()).map_err(|excess| {
         let code = match excess {
@@ -121,6 +112,15 @@ pub fn check(
     })?;
     rules::check_memo(&instructions, demand.memo.as_deref())?;
     Ok(Simulatable { fee_payer, budget, fee })
+}
+
+/// Our keys are out of reach by lookup tables, too. `loaded` are their
+/// accounts, in the runtime's order.
+///
+/// # Errors
+/// One of our keys is among them.
+pub fn check_loaded(transaction: &Transaction, loaded: &[Pubkey], ours: &[Pubkey]) -> Check<()> {
+    rules::check_isolated(transaction, loaded, ours, reason::WALLET_FEE_PAYER_NOT_ISOLATED)
 }
 
 fn compute_budget(instructions: &[Instruction<'_>]) -> Check<ComputeBudget> {

@@ -34,7 +34,15 @@ impl chains_nodes::NodeError for NodeError {
     fn is_answer(&self) -> bool {
         false
     }
+
+    /// A transaction whose lookup tables a node cannot read is wrong to it.
+    fn blames_request(&self) -> bool {
+        self.code == INVALID_PARAMS
+    }
 }
+
+/// The code of JSON-RPC for parameters that make no sense.
+const INVALID_PARAMS: i64 = -32602;
 
 /// A fault as the client carries it through.
 pub(crate) fn carried(fault: Fault) -> ClientErrorKind {

@@ -1,13 +1,19 @@
 use chains_core::payment::Chosen;
 use chains_nodes::Fault;
 use serde_json::{Map, json};
-use solana_sdk::{hash::Hash, signer::Signer as _};
+use solana_address_lookup_table_interface::state::{AddressLookupTable, LookupTableMeta};
+use solana_sdk::{
+    hash::Hash,
+    instruction::{AccountMeta, Instruction},
+    signature::Keypair,
+    signer::Signer as _,
+};
 
 use super::*;
 use crate::{
     config::{self, tests::fee_payer},
     fake_node::{self, FakeNode, Say, at, epoch_info},
-    local::{NETWORK, Order, PYUSD, Payer, USDC},
+    local::{AddressLookupTableAccount, NETWORK, Order, PYUSD, Payer, USDC},
 };
 
 const SLOT: u64 = 1000;
@@ -225,20 +231,41 @@ fn called(amount: u64) -> Value {
     ]}])
 }
 
-#[tokio::test]
-async fn a_wallet_program_pays_where_the_operator_allows_it() {
-    let wallet = solana_sdk::instruction::Instruction {
+/// A payment of which a wallet's program makes the transfer; what the program
+/// is given stands in these tables, if they have it.
+fn wallets_payment(given: &[Pubkey], tables: &[AddressLookupTableAccount]) -> Payment {
+    let (payer, fee_payer) = (Payer::numbered(1), fee_payer().pubkey());
+    let given = given.iter().map(|account| AccountMeta::new(*account, false));
+    let wallet = Instruction {
         program_id: crate::programs::SMART_WALLETS[0],
-        accounts: vec![solana_sdk::instruction::AccountMeta::new_readonly(Payer::numbered(1).address(), true)],
+        accounts: std::iter::once(AccountMeta::new_readonly(payer.address(), true)).chain(given).collect(),
         data: vec![1, 2, 3],
     };
-    let mut asked = payment(|_| {});
-    let order = Order::new(fee_payer().pubkey(), USDC, Payer::numbered(2).address(), 10_000, "memo".into());
-    let budget = order.instructions(&Payer::numbered(1).address()).into_iter().take(2);
+    let order = Order::new(fee_payer, USDC, Payer::numbered(2).address(), 10_000, "memo".into());
+    let budget = order.instructions(&payer.address()).into_iter().take(2);
     let instructions: Vec<_> = budget.chain([wallet]).collect();
-    let signed = Payer::numbered(1).sign_instructions(&fee_payer().pubkey(), &instructions, blockhash(), false);
-    asked.payload = signed.expect("signed");
-    let allowing = config::tests::DEFAULTS.replace("smart_wallets = false", "smart_wallets = true");
+    let signed = payer.sign_with_tables(&fee_payer, &instructions, tables, blockhash());
+    Payment { payload: signed.expect("signed"), ..payment(|_| {}) }
+}
+
+/// The defaults with wallets allowed, and with a fee payer of old.
+fn allowing(former: &Keypair) -> String {
+    let defaults = config::tests::DEFAULTS.replace("smart_wallets = false", "smart_wallets = true");
+    format!("{defaults}fee_payers_former = [\"{}\"]\n", former.to_base58_string())
+}
+
+/// The answer to a simulation that goes well.
+fn simulated_with(accounts: &Value, inner: &Value) -> Say {
+    at(
+        SLOT,
+        &json!({"err": null, "logs": [], "accounts": accounts, "unitsConsumed": 1, "returnData": null,
+            "innerInstructions": inner}),
+    )
+}
+
+#[tokio::test]
+async fn a_wallet_program_pays_where_the_operator_allows_it() {
+    let asked = wallets_payment(&[], &[]);
     let cases = [
         (called(10_000), "valid"),
         (called(10_001), "valid"),
@@ -250,14 +277,10 @@ async fn a_wallet_program_pays_where_the_operator_allows_it() {
         let told = inner.clone();
         let node = FakeNode::new(move |method, _| match method {
             "getEpochInfo" => epoch_info(SLOT, HEIGHT),
-            "simulateTransaction" => at(
-                SLOT,
-                &json!({"err": null, "logs": [], "accounts": blockhashes(0),
-                "unitsConsumed": 1, "returnData": null, "innerInstructions": told}),
-            ),
+            "simulateTransaction" => simulated_with(&blockhashes(0), &told),
             _ => Say::Error(-32601, "no such method"),
         });
-        let scheme = scheme_over(fake_node::context_with(&[&node], &allowing)).await;
+        let scheme = scheme_over(fake_node::context_with(&[&node], &allowing(&Keypair::new()))).await;
         let read = scheme.read(&asked).expect("read");
         let verdict = read.verify(Purpose::Settle).await;
         assert!(words(&verdict).starts_with(expected), "{inner}: {}", words(&verdict));
@@ -269,4 +292,63 @@ async fn a_wallet_program_pays_where_the_operator_allows_it() {
     let read = scheme(&[&node]).await.read(&asked).expect("read");
     let said = words(&read.verify(Purpose::Settle).await);
     assert!(said.starts_with("invalid_exact_svm_payload_no_transfer_instruction"), "off by default: {said}");
+}
+
+/// A lookup table as nodes tell it.
+fn table(deactivation_slot: u64, addresses: &[Pubkey]) -> Value {
+    let meta = LookupTableMeta { deactivation_slot, ..LookupTableMeta::default() };
+    let data =
+        AddressLookupTable { meta, addresses: addresses.to_vec().into() }.serialize_for_tests().expect("a table");
+    json!({"lamports": 1, "data": [BASE64_STANDARD.encode(&data), "base64"], "executable": false, "rentEpoch": 0,
+        "owner": crate::programs::ADDRESS_LOOKUP_TABLE.to_string(), "space": data.len()})
+}
+
+#[tokio::test]
+async fn f16_what_lookup_tables_hold_is_looked_at_with_every_simulation() {
+    let former = Keypair::new();
+    let given = [Pubkey::new_unique(), Pubkey::new_unique()];
+    let good = table(u64::MAX, &given);
+    let told = |table: &Value| {
+        let mut accounts = blockhashes(0);
+        accounts.as_array_mut().expect("a list").push(table.clone());
+        simulated_with(&accounts, &called(10_000))
+    };
+    let failed = "invalid_exact_svm_smart_wallet_alt_resolution_failed";
+    let unreadable = Say::Error(-32602, "invalid transaction: Transaction loads an address table account");
+    // (what the simulation says, what the node tells of the table by itself, verdict)
+    let cases: [(&str, Say, Value, &str); 9] = [
+        ("good", told(&good), Value::Null, "valid"),
+        ("not told", told(&Value::Null), Value::Null, failed),
+        ("deactivated", told(&table(SLOT, &given)), Value::Null, failed),
+        ("too short", told(&table(u64::MAX, &given[..1])), Value::Null, failed),
+        (
+            "a key of ours",
+            told(&table(u64::MAX, &[given[0], former.pubkey()])),
+            Value::Null,
+            "invalid_exact_svm_smart_wallet_fee_payer_not_isolated",
+        ),
+        ("not found", simulated(&json!("AddressLookupTableNotFound"), &Value::Null), Value::Null, failed),
+        ("the node cannot read it", unreadable.clone(), Value::Null, failed),
+        ("the node cannot read what is good", unreadable, good, "unavailable"),
+        ("the node is behind", Say::Error(-32005, "Node is behind"), Value::Null, "unavailable"),
+    ];
+    for (name, simulation, table, expected) in cases {
+        let node = FakeNode::new(move |method, _| match method {
+            "getEpochInfo" => epoch_info(SLOT, HEIGHT),
+            "simulateTransaction" => simulation.clone(),
+            "getMultipleAccounts" => at(SLOT, &json!([table])),
+            _ => Say::Error(-32601, "no such method"),
+        });
+        let scheme = scheme_over(fake_node::context_with(&[&node], &allowing(&former))).await;
+        let addresses = given.to_vec();
+        let known = AddressLookupTableAccount { key: Pubkey::new_unique(), addresses };
+        let asked = wallets_payment(&given, &[known]);
+        for purpose in [Purpose::Verify, Purpose::Settle] {
+            let said = words(&scheme.read(&asked).expect("read").verify(purpose).await);
+            assert!(said.starts_with(expected), "{name}: {said}");
+        }
+        if expected == "valid" {
+            assert_eq!(node.calls_of("simulateTransaction"), 2, "what /verify found does not count for /settle");
+        }
+    }
 }

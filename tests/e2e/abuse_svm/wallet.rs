@@ -1,0 +1,134 @@
+//! Wallets that do on chain what they did not do in the simulation.
+
+use chains_svm::local::{PYUSD, Payer, Pubkey, USDC};
+use e2e::{
+    eventually,
+    proxy::{Fault, Proxy, Times},
+    service::{Answer, Home, Service},
+    svm::Draft,
+    validator::{Validator, fee_payer, payee},
+    wallet::{Call, Transfer, Witness},
+};
+use futures::future::join;
+use serde_json::json;
+
+use crate::smart_wallet_svm::{FEE, allowed};
+
+/// Slots that pass before the chain itself makes the wallet do the other
+/// thing; until then it has been found good.
+const SLOTS: u64 = 25;
+
+/// Who has none of the token yet that the wallet looks at.
+const STRANGER: u64 = 500;
+
+/// What makes the wallet do the other thing.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    /// That time passes.
+    Slot,
+    /// That somebody gets tokens.
+    Account,
+}
+
+struct World {
+    validator: Validator,
+    proxy: Proxy,
+    home: Home,
+    service: Service,
+}
+
+impl World {
+    async fn start() -> Self {
+        let validator = Validator::start().await;
+        let proxy = Proxy::before(validator.chain.url()).await;
+        let home = Home::serving("", &validator.table(&proxy.url, &allowed()));
+        let service = home.serve().await;
+        Self { validator, proxy, home, service }
+    }
+
+    async fn slot(&self) -> u64 {
+        self.validator.chain.client().get_slot().await.expect("a slot")
+    }
+
+    async fn mint(&self, stranger: &Pubkey) {
+        self.validator.chain.mint(stranger, &PYUSD, 1).await.expect("minted");
+    }
+
+    /// What the wallet looks at.
+    async fn witness(&self, change: Change) -> Witness {
+        match change {
+            Change::Slot => Witness::slot(self.slot().await + SLOTS),
+            Change::Account => {
+                let stranger = Payer::numbered(STRANGER).address();
+                self.mint(&stranger).await;
+                let has = self.validator.chain.token_balance(&stranger, &PYUSD).await;
+                Witness::tokens(&stranger, &PYUSD, has.expect("a balance"))
+            }
+        }
+    }
+
+    /// Brings about what the wallet waits for.
+    async fn turn(&self, change: Change, witness: Witness) {
+        match change {
+            Change::Slot => {
+                eventually("slots pass", || async { (self.slot().await > witness.limit).then_some(()) }).await;
+            }
+            Change::Account => self.mint(&Payer::numbered(STRANGER).address()).await,
+        }
+    }
+
+    /// Settles what `/verify` finds good, and lets the leader have it only
+    /// when the wallet does the other thing.
+    async fn settle(&self, change: Change, otherwise: Vec<Transfer>) -> Answer {
+        let witness = self.witness(change).await;
+        let call = Call { witness, otherwise, ..Call::honest(Draft::default()) };
+        let body = call.body(&self.validator.chain).await;
+        let verified = self.service.post("/verify", &body).await;
+        assert!(verified.is_good(), "{verified:?}");
+        let sent = self.proxy.calls("sendTransaction");
+        self.proxy.fail("sendTransaction", Fault::Pretend(json!("1".repeat(64))), Times::Always);
+        let turned = async {
+            eventually("it is sent", || async { (self.proxy.calls("sendTransaction") > sent).then_some(()) }).await;
+            self.turn(change, witness).await;
+            self.proxy.heal();
+        };
+        join(self.service.post("/settle", &body), turned).await.0
+    }
+
+    /// What the payee and the fee payer have.
+    async fn balances(&self) -> (u64, u64) {
+        let paid = self.validator.chain.token_balance(&payee().address(), &USDC).await.expect("a balance");
+        (paid, self.validator.chain.coin_balance(&fee_payer().address()).await.expect("a balance"))
+    }
+
+    /// What is kept of a settlement.
+    async fn row(&self, settled: &Answer) -> Answer {
+        let id = settled.body["extra"]["settlementId"].as_str().expect("an id");
+        self.service.get(&format!("/settlements/{id}")).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f24_a_wallet_that_does_otherwise_on_chain_is_no_success_and_costs_the_fee_alone() {
+    let world = World::start().await;
+    let (payee, other) = (payee().address(), Payer::numbered(1).address());
+    let unpaid = "post_settlement_transfer_not_confirmed";
+    // (what it does, when, its transfers then, what the payee gets of them, the answer)
+    let cases: [(&str, Change, Vec<Transfer>, u64, &str); 5] = [
+        ("nothing, by the clock", Change::Slot, vec![], 0, unpaid),
+        ("nothing, by an account", Change::Account, vec![], 0, unpaid),
+        ("less", Change::Account, vec![(payee, 9_999)], 9_999, unpaid),
+        ("to somebody else", Change::Account, vec![(other, 10_000)], 0, unpaid),
+        ("fails", Change::Account, vec![(payee, u64::MAX)], 0, "invalid_exact_svm_transaction_failed"),
+    ];
+    for (name, change, otherwise, gets, code) in cases {
+        let (paid, coins) = world.balances().await;
+        let settled = world.settle(change, otherwise).await;
+        assert!(!settled.is_good() && settled.text("errorReason") == code, "{name}: {settled:?}\n{}", world.home.log());
+        let row = world.row(&settled).await;
+        assert_eq!((row.text("state"), row.text("feePaid")), ("failed", FEE.to_string().as_str()), "{name}: {row:?}");
+        assert_eq!(world.balances().await, (paid + gets, coins - FEE), "{name}");
+    }
+    let (code, text) = world.home.audit();
+    assert_eq!(code, 0, "{text}");
+}
