@@ -13,6 +13,7 @@
 //! | [`replay`] | one payment, one success |
 //! | [`faults`] | nothing is lost when the chain or the way to it misbehaves |
 //! | [`recovery`] | what a start trusts, and what a reorg changes |
+//! | [`upgrades`] | a token that becomes another one is paid with no more |
 //! | [`wallets`] | code that tells a simulation from a transaction pays for nothing with our gas |
 //! | [`counterfactual`] | wallets that their first payment deploys |
 //! | [`crash`] | nothing is lost when the process is killed |
@@ -42,5 +43,6 @@ mod sdk_svm;
 mod sponsored_evm;
 mod status;
 mod tidy;
+mod upgrades;
 mod upto_evm;
 mod wallets;
