@@ -14,6 +14,7 @@
 //! | [`replay`] | one payment, one success |
 //! | [`faults`] | nothing is lost when the chain or the way to it misbehaves |
 //! | [`recovery`] | what a start trusts, and what a reorg changes |
+//! | [`upgrades`] | a token that becomes another one is paid with no more |
 //! | [`wallets`] | code that tells a simulation from a transaction pays for nothing with our gas |
 //! | [`counterfactual`] | wallets that their first payment deploys |
 //! | [`crash`] | nothing is lost when the process is killed |
@@ -46,5 +47,6 @@ mod smart_wallet_svm;
 mod sponsored_evm;
 mod status;
 mod tidy;
+mod upgrades;
 mod upto_evm;
 mod wallets;

@@ -101,6 +101,12 @@ pub trait Chain: Send + Sync {
     /// all after a restart or a doubt.
     async fn observe(&self, transactions: &[Watched<'_>]) -> Result<Vec<Observation>, ChainUnavailable>;
 
+    /// What operators should know of this network although it takes payments,
+    /// such as an asset that is suspended. Local. Called for every `/ready`.
+    fn notices(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Doctor, online part: what is wrong or unusual with this network.
     async fn check(&self) -> Vec<Finding>;
 }

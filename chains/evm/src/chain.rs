@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::{
     builder_code,
     context::Context,
+    doctor,
     exact::{self, Exact},
     fees, observe, open,
     plan::Method,
@@ -244,8 +245,12 @@ impl Chain for EvmChain {
         observe::observe(&self.context, transactions).await
     }
 
+    fn notices(&self) -> Vec<String> {
+        self.context.upgrades.notices(&self.context.config.assets)
+    }
+
     async fn check(&self) -> Vec<Finding> {
-        open::check(&self.context).await
+        doctor::check(&self.context).await
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     gas_wallet::GasWallets,
     networks::{self, Known, KnownAsset, KnownMethod},
     rpc::{Rpc, endpoint::Endpoint},
+    upgrades::TokenUpgrades,
 };
 
 /// What a custom network is taken for where it says nothing itself.
@@ -87,6 +88,8 @@ pub struct Config {
     pub sponsor_funding_per_hour_max: U256,
     /// Factories that may deploy payers' wallets (ERC-6492).
     pub erc6492_factories: Vec<Address>,
+    /// What happens to assets whose token is upgraded.
+    pub token_upgrades: TokenUpgrades,
     /// The operator's names in the calldata of settlements.
     pub builder_codes: BuilderCodes,
     /// What can be paid with.
@@ -107,6 +110,9 @@ pub struct Asset {
     pub eip3009: Option<Domain>,
     /// Whether it may know EIP-2612: whether sponsoring a permit is worth a try.
     pub eip2612: bool,
+    /// The implementation behind it that the operator has looked at; `None`:
+    /// what is there at the start.
+    pub implementation: Option<Address>,
 }
 
 /// A token's EIP-712 domain.
@@ -208,6 +214,7 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
     let gas_limit_eip2612 = gas(section, "gas_limit_eip2612");
     let gas_limit_erc6492 = gas(section, "gas_limit_erc6492");
     let erc6492_factories = factories(section);
+    let token_upgrades = token_upgrades(section);
     let sponsor_eip2612 = section.required("sponsor_eip2612");
     let sponsor_erc20_approval = section.required("sponsor_erc20_approval");
     let sponsor_funding_max = section.required::<Amount>("sponsor_funding_max");
@@ -242,6 +249,7 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
         sponsor_erc20_approval: sponsor_erc20_approval?,
         sponsor_funding_max: sponsor_funding_max?.to_u256(),
         sponsor_funding_per_hour_max: sponsor_funding_per_hour_max?.to_u256(),
+        token_upgrades: token_upgrades?,
         builder_codes: BuilderCodes::read(section),
         assets: vec![],
     })
@@ -254,6 +262,18 @@ fn recheck_interval(section: &mut Section) -> Option<Duration> {
         return None;
     }
     Some(interval)
+}
+
+fn token_upgrades(section: &mut Section) -> Option<TokenUpgrades> {
+    let text = section.required::<String>("token_upgrades")?;
+    match text.as_str() {
+        "suspend" => Some(TokenUpgrades::Suspend),
+        "warn" => Some(TokenUpgrades::Warn),
+        _ => {
+            section.problem("token_upgrades", format!("is {text:?}"), "write \"suspend\" or \"warn\"");
+            None
+        }
+    }
 }
 
 fn factories(section: &mut Section) -> Vec<Address> {
@@ -331,17 +351,15 @@ fn preset_asset(asset: &KnownAsset, chain_id: u64) -> Option<Asset> {
         KnownMethod::Permit2 { eip2612 } => (None, eip2612),
     };
     let (symbol, amount_min) = (asset.symbol.to_owned(), thousandth(asset.decimals));
-    Some(Asset { address, symbol, amount_min, eip3009, eip2612 })
+    Some(Asset { address, symbol, amount_min, eip3009, eip2612, implementation: None })
 }
 
 fn asset(table: &mut Section, chain_id: u64) -> Option<Asset> {
-    let address = table.required::<String>("address").and_then(|text| {
-        let address = crate::parse::address(&text);
-        if address.is_none() {
-            table.problem("address", format!("is {text:?}"), "write 0x and 40 hex digits");
-        }
-        address
-    });
+    let address = table.required::<String>("address").and_then(|text| account(table, "address", &text));
+    let implementation = match table.optional::<String>("implementation") {
+        Some(text) => Some(account(table, "implementation", &text)?),
+        None => None,
+    };
     let symbol = table.required::<String>("symbol");
     let decimals = table.required::<u64>("decimals").and_then(|decimals| {
         if decimals > 36 {
@@ -362,7 +380,15 @@ fn asset(table: &mut Section, chain_id: u64) -> Option<Asset> {
     };
     let (address, amount_min) = (address?, amount_min.unwrap_or(thousandth(decimals?)));
     let eip3009 = names.map(|(name, version)| Domain::new(&name, &version, chain_id, address));
-    Some(Asset { address, symbol: symbol?, amount_min, eip3009, eip2612 })
+    Some(Asset { address, symbol: symbol?, amount_min, eip3009, eip2612, implementation })
+}
+
+fn account(table: &mut Section, key: &str, text: &str) -> Option<Address> {
+    let account = crate::parse::address(text);
+    if account.is_none() {
+        table.problem(key, format!("is {text:?}"), "write 0x and 40 hex digits");
+    }
+    account
 }
 
 /// What `method` of an asset says: whether it knows EIP-3009.
@@ -402,7 +428,7 @@ pub(crate) mod tests {
         gas_limit_eoa = 120000\ngas_limit_contract_wallet = 250000\n\
         gas_limit_permit2 = 140000\ngas_limit_eip2612 = 80000\ngas_limit_erc6492 = 600000\ncontract_wallets = true\nbatch = \"auto\"\n\
         sponsor_eip2612 = true\nsponsor_erc20_approval = false\n\
-        sponsor_funding_max = \"100000000000000\"\nsponsor_funding_per_hour_max = \"2000000000000000\"\nerc6492_factories = []\n";
+        sponsor_funding_max = \"100000000000000\"\nsponsor_funding_per_hour_max = \"2000000000000000\"\nerc6492_factories = []\ntoken_upgrades = \"suspend\"\n";
 
     pub(crate) const KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 
@@ -479,6 +505,7 @@ pub(crate) mod tests {
             ("eip155:8453", &ASSET.replace("0x036", "036"), "n.assets[0].address"),
             ("eip155:8453", &ASSET.replace("version", "versoin"), "n.assets[0].eip712.version"),
             ("eip155:8453", &format!("{ASSET}method = \"permit\"\n"), "n.assets[0].method"),
+            ("eip155:8453", &format!("{ASSET}implementation = \"0x1\"\n"), "n.assets[0].implementation"),
         ];
         for (network, text, key) in cases {
             let (_, problems) = read_text(network, &format!("{}{text}", minimal()));
@@ -486,6 +513,7 @@ pub(crate) mod tests {
         }
         let replaced = [
             ("batch = \"auto\"", "batch = \"on\"", "n.batch"),
+            ("token_upgrades = \"suspend\"", "token_upgrades = \"ignore\"", "n.token_upgrades"),
             ("recheck_interval = \"1m\"", "recheck_interval = \"0s\"", "n.recheck_interval"),
             ("erc6492_factories = []", "erc6492_factories = [\"0x00\"]", "n.erc6492_factories[0]"),
             ("gas_limit_eoa = 120000", "gas_limit_eoa = 1", "n.gas_limit_eoa"),

@@ -29,6 +29,7 @@ use crate::{
     rpc::Rpc,
     simulation::{Price, Simulator},
     sponsoring::ledger::Ledger,
+    upgrades::Upgrades,
 };
 
 /// Verified payments that are remembered, at most.
@@ -51,6 +52,8 @@ pub(crate) struct Context {
     pub capabilities: Capabilities,
     pub clock: Arc<dyn Clock>,
     pub verified: Verified,
+    /// What the tokens run.
+    pub upgrades: Upgrades,
     /// What payers of this network are given for their approvals.
     pub ledger: Ledger,
     /// Places for simulations of approvals.
@@ -67,6 +70,7 @@ impl Context {
         let permit2_domain = permit2::abi::domain_separator(config.chain_id);
         let capabilities = Capabilities::default();
         let verified = Verified::new(config.block_time);
+        let upgrades = Upgrades::new(config.network.clone(), config.token_upgrades);
         // A sponsored payment holds its share of a lane for three blocks and more.
         let under_way_max = (config.in_flight_max * wallets.names().len() / 2).max(1);
         let ledger = Ledger::new(config.sponsor_funding_per_hour_max, under_way_max);
@@ -82,6 +86,7 @@ impl Context {
             capabilities,
             clock,
             verified,
+            upgrades,
             ledger,
             sponsorships,
             looks: AtomicUsize::new(0),

@@ -152,6 +152,7 @@ pub(crate) mod tests {
             amount_min: Amount::from(1000_u64),
             eip3009: Some(Domain { name: "USDC".into(), version: "2".into(), separator: B256::ZERO }),
             eip2612: true,
+            implementation: None,
         }
     }
 

@@ -18,7 +18,9 @@
 //! | `chain`, [`plan`], [`fees`] | signing and sending; what is stored of a transaction; what it offers |
 //! | [`heads`] | the chain's blocks, one after the other |
 //! | `observe` | what became of a transaction, with proof |
-//! | `open`, `permit2_support`, `price_support` | whether the endpoints and assets are what the configuration says; doctor |
+//! | `open`, `permit2_support`, `price_support` | whether the endpoints and assets are what the configuration says |
+//! | `doctor` | the same, for people |
+//! | [`upgrades`] | whether tokens still run what they ran when the network opened |
 //! | [`rpc`] | nodes: failover, batches, the one table that reads their texts |
 //! | [`gas_wallet`], [`keygen`] | keys that pay gas |
 //! | [`reason`] | codes, letter for letter |
@@ -33,6 +35,7 @@ pub mod builder_code;
 mod chain;
 mod context;
 mod demand;
+mod doctor;
 mod exact;
 #[cfg(test)]
 mod fake_node;
@@ -60,5 +63,6 @@ pub mod reason;
 pub mod rpc;
 pub mod signature;
 pub mod simulation;
+pub mod upgrades;
 
 pub use family::Evm;

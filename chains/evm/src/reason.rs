@@ -41,6 +41,8 @@ pub const SIMULATION_FAILED: Code = Code::new("invalid_exact_evm_transaction_sim
 pub const TRANSACTION_FAILED: Code = Code::new("invalid_exact_evm_transaction_failed");
 /// The transaction did not do exactly the expected transfer.
 pub const TRANSFER_EVENT_MISMATCH: Code = Code::new("invalid_exact_evm_transfer_event_mismatch");
+/// The asset's token was upgraded, and nobody has looked at its new code. Ours.
+pub const ASSET_SUSPENDED: Code = Code::new("asset_suspended");
 /// The transfer needs more gas than the operator allows.
 pub const GAS_LIMIT_EXCEEDED: Code = Code::new("gas_limit_exceeded");
 

@@ -24,7 +24,7 @@ impl Family for Stub {
     fn configure(&self, _: Network, mut section: Section, _: Arc<dyn Clock>) -> Option<Arc<dyn Chain>> {
         section.secrets("rpc");
         section.secrets("gas_wallets");
-        for key in ["rpc_timeout", "rpc_hedge_after", "recheck_interval", "batch"] {
+        for key in ["rpc_timeout", "rpc_hedge_after", "recheck_interval", "token_upgrades", "batch"] {
             section.required::<String>(key);
         }
         let numbers = ["in_flight_max", "gas_limit_eoa", "gas_limit_contract_wallet"];

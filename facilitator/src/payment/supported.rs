@@ -25,7 +25,7 @@ pub struct ReadinessLine {
     pub subject: String,
     /// Whether it is ready.
     pub ready: bool,
-    /// `ok`, or what is wrong.
+    /// `ok`, what an operator should know all the same, or what is wrong.
     pub detail: String,
 }
 
@@ -62,12 +62,11 @@ impl Payments {
 
     /// Whether payments can be settled, part by part.
     pub async fn readiness(&self) -> Readiness {
-        let line = |subject: String, state: Result<(), String>| ReadinessLine {
-            subject,
-            ready: state.is_ok(),
-            detail: state.err().unwrap_or_else(|| "ok".to_owned()),
+        let line = |subject: String, state: Result<String, String>| {
+            let (ready, Ok(detail) | Err(detail)) = (state.is_ok(), state);
+            ReadinessLine { subject, ready, detail }
         };
-        let store = self.store.check().await.map_err(|error| {
+        let store = self.store.check().await.map(|()| "ok".to_owned()).map_err(|error| {
             tracing::error!(%error, "the store does not answer");
             "the store does not answer".to_owned()
         });

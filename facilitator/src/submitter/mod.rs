@@ -196,9 +196,11 @@ impl Submitter {
 
     /// Whether a payment could be settled now, or why not. For `/ready` and `/supported`.
     ///
+    /// `ok`, or what an operator should know all the same.
+    ///
     /// # Errors
     /// What is wrong, for operators.
-    pub fn readiness(&self) -> Result<(), String> {
+    pub fn readiness(&self) -> Result<String, String> {
         if let Condition::Opening(why) = self.condition() {
             return Err(why);
         }
@@ -211,10 +213,15 @@ impl Submitter {
         }
         let silence_max = self.deps.chain.pace().block_time.saturating_mul(SILENCE_BLOCKS).max(SILENCE_MIN);
         match *self.head_seen.lock() {
-            Some(seen) if seen.elapsed() <= silence_max => Ok(()),
+            Some(seen) if seen.elapsed() <= silence_max => Ok(self.notices()),
             Some(seen) => Err(format!("no new block for {} s", seen.elapsed().as_secs())),
             None => Err("no block seen yet".into()),
         }
+    }
+
+    fn notices(&self) -> String {
+        let notices = self.deps.chain.notices();
+        if notices.is_empty() { "ok".to_owned() } else { notices.join("; ") }
     }
 
     /// Whether a payment may be claimed: the network is open and some gas

@@ -76,6 +76,7 @@ impl Eip3009 {
         self.demand.check_network(&context.config.network, reason::NETWORK_MISMATCH)?;
         let is_ours = |account: Address| context.wallets.contains(account);
         let asset = self.demand.check_requirements(&context.config.assets, self.transfer.from, is_ours)?;
+        context.upgrades.check(asset)?;
         demand::check_amount(self.demand.amount, asset)?;
         let domain = asset.eip3009.as_ref().ok_or_else(|| {
             let message = format!("{} does not know EIP-3009: pay by Permit2", asset.symbol);

@@ -148,6 +148,7 @@ impl Permit2Payment {
             }
         }
         let asset = demand.check_requirements(&config.assets, self.permit.from, |a| self.is_gas_wallet(a))?;
+        self.context.upgrades.check(asset)?;
         let total = if self.is_charge(purpose) { self.permit.ceiling() } else { demand.amount };
         demand::check_amount(total, asset)?;
         if !self.context.capabilities.has(self.method()) {

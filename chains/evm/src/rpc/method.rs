@@ -24,6 +24,8 @@ pub enum Method {
     GetCode,
     /// `eth_getLogs`
     GetLogs,
+    /// `eth_getStorageAt`
+    GetStorageAt,
     /// `eth_getTransactionByHash`
     GetTransactionByHash,
     /// `eth_getTransactionCount`
@@ -46,6 +48,7 @@ impl Method {
             Self::GetBlockByNumber => "eth_getBlockByNumber",
             Self::GetCode => "eth_getCode",
             Self::GetLogs => "eth_getLogs",
+            Self::GetStorageAt => "eth_getStorageAt",
             Self::GetTransactionByHash => "eth_getTransactionByHash",
             Self::GetTransactionCount => "eth_getTransactionCount",
             Self::GetTransactionReceipt => "eth_getTransactionReceipt",
@@ -112,6 +115,11 @@ impl Call {
     /// `eth_getCode`
     pub fn code(account: Address) -> Self {
         Self::new(Method::GetCode, format!("[\"{account:#x}\",\"latest\"]"))
+    }
+
+    /// `eth_getStorageAt`
+    pub fn storage(account: Address, slot: B256) -> Self {
+        Self::new(Method::GetStorageAt, format!("[\"{account:#x}\",\"{slot:#x}\",\"latest\"]"))
     }
 
     /// `eth_getTransactionCount`

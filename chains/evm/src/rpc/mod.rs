@@ -127,7 +127,15 @@ impl Rpc {
     /// # Errors
     /// Any of them has no answer of the type.
     pub async fn all<T: DeserializeOwned>(&self, calls: &[Call]) -> Result<Vec<T>, CallError> {
-        let order = self.order(0);
+        self.all_at(calls, 0).await
+    }
+
+    /// The same, beginning with another endpoint each `turn`.
+    ///
+    /// # Errors
+    /// As for [`all`](Self::all).
+    pub async fn all_at<T: DeserializeOwned>(&self, calls: &[Call], turn: usize) -> Result<Vec<T>, CallError> {
+        let order = self.order(turn);
         let parts = calls.chunks(BATCH_MAX).map(|part| {
             self.first(order.clone(), move |endpoint| async move {
                 let answers = endpoint.batch(part).await?;

@@ -1,0 +1,152 @@
+//! A token that becomes another one is noticed, and paid with no more until somebody has looked.
+
+use alloy::primitives::Address;
+use e2e::{
+    anvil::{Anvil, GAS_WALLET, PAYEE, PAYER, USDC},
+    eventually,
+    payer::Draft,
+    permit2::{PERMIT2, Permit2Draft},
+    proxy::{Fault, Proxy, Times},
+    service::{Answer, Home, Service},
+};
+use serde_json::{Value, json};
+
+/// A proxy by EIP-1967; what it delegates to is USDC's code here, or a copy of it there.
+const PROXIED: &str = "0x00000000000000000000000000000000c0de1967";
+const COPY: &str = "0x000000000000000000000000000000000000c09e";
+const SLOT: &str = "0x360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc";
+
+async fn start() -> Anvil {
+    let chain = Anvil::start().await;
+    let proxy = include_str!("../contracts/out/UpgradeableUsdc.runtime.hex").trim_end();
+    let token = include_str!("../../chains/evm/contracts/out/DemoUsdc.runtime.hex").trim_end();
+    for (address, code) in [(PROXIED, proxy), (COPY, token)] {
+        chain.node.call("anvil_setCode", json!([address, format!("0x{code}")])).await;
+    }
+    upgrade(&chain, USDC).await;
+    let mint = format!("0x40c10f19{:0>64}{:064x}", &PAYER[2..], 1_000_000);
+    let approve = format!("0x095ea7b3{:0>64}{}", &PERMIT2[2..], "f".repeat(64));
+    for data in [mint, approve] {
+        chain.send_and_mine(PAYER, PROXIED, &data).await;
+    }
+    chain
+}
+
+/// What whoever administers the proxy may do at any time.
+async fn upgrade(chain: &Anvil, implementation: &str) {
+    let word = format!("0x{:0>64}", &implementation[2..]);
+    chain.node.call("anvil_setStorageAt", json!([PROXIED, SLOT, word])).await;
+}
+
+/// A configuration that takes the proxied token, and USDC as well.
+fn home(rpc: &str, network: &str, asset: &str) -> Home {
+    let table = |address: &str, more: &str| {
+        format!(
+            "[[networks.\"eip155:84532\".assets]]\naddress = \"{address}\"\nsymbol = \"USDC\"\ndecimals = 6\n\
+             eip712 = {{ name = \"USDC\", version = \"2\" }}\n{more}\n"
+        )
+    };
+    Home::with(rpc, "", &format!("recheck_interval = \"1s\"\n{network}\n{}{}", table(PROXIED, asset), table(USDC, "")))
+}
+
+/// A payment in the proxied token, by EIP-3009.
+fn by_eip3009() -> Value {
+    let mut draft = Draft::default();
+    draft.domain.verifying_contract = Some(PROXIED.parse::<Address>().expect("an address"));
+    let mut body = draft.v2();
+    for pointer in ["/paymentRequirements/asset", "/paymentPayload/accepted/asset"] {
+        *body.pointer_mut(pointer).expect("a place") = json!(PROXIED);
+    }
+    body
+}
+
+/// The same by Permit2.
+fn by_permit2() -> Value {
+    let mut draft = Permit2Draft::default();
+    PROXIED.clone_into(&mut draft.order.asset);
+    draft.body()
+}
+
+async fn detail(service: &Service) -> String {
+    service.get("/ready").await.body.to_string()
+}
+
+fn code(answer: &Answer) -> &str {
+    answer.text(if answer.body["isValid"].is_boolean() { "invalidReason" } else { "errorReason" })
+}
+
+/// D07.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgraded_token_is_suspended_alone_until_it_is_what_it_was() {
+    let chain = start().await;
+    let home = home(&chain.node.url, "", "");
+    let service = home.serve().await;
+    for body in [by_eip3009(), by_permit2()] {
+        assert!(service.post("/settle", &body).await.is_good(), "{}", home.log());
+    }
+    let sent = chain.node.transactions_of(GAS_WALLET).await;
+    upgrade(&chain, COPY).await;
+    eventually("the upgrade is noticed", || async { detail(&service).await.contains("upgraded").then_some(()) }).await;
+    for body in [by_eip3009(), by_permit2()] {
+        for path in ["/verify", "/settle"] {
+            let refused = service.post(path, &body).await;
+            assert_eq!((refused.status, code(&refused)), (200, "asset_suspended"), "{path}: {refused:?}");
+        }
+    }
+    assert_eq!(chain.node.transactions_of(GAS_WALLET).await, sent, "no gas is spent");
+    assert_eq!(service.get("/ready").await.status, 200, "the network works");
+    assert!(service.post("/settle", &Draft::default().v2()).await.is_good(), "another token still pays");
+    for part in [COPY, USDC, "restart"] {
+        assert!(detail(&service).await.to_lowercase().contains(&part.to_lowercase()), "{part}");
+    }
+    assert!(home.metric("asset_upgraded").await >= 1.0 && home.log().contains("was upgraded"));
+
+    upgrade(&chain, USDC).await;
+    eventually("it is what it was", || async { (!detail(&service).await.contains("upgraded")).then_some(()) }).await;
+    assert!(service.post("/settle", &by_eip3009()).await.is_good());
+    assert!(home.metric("asset_upgraded").await < 1.0);
+    assert_eq!(home.audit().0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_who_wants_a_warning_gets_one_and_payments_go_on() {
+    let chain = start().await;
+    let home = home(&chain.node.url, "token_upgrades = \"warn\"", "");
+    let service = home.serve().await;
+    upgrade(&chain, COPY).await;
+    eventually("the upgrade is noticed", || async { detail(&service).await.contains("upgraded").then_some(()) }).await;
+    assert!(service.post("/settle", &by_eip3009()).await.is_good());
+}
+
+/// One node that shows something else does not suspend a token.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_lies_about_a_token_is_not_believed_alone() {
+    let chain = start().await;
+    let liar = Proxy::before(&chain.node.url).await;
+    let home = home(&format!("{}\", \"{}", chain.node.url, liar.url), "", "");
+    let service = home.serve().await;
+    liar.fail("eth_getStorageAt", Fault::Replace(json!(format!("0x{:0>64}", &COPY[2..]))), Times::Always);
+    eventually("the looks differ", || async { home.log().contains("do not agree").then_some(()) }).await;
+    assert!(!detail(&service).await.contains("upgraded"));
+    assert!(service.post("/settle", &by_eip3009()).await.is_good());
+}
+
+/// An upgrade while the service is down.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_not_the_one_that_was_looked_at_is_not_paid_with() {
+    let chain = start().await;
+    let home = home(&chain.node.url, "", &format!("implementation = \"{COPY}\""));
+    let service = home.serve().await;
+    let named = detail(&service).await.to_lowercase();
+    assert!(named.contains(&USDC.to_lowercase()) && named.contains(COPY), "{named}");
+    let refused = service.post("/settle", &by_eip3009()).await;
+    assert_eq!(code(&refused), "asset_suspended", "{refused:?}");
+    assert!(service.post("/settle", &Draft::default().v2()).await.is_good(), "another token pays");
+    let doctor = home.run(&["doctor"]);
+    let text = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(doctor.status.code() == Some(2) && text.contains(&format!("implementation = \"{USDC}\"")), "{text}");
+    upgrade(&chain, COPY).await;
+    eventually("it is the one", || async { (!detail(&service).await.contains("upgraded")).then_some(()) }).await;
+    assert!(service.post("/settle", &by_eip3009()).await.is_good());
+    assert_eq!(chain.node.token_balance(PROXIED, PAYEE).await, 10_000);
+}
