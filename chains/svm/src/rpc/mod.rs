@@ -194,17 +194,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_node_that_finds_fault_with_the_request_is_asked_first_again() {
-        let picky = FakeNode::new(|_, _| Say::Error(-32602, "invalid transaction"));
-        let good = answering(7);
-        let rpc = fake_node::rpc(&[&picky, &good]);
-        for _ in 0..2 {
-            assert_eq!(height(&rpc).await, Ok(7));
-        }
-        assert_eq!((picky.calls(), good.calls()), (2, 2), "no stranger's transaction changes the order");
-    }
-
-    #[tokio::test]
     async fn a_send_goes_to_all_and_waits_for_none_that_hangs_once_one_has_it() {
         let accepting = || FakeNode::new(|_, _| Say::Result(json!("signature")));
         let refusing = FakeNode::new(|_, _| Say::Error(-32003, "Transaction signature verification failure"));
