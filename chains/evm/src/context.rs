@@ -1,23 +1,20 @@
 //! What the parts of one network's chain share.
 
 use std::{
-    collections::{HashMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::Instant,
 };
 
 use alloy::primitives::{Address, B256, U256};
-
 use chains_core::{
-    Fingerprint,
+    Fingerprint, Memory,
     clock::Clock,
     scheme::{Funds, VerifiedPayment},
 };
-use parking_lot::Mutex;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::sync::Semaphore;
 
 use crate::{
     config::Config,
@@ -31,9 +28,6 @@ use crate::{
     sponsoring::ledger::Ledger,
     upgrades::Upgrades,
 };
-
-/// Verified payments that are remembered, at most.
-const REMEMBERED_MAX: usize = 16_384;
 
 /// Approvals that are simulated at a time.
 const SPONSORSHIPS_MAX: usize = 4;
@@ -51,7 +45,9 @@ pub(crate) struct Context {
     pub permit2_domain: B256,
     pub capabilities: Capabilities,
     pub clock: Arc<dyn Clock>,
-    pub verified: Verified,
+    /// Payments found good a moment ago, with the height of the newest block
+    /// then, so that a settle that follows its verify need not ask again.
+    pub verified: Memory<Fingerprint, (u64, VerifiedPayment)>,
     /// What the tokens run.
     pub upgrades: Upgrades,
     /// What payers of this network are given for their approvals.
@@ -69,7 +65,7 @@ impl Context {
         let permit2_lenses = wallets.addresses().map(Lens::new).collect();
         let permit2_domain = permit2::abi::domain_separator(config.chain_id);
         let capabilities = Capabilities::default();
-        let verified = Verified::new(config.block_time);
+        let verified = Memory::new(config.block_time);
         let upgrades = Upgrades::new(config.network.clone(), config.token_upgrades);
         // A sponsored payment holds its share of a lane for three blocks and more.
         let under_way_max = (config.in_flight_max * wallets.names().len() / 2).max(1);
@@ -98,6 +94,12 @@ impl Context {
     pub fn permit2_lens(&self, sender: Option<Address>) -> &Lens<lens::permit2::Body> {
         let of_sender = self.permit2_lenses.iter().find(|lens| Some(lens.sender()) == sender);
         of_sender.unwrap_or(&self.permit2_lenses[0])
+    }
+
+    /// The payment, when it was found good less than a block ago; once.
+    pub fn recall(&self, fingerprint: &Fingerprint, head: u64) -> Option<VerifiedPayment> {
+        let (found_at, payment) = self.verified.take(fingerprint, Instant::now())?;
+        (found_at == head).then_some(payment)
     }
 
     /// What a payer has of a token, of which so much can be taken.
@@ -159,96 +161,5 @@ impl Capabilities {
     /// known before.
     pub fn found_prices(&self, heeded: bool) -> bool {
         self.prices.swap(heeded, Ordering::Relaxed)
-    }
-}
-
-/// Payments found good a moment ago, so that a settle that follows its
-/// verify need not ask the chain again before it sends.
-pub(crate) struct Verified {
-    kept: Mutex<Kept>,
-    age_max: Duration,
-}
-
-#[derive(Default)]
-struct Kept {
-    by_fingerprint: HashMap<Fingerprint, Seen>,
-    in_order: VecDeque<(Instant, Fingerprint)>,
-}
-
-struct Seen {
-    at: Instant,
-    head: u64,
-    payment: VerifiedPayment,
-}
-
-impl Verified {
-    /// Remembers for less than one block.
-    pub fn new(block_time: Duration) -> Self {
-        Self { kept: Mutex::default(), age_max: block_time }
-    }
-
-    /// Remembers a payment that was read good at `now`, while `head` was the newest block.
-    pub fn keep(&self, fingerprint: Fingerprint, head: u64, payment: VerifiedPayment, now: Instant) {
-        let mut kept = self.kept.lock();
-        while let Some((at, old)) = kept.in_order.front().copied() {
-            let full = kept.in_order.len() >= REMEMBERED_MAX;
-            if !full && now.duration_since(at) < self.age_max {
-                break;
-            }
-            kept.in_order.pop_front();
-            // Kept anew since: then the newer entry stays.
-            if kept.by_fingerprint.get(&old).is_some_and(|seen| seen.at == at) {
-                kept.by_fingerprint.remove(&old);
-            }
-        }
-        kept.in_order.push_back((now, fingerprint));
-        kept.by_fingerprint.insert(fingerprint, Seen { at: now, head, payment });
-    }
-
-    /// The payment, when it was read good less than a block ago.
-    pub fn take(&self, fingerprint: &Fingerprint, head: u64, now: Instant) -> Option<VerifiedPayment> {
-        let seen = self.kept.lock().by_fingerprint.remove(fingerprint)?;
-        (seen.head == head && now.duration_since(seen.at) < self.age_max).then_some(seen.payment)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use chains_core::{Amount, chain::PlannedTransaction};
-
-    use super::*;
-
-    fn payment() -> VerifiedPayment {
-        let plan = PlannedTransaction { gas_wallet: None, body: String::new(), valid_before: None };
-        VerifiedPayment { amount: Amount::ZERO, plan, nothing_to_send: false, funds: None }
-    }
-
-    #[test]
-    fn a_good_payment_is_remembered_for_one_block_and_one_use() {
-        let verified = Verified::new(Duration::from_secs(2));
-        let print = |n: u8| Fingerprint::from_bytes([n; 32]);
-        let now = Instant::now();
-        verified.keep(print(1), 7, payment(), now);
-        assert!(verified.take(&print(2), 7, now).is_none(), "another payment");
-        assert!(verified.take(&print(1), 7, now + Duration::from_millis(1999)).is_some());
-        assert!(verified.take(&print(1), 7, now).is_none(), "used");
-        verified.keep(print(1), 7, payment(), now);
-        assert!(verified.take(&print(1), 8, now).is_none(), "another block came");
-        verified.keep(print(1), 7, payment(), now);
-        assert!(verified.take(&print(1), 7, now + Duration::from_secs(2)).is_none(), "too old");
-    }
-
-    #[test]
-    fn memory_is_bounded() {
-        let verified = Verified::new(Duration::from_secs(2));
-        let now = Instant::now();
-        for n in 0..40_000_u32 {
-            let mut bytes = [0; 32];
-            bytes[..4].copy_from_slice(&n.to_be_bytes());
-            verified.keep(Fingerprint::from_bytes(bytes), 7, payment(), now);
-        }
-        assert_eq!(verified.kept.lock().by_fingerprint.len(), REMEMBERED_MAX);
-        verified.keep(Fingerprint::from_bytes([9; 32]), 7, payment(), now + Duration::from_secs(3));
-        assert_eq!(verified.kept.lock().by_fingerprint.len(), 1);
     }
 }

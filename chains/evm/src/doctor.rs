@@ -7,6 +7,7 @@ use chains_core::{
     Amount,
     chain::{Finding, Severity, Watch},
 };
+use chains_nodes::Endpoint as _;
 use futures::future::join_all;
 use tokio::time::Instant;
 
@@ -55,12 +56,12 @@ pub(crate) async fn check(context: &Context) -> Vec<Finding> {
             findings.extend(check_assets(context, &network, support).await);
             findings.extend(check_tokens(context, &network).await);
         }
-        Err(error) => findings.push(unreachable_finding(&network, &error.detail)),
+        Err(error) => findings.push(Finding::unreachable(&network, &error.detail)),
     }
     match check_multicall(context).await {
         Ok(None) => {}
-        Ok(Some(wrong)) => findings.push(finding(Severity::Error, &network, wrong.seen, wrong.meaning, wrong.fix)),
-        Err(error) => findings.push(unreachable_finding(&network, &error.detail)),
+        Ok(Some(wrong)) => findings.push(Finding::new(Severity::Error, &network, wrong.seen, wrong.meaning, wrong.fix)),
+        Err(error) => findings.push(Finding::unreachable(&network, &error.detail)),
     }
     findings.extend(check_clock(context, &network).await);
     for wallet in context.wallets.names() {
@@ -72,23 +73,23 @@ pub(crate) async fn check(context: &Context) -> Vec<Finding> {
 async fn check_prices(context: &Context, network: &str) -> Finding {
     let heeded = match price_support::probe(context).await {
         Ok(heeded) => heeded,
-        Err(error) => return unreachable_finding(network, &error.detail),
+        Err(error) => return Finding::unreachable(network, &error.detail),
     };
     context.capabilities.found_prices(heeded);
     if heeded {
-        return fine(network, "payments are simulated at the gas price of a transaction".to_owned());
+        return Finding::fine(network, "payments are simulated at the gas price of a transaction".to_owned());
     }
     let severity = if context.config.contract_wallets { Severity::Warning } else { Severity::Ok };
-    finding(severity, network, price_support::SEEN, price_support::MEANING, price_support::FIX)
+    Finding::new(severity, network, price_support::SEEN, price_support::MEANING, price_support::FIX)
 }
 
 fn check_permit2(network: &str, support: Support) -> Finding {
     match support {
         Support::Works { permit2: true, upto: true } => {
-            fine(network, "payments by Permit2, of exact and of upto, can be verified and settled".to_owned())
+            Finding::fine(network, "payments by Permit2, of exact and of upto, can be verified and settled".to_owned())
         }
-        Support::Works { permit2: false, upto: false } => fine(network, support.missing().to_owned()),
-        Support::Works { .. } | Support::NoOverrides => finding(
+        Support::Works { permit2: false, upto: false } => Finding::fine(network, support.missing().to_owned()),
+        Support::Works { .. } | Support::NoOverrides => Finding::new(
             Severity::Warning,
             network,
             support.missing(),
@@ -104,10 +105,10 @@ async fn check_assets(context: &Context, network: &str, support: Support) -> Vec
         findings.push(match check_asset(context, asset, support, 0).await {
             Ok(None) => {
                 let known = if asset.eip3009.is_some() { "domain and EIP-3009 are" } else { "it is" };
-                fine(network, format!("{} {}: {known} as configured", asset.symbol, asset.address))
+                Finding::fine(network, format!("{} {}: {known} as configured", asset.symbol, asset.address))
             }
-            Ok(Some(wrong)) => finding(Severity::Error, network, wrong.seen, wrong.meaning, wrong.fix),
-            Err(error) => unreachable_finding(network, &error.detail),
+            Ok(Some(wrong)) => Finding::new(Severity::Error, network, wrong.seen, wrong.meaning, wrong.fix),
+            Err(error) => Finding::unreachable(network, &error.detail),
         });
     }
     findings
@@ -118,26 +119,28 @@ async fn check_tokens(context: &Context, network: &str) -> Vec<Finding> {
     let assets = &context.config.assets;
     match upgrades::look(&context.rpc, assets, 0).await {
         Ok(seen) => assets.iter().zip(&seen).filter_map(|(asset, seen)| check_token(network, asset, seen)).collect(),
-        Err(error) => vec![unreachable_finding(network, &error.to_string())],
+        Err(error) => vec![Finding::unreachable(network, error.to_string())],
     }
 }
 
 fn check_token(network: &str, asset: &Asset, seen: &Makeup) -> Option<Finding> {
     let (name, runs) = (format!("{} {}", asset.symbol, asset.address), seen.implementations_shown());
     match asset.implementation {
-        Some(looked_at) if seen.runs(looked_at) => Some(fine(network, format!("{name}: runs {runs}, as configured"))),
+        Some(looked_at) if seen.runs(looked_at) => {
+            Some(Finding::fine(network, format!("{name}: runs {runs}, as configured")))
+        }
         Some(looked_at) => {
             let seen = format!("{name}: runs {runs}, not {looked_at} as configured");
             let meaning = "The token was upgraded since somebody looked at it: payments in it are refused";
             let fix = format!("Look at the new code; if it is good, write `implementation = \"{runs}\"`");
-            Some(finding(Severity::Error, network, seen, meaning, fix))
+            Some(Finding::new(Severity::Error, network, seen, meaning, fix))
         }
         None if seen.implementations.is_empty() => None,
         None => {
             let seen = format!("{name}: is a proxy and runs {runs}");
             let meaning = "An upgrade is noticed while the service runs";
             let fix = format!("To notice one before it starts as well: `implementation = \"{runs}\"`");
-            Some(finding(Severity::Ok, network, seen, meaning, fix))
+            Some(Finding::new(Severity::Ok, network, seen, meaning, fix))
         }
     }
 }
@@ -155,7 +158,7 @@ impl Looked {
         if behind > LAG_WARNING {
             let seen = format!("{behind} blocks behind the best endpoint");
             let meaning = "Reads that go there see the past, and settle late";
-            self.findings.push(finding(
+            self.findings.push(Finding::new(
                 Severity::Warning,
                 &self.host,
                 seen,
@@ -176,17 +179,17 @@ async fn check_endpoint(context: &Context, endpoint: &Endpoint) -> Looked {
     let latency = began.elapsed().saturating_sub(connected);
     let expected = context.config.chain_id;
     let found = match chain_id {
-        Err(error) => unreachable_finding(&host, &error.to_string()),
+        Err(error) => Finding::unreachable(&host, error.to_string()),
         Ok(text) if quantity(&text) != Some(U256::from(expected)) => {
             let seen = format!("serves chain {text}, not {expected:#x}");
             let fix = "Correct `rpc`, or the network's name";
-            finding(Severity::Error, &host, seen, "Payments would be looked for on the wrong chain", fix)
+            Finding::new(Severity::Error, &host, seen, "Payments would be looked for on the wrong chain", fix)
         }
         Ok(_) if latency > LATENCY_WARNING => {
             let seen = format!("answers after {} ms", latency.as_millis());
-            finding(Severity::Warning, &host, seen, "Every verification waits that long", "Use an endpoint nearby")
+            Finding::new(Severity::Warning, &host, seen, "Every verification waits that long", "Use an endpoint nearby")
         }
-        Ok(_) => fine(&host, format!("chain {expected}, answers after {} ms", latency.as_millis())),
+        Ok(_) => Finding::fine(&host, format!("chain {expected}, answers after {} ms", latency.as_millis())),
     };
     let height = height.and_then(|text| quantity(&text)).and_then(|number| u64::try_from(number).ok());
     Looked { host, height, findings: vec![found] }
@@ -198,48 +201,31 @@ async fn check_clock(context: &Context, network: &str) -> Option<Finding> {
     let skew = now.abs_diff(head.timestamp);
     let allowed = SKEW_WARNING_SECONDS + 10 * context.config.block_time.as_secs().max(1);
     if skew <= allowed {
-        return Some(fine(network, format!("newest block {} is {skew} s off this machine's clock", head.number)));
+        return Some(Finding::fine(
+            network,
+            format!("newest block {} is {skew} s off this machine's clock", head.number),
+        ));
     }
     let seen = format!("newest block {} is {skew} s off this machine's clock", head.number);
     let meaning = "This clock is wrong, or the chain stands still; payments are judged to be expired or early";
-    Some(finding(Severity::Warning, network, seen, meaning, "Check NTP on this machine, and the endpoints"))
+    Some(Finding::new(Severity::Warning, network, seen, meaning, "Check NTP on this machine, and the endpoints"))
 }
 
 async fn check_wallet(context: &Context, wallet: &str) -> Finding {
     let Some(address) = context.wallets.address(wallet) else {
-        return finding(Severity::Error, wallet, "has no key here", "It cannot pay gas", "Correct `gas_wallets`");
+        return Finding::new(Severity::Error, wallet, "has no key here", "It cannot pay gas", "Correct `gas_wallets`");
     };
     let balance = context.rpc.call::<String>(Call::balance(address)).await;
     let balance = match balance.map(|text| quantity(&text)) {
         Ok(Some(balance)) => Amount::from(balance),
-        Ok(None) => return unreachable_finding(wallet, "the balance is no number"),
-        Err(error) => return unreachable_finding(wallet, &error.to_string()),
+        Ok(None) => return Finding::unreachable(wallet, "the balance is no number"),
+        Err(error) => return Finding::unreachable(wallet, error.to_string()),
     };
     let min = context.config.gas_balance_min;
     if balance < min {
         let seen = format!("has {balance} wei, less than gas_balance_min, {min} wei");
         let fix = format!("Send at least {} wei to {wallet}", min.checked_sub(balance).unwrap_or_default());
-        return finding(Severity::Error, wallet, seen, "It takes no settlements", fix);
+        return Finding::new(Severity::Error, wallet, seen, "It takes no settlements", fix);
     }
-    fine(wallet, format!("has {balance} wei, gas_balance_min is {min} wei"))
-}
-
-fn finding(
-    severity: Severity,
-    subject: &str,
-    seen: impl Into<String>,
-    meaning: &str,
-    fix: impl Into<String>,
-) -> Finding {
-    let (subject, meaning) = (subject.to_owned(), meaning.to_owned());
-    Finding { severity, subject, seen: seen.into(), meaning, fix: fix.into() }
-}
-
-fn fine(subject: &str, seen: String) -> Finding {
-    finding(Severity::Ok, subject, seen, "As it should be", "")
-}
-
-fn unreachable_finding(subject: &str, detail: &str) -> Finding {
-    let meaning = "The chain cannot be asked this";
-    finding(Severity::Error, subject, detail, meaning, "Check that the node runs and that its URL and key are right")
+    Finding::fine(wallet, format!("has {balance} wei, gas_balance_min is {min} wei"))
 }

@@ -14,6 +14,7 @@ use chains_core::{
     clock::{ManualClock, Millis},
     config::{Report, Section},
 };
+use chains_nodes::Endpoint as _;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -23,10 +24,7 @@ use tokio::{
 use crate::{
     config,
     context::Context,
-    rpc::{
-        Rpc,
-        endpoint::{Endpoint, Standing},
-    },
+    rpc::{Rpc, endpoint::Endpoint},
 };
 
 /// The time that tests begin at, in seconds.
@@ -131,7 +129,7 @@ pub(crate) fn rpc(nodes: &[&FakeNode]) -> Rpc {
     let network: Network = "eip155:84532".parse().expect("a network");
     let endpoint = |node: &&FakeNode| {
         let endpoint = Endpoint::new(network.clone(), &node.url, Duration::from_secs(2)).expect("an endpoint");
-        endpoint.set_standing(Standing::Proven);
+        endpoint.standing().prove();
         endpoint
     };
     Rpc::new(network.clone(), nodes.iter().map(endpoint).collect(), Duration::from_millis(100))
@@ -143,6 +141,6 @@ pub(crate) fn context(node: &FakeNode) -> Context {
         format!("rpc = [{:?}]\ngas_wallets = [\"{}\"]\n{}", node.url, config::tests::KEY, config::tests::DEFAULTS);
     let section = Section::new("n", text.parse().expect("TOML"), Report::new(BTreeMap::new()));
     let (config, wallets, rpc) = config::read("eip155:84532".parse().expect("a network"), section).expect("read");
-    rpc.endpoints().iter().for_each(|endpoint| endpoint.set_standing(Standing::Proven));
+    rpc.endpoints().iter().for_each(|endpoint| endpoint.standing().prove());
     Context::new(config, wallets, rpc, Arc::new(ManualClock::at(Millis(NOW * 1000))))
 }

@@ -1,6 +1,6 @@
 //! A payment by EIP-3009 `transferWithAuthorization`: read, named, verified.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use alloy::{
     primitives::{Address, B256, Bytes, U256, hex},
@@ -13,7 +13,6 @@ use chains_core::{
     reason::INVALID_PAYLOAD,
     scheme::{Authorization, Purpose, Verdict, VerifiedPayment},
 };
-use tokio::time::Instant;
 
 use super::{
     NAME,
@@ -106,7 +105,7 @@ impl Eip3009 {
         }
         let head = self.context.heads.newest().map_or(0, |newest| newest.number);
         if purpose == Purpose::Settle
-            && let Some(verified) = self.context.verified.take(&self.fingerprint, head, Instant::now())
+            && let Some(verified) = self.context.recall(&self.fingerprint, head)
         {
             self.check_terms(domain)?;
             return Ok(verified);
@@ -122,7 +121,7 @@ impl Eip3009 {
             None => self.check_wallet(asset, domain, hash, key.is_some()).await?,
         };
         if purpose == Purpose::Verify {
-            self.context.verified.keep(self.fingerprint, head, verified.clone(), asked);
+            self.context.verified.keep(self.fingerprint, (head, verified.clone()), asked);
         }
         Ok(verified)
     }

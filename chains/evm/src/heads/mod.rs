@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use self::poll::{Came, Plan};
 use crate::rpc::{
     Rpc,
-    error::{CallError, Fault},
+    error::CallError,
     method::{At, Call, quantity},
 };
 
@@ -232,7 +232,7 @@ fn number(text: &str) -> Option<u64> {
 type Read = (Recent, u128, HashSet<String>);
 
 fn read(block: Block) -> Result<Read, CallError> {
-    let unreadable = || CallError::Transport { host: "a node".to_owned(), fault: Fault::Unreadable };
+    let unreadable = CallError::unreadable;
     let seen = Recent {
         number: number(&block.number).ok_or_else(unreadable)?,
         timestamp: number(&block.timestamp).ok_or_else(unreadable)?,

@@ -1,6 +1,6 @@
 //! A payment by Permit2 in scheme `exact` or `upto`: named, verified, planned.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use alloy::primitives::{Address, B256, Bytes, U256};
 use async_trait::async_trait;
@@ -10,7 +10,6 @@ use chains_core::{
     reason::{INVALID_PAYLOAD, UNSUPPORTED_PAYLOAD_TYPE},
     scheme::{Authorization, Purpose, Verdict, VerifiedPayment},
 };
-use tokio::time::Instant;
 
 use super::{
     abi::{self, Settle},
@@ -176,7 +175,7 @@ impl Permit2Payment {
         }
         let head = self.context.heads.newest().map_or(0, |newest| newest.number);
         if purpose == Purpose::Settle
-            && let Some(verified) = self.context.verified.take(&self.fingerprint, head, Instant::now())
+            && let Some(verified) = self.context.recall(&self.fingerprint, head)
         {
             return Ok(verified);
         }
@@ -204,7 +203,7 @@ impl Permit2Payment {
         }
         let verified = self.judged(asset, &simulated, None, purpose)?;
         if purpose == Purpose::Verify {
-            self.context.verified.keep(self.fingerprint, head, verified.clone(), asked_at);
+            self.context.verified.keep(self.fingerprint, (head, verified.clone()), asked_at);
         }
         Ok(verified)
     }

@@ -1,54 +1,37 @@
 //! One endpoint: JSON-RPC over HTTP with connections kept alive.
 
-use std::{
-    fmt,
-    fmt::Write,
-    sync::atomic::{AtomicU8, Ordering},
-    time::Duration,
-};
+use std::{fmt, fmt::Write, time::Duration};
 
 use chains_core::Network;
-use reqwest::{Client, Url, header::CONTENT_TYPE, redirect::Policy};
+use chains_nodes::{Endpoint as _, Fault, Limits, Standing, Transport};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    error::{CallError, Fault, NodeError, RESPONSE_BYTES_MAX},
+    error::{CallError, NodeError},
     method::Call,
 };
 
 /// Connections kept open while nothing is asked.
 const IDLE_CONNECTIONS_MAX: usize = 16;
 
-/// How long one is kept.
-const IDLE_MAX: Duration = Duration::from_mins(1);
+/// The largest answer that is read: a block's or receipts' list of a busy
+/// chain fits several times.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// One answer of a batch.
 pub type Answer = Result<Box<RawValue>, NodeError>;
 
 /// One endpoint of a network.
 pub struct Endpoint {
-    client: Client,
-    url: Url,
-    host: String,
+    transport: Transport,
     network: Network,
-    standing: AtomicU8,
-}
-
-/// What an endpoint has shown of its chain id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Nothing yet.
-    Unproven,
-    /// It serves this chain.
-    Proven,
-    /// It serves another chain.
-    Foreign,
+    standing: Standing,
 }
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint").field("host", &self.host).finish_non_exhaustive()
+        f.debug_struct("Endpoint").field("host", &self.host()).finish_non_exhaustive()
     }
 }
 
@@ -58,50 +41,9 @@ impl Endpoint {
     /// # Errors
     /// What is wrong with the URL or the TLS set-up, for people, without the URL.
     pub fn new(network: Network, url: &str, timeout: Duration) -> Result<Self, String> {
-        let url = Url::parse(url).map_err(|error| format!("is no URL: {error}"))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err("is not an http or https URL".to_owned());
-        }
-        let host = match (url.host_str(), url.port()) {
-            (Some(host), Some(port)) => format!("{host}:{port}"),
-            (Some(host), None) => host.to_owned(),
-            (None, _) => return Err("names no host".to_owned()),
-        };
-        let client = Client::builder()
-            .timeout(timeout)
-            .connect_timeout(timeout)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-            .pool_idle_timeout(IDLE_MAX)
-            .tcp_nodelay(true)
-            .redirect(Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|_| "cannot be used: TLS cannot be set up".to_owned())?;
-        Ok(Self { client, url, host, network, standing: AtomicU8::new(0) })
-    }
-
-    /// Its host and port: all that is ever shown of it.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// What it has shown of its chain id.
-    pub fn standing(&self) -> Standing {
-        match self.standing.load(Ordering::Relaxed) {
-            0 => Standing::Unproven,
-            1 => Standing::Proven,
-            _ => Standing::Foreign,
-        }
-    }
-
-    /// Notes what it has shown of its chain id.
-    pub fn set_standing(&self, standing: Standing) {
-        let value = match standing {
-            Standing::Unproven => 0,
-            Standing::Proven => 1,
-            Standing::Foreign => 2,
-        };
-        self.standing.store(value, Ordering::Relaxed);
+        let (idle_connections_max, answer_bytes_max) = (IDLE_CONNECTIONS_MAX, ANSWER_BYTES_MAX);
+        let transport = Transport::new(url, Limits { timeout, idle_connections_max, answer_bytes_max })?;
+        Ok(Self { transport, network, standing: Standing::default() })
     }
 
     /// Makes calls in one HTTP request; one answer for each, in order.
@@ -110,37 +52,16 @@ impl Endpoint {
     /// The request as a whole has no answer.
     pub async fn batch(&self, calls: &[Call]) -> Result<Vec<Answer>, CallError> {
         self.count(calls);
-        let bytes = self.post(body(calls)).await?;
+        let bytes = self.transport.post(body(calls)).await.map_err(|fault| self.fault(fault))?;
         read(&bytes, calls.len()).map_err(|fault| match fault {
             Unread::Fault(fault) => self.fault(fault),
-            Unread::Node(error) => CallError::Node { host: self.host.clone(), error },
+            Unread::Node(error) => CallError::Node { host: self.host().to_owned(), error },
         })
     }
 
     /// An error with this endpoint's name.
     pub fn fault(&self, fault: Fault) -> CallError {
-        CallError::Transport { host: self.host.clone(), fault }
-    }
-
-    async fn post(&self, body: String) -> Result<Vec<u8>, CallError> {
-        let request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(body);
-        let mut response = request.send().await.map_err(|error| self.fault(fault_of(&error)))?;
-        let status = response.status();
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.fault(fault_of(&error)))? {
-            if bytes.len() + chunk.len() > RESPONSE_BYTES_MAX {
-                return Err(self.fault(Fault::TooLarge));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        // Some nodes send their error objects with a status of 4xx.
-        if !status.is_success() && !matches!(bytes.first(), Some(b'{' | b'[')) {
-            return Err(self.fault(Fault::Status(status.as_u16())));
-        }
-        if status.as_u16() == 429 || status.is_server_error() {
-            return Err(self.fault(Fault::Status(status.as_u16())));
-        }
-        Ok(bytes)
+        CallError::Transport { host: self.host().to_owned(), fault }
     }
 
     fn count(&self, calls: &[Call]) {
@@ -153,6 +74,16 @@ impl Endpoint {
             let method = run.first().map_or("mixed", |call| call.method.name());
             metrics::counter!("rpc_calls_total", "network" => network.clone(), "method" => method).increment(count);
         }
+    }
+}
+
+impl chains_nodes::Endpoint for Endpoint {
+    fn host(&self) -> &str {
+        self.transport.host()
+    }
+
+    fn standing(&self) -> &Standing {
+        &self.standing
     }
 }
 
@@ -234,23 +165,9 @@ fn answer(response: &Response<'_>) -> Answer {
     }
 }
 
-fn fault_of(error: &reqwest::Error) -> Fault {
-    if error.is_timeout() {
-        Fault::Timeout
-    } else if error.is_connect() {
-        Fault::Connect
-    } else {
-        Fault::Broken
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn network() -> Network {
-        "eip155:1".parse().expect("a network")
-    }
 
     #[test]
     fn requests_are_single_or_batched_json_rpc() {
@@ -285,16 +202,5 @@ mod tests {
         let answers = read(br#"{"id":0,"error":{"code":3,"message":"execution reverted","data":"0x0102"}}"#, 1);
         let error = answers.expect("one answer").remove(0).expect_err("an error");
         assert_eq!((error.is_revert(), error.data), (true, Some(vec![1, 2])));
-    }
-
-    #[test]
-    fn urls_are_checked_and_never_shown() {
-        let new = |url| Endpoint::new(network(), url, Duration::from_secs(1));
-        for bad in ["", "ws://x", "file:///etc/passwd", "canary"] {
-            assert!(!new(bad).expect_err(bad).contains("canary"));
-        }
-        let endpoint = new("https://user:canary@node.example:8443/v2/canary?key=canary").expect("a URL");
-        assert_eq!(endpoint.host(), "node.example:8443");
-        assert!(!format!("{endpoint:?} {}", endpoint.fault(Fault::Timeout)).contains("canary"));
     }
 }

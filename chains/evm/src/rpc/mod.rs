@@ -1,106 +1,65 @@
-//! The nodes of one network.
-//!
-//! Reads go to the first healthy endpoint, to the next when it fails or is
-//! slow; the first answer counts. Sends go to all. Endpoints that have not
-//! shown the right chain id are left out of both.
+//! The nodes of one network: [`chains_nodes`] with Ethereum's JSON-RPC.
 
 pub mod endpoint;
 pub mod error;
 pub mod method;
 pub mod send_answers;
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
+use alloy::primitives::U256;
 use chains_core::{
     Network,
     chain::{Broadcast, ChainUnavailable},
 };
-use futures::{
-    FutureExt, StreamExt,
-    future::{Either, join_all, select},
-    stream::FuturesUnordered,
-};
+use chains_nodes::{Endpoint as _, Fault, Pool, Proof};
+use futures::future::join_all;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep};
 
 use self::{
-    endpoint::{Answer, Endpoint, Standing},
-    error::{CallError, Fault, NodeError},
+    endpoint::{Answer, Endpoint},
+    error::{CallError, NodeError},
     method::{Call, quantity},
 };
-
-/// How long an endpoint that failed is asked last.
-const PENALTY: Duration = Duration::from_secs(5);
-
-/// How long a send that one endpoint has accepted waits for the others.
-const STRAGGLERS_WAIT: Duration = Duration::from_millis(250);
 
 /// Calls in one HTTP request, at most: a common limit of providers is 100.
 const BATCH_MAX: usize = 64;
 
+/// What the endpoints say of their chain id.
+pub type ChainIds = Proof<NodeError>;
+
 /// The endpoints of one network.
 #[derive(Debug)]
 pub struct Rpc {
-    network: Network,
-    endpoints: Vec<Endpoint>,
-    /// For each endpoint, the millisecond (since `born`) until which it is asked last.
-    avoided: Vec<AtomicU64>,
-    born: Instant,
-    hedge_after: Duration,
-}
-
-/// What the endpoints say of their chain id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChainIds {
-    /// Those that serve another chain: host, chain id.
-    pub foreign: Vec<(String, String)>,
-    /// Those that did not answer.
-    pub silent: Vec<CallError>,
-    /// How many serve this chain.
-    pub proven: usize,
+    pool: Pool<Endpoint>,
 }
 
 impl Rpc {
     /// The endpoints, in order of preference; never empty. A read that has no
     /// answer after `hedge_after` is asked of the next one too.
     pub fn new(network: Network, endpoints: Vec<Endpoint>, hedge_after: Duration) -> Self {
-        let avoided = endpoints.iter().map(|_| AtomicU64::new(0)).collect();
-        Self { network, endpoints, avoided, born: Instant::now(), hedge_after }
+        Self { pool: Pool::new(network, endpoints, hedge_after) }
     }
 
     /// The endpoints.
     pub fn endpoints(&self) -> &[Endpoint] {
-        &self.endpoints
+        self.pool.endpoints()
     }
 
     /// That this network could not be asked.
     pub fn unavailable(&self, detail: impl std::fmt::Display) -> ChainUnavailable {
-        ChainUnavailable { network: self.network.clone(), detail: detail.to_string() }
+        self.pool.unavailable(detail)
     }
 
     /// Asks every endpoint for its chain id and remembers what it says.
     pub async fn prove(&self, chain_id: u64) -> ChainIds {
-        let calls = &[Call::chain_id()];
-        let answers = join_all(self.endpoints.iter().map(|e| async move { (e, one::<String>(e, calls).await) })).await;
-        let mut found = ChainIds { foreign: vec![], silent: vec![], proven: 0 };
-        for (endpoint, answer) in answers {
-            match answer {
-                Ok(text) if quantity(&text).is_some_and(|id| id == alloy::primitives::U256::from(chain_id)) => {
-                    endpoint.set_standing(Standing::Proven);
-                    found.proven += 1;
-                }
-                Ok(text) => {
-                    endpoint.set_standing(Standing::Foreign);
-                    let shown = quantity(&text).map_or_else(|| "no number".to_owned(), |id| id.to_string());
-                    found.foreign.push((endpoint.host().to_owned(), shown));
-                }
-                Err(error) => found.silent.push(error),
-            }
-        }
-        found
+        let calls = [Call::chain_id()];
+        let judge = |text: String| match quantity(&text) {
+            Some(id) if id == U256::from(chain_id) => Ok(()),
+            Some(other) => Err(other.to_string()),
+            None => Err("no number".to_owned()),
+        };
+        self.pool.prove(|endpoint| one::<String>(endpoint, &calls), judge).await
     }
 
     /// Makes one call.
@@ -108,8 +67,7 @@ impl Rpc {
     /// # Errors
     /// No endpoint gave an answer of the type, or a contract reverted.
     pub async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, CallError> {
-        let calls = [call];
-        self.first(self.order(0), |endpoint| one(endpoint, &calls)).await
+        self.call_at(call, 0).await
     }
 
     /// Makes one call, beginning with another endpoint each `turn`.
@@ -118,7 +76,7 @@ impl Rpc {
     /// As for [`call`](Self::call).
     pub async fn call_at<T: DeserializeOwned>(&self, call: Call, turn: usize) -> Result<T, CallError> {
         let calls = [call];
-        self.first(self.order(turn), |endpoint| one(endpoint, &calls)).await
+        self.pool.first(turn, |endpoint| one(endpoint, &calls)).await
     }
 
     /// Makes calls of one result type, in as few HTTP requests as go; one
@@ -135,9 +93,8 @@ impl Rpc {
     /// # Errors
     /// As for [`all`](Self::all).
     pub async fn all_at<T: DeserializeOwned>(&self, calls: &[Call], turn: usize) -> Result<Vec<T>, CallError> {
-        let order = self.order(turn);
         let parts = calls.chunks(BATCH_MAX).map(|part| {
-            self.first(order.clone(), move |endpoint| async move {
+            self.pool.first(turn, move |endpoint| async move {
                 let answers = endpoint.batch(part).await?;
                 answers.into_iter().map(|answer| typed(endpoint, answer)).collect::<Result<Vec<T>, _>>()
             })
@@ -152,112 +109,13 @@ impl Rpc {
     /// Makes one call at every usable endpoint at once.
     pub async fn everywhere<T: DeserializeOwned>(&self, call: Call) -> Vec<Result<T, CallError>> {
         let calls = [call];
-        join_all(self.usable().map(|(_, endpoint)| one(endpoint, &calls))).await
+        join_all(self.pool.usable().map(|endpoint| one(endpoint, &calls))).await
     }
 
     /// Sends transactions to all endpoints, in order; one folded answer each.
     pub async fn send(&self, transactions: &[&[u8]]) -> Vec<Broadcast> {
         let calls: Vec<Call> = transactions.iter().map(|raw| Call::send(raw)).collect();
-        let mut waiting: FuturesUnordered<_> = self.usable().map(|(_, endpoint)| send_to(endpoint, &calls)).collect();
-        let mut answers: Vec<Vec<Broadcast>> = vec![];
-        // Once all are accepted somewhere the rest is a courtesy.
-        let mut deadline = None;
-        loop {
-            let next = match deadline {
-                None => waiting.next().await,
-                Some(at) => match select(waiting.next(), std::pin::pin!(tokio::time::sleep_until(at))).await {
-                    Either::Left((next, _)) => next,
-                    Either::Right(_) => None,
-                },
-            };
-            let Some(answer) = next else { break };
-            answers.push(answer);
-            let accepted = |i| answers.iter().any(|a| a.get(i) == Some(&Broadcast::Accepted));
-            if deadline.is_none() && (0..calls.len()).all(accepted) {
-                deadline = Some(Instant::now() + STRAGGLERS_WAIT);
-            }
-        }
-        (0..calls.len()).map(|i| self.fold(answers.iter().filter_map(|a| a.get(i)).cloned().collect())).collect()
-    }
-
-    fn fold(&self, answers: Vec<Broadcast>) -> Broadcast {
-        let refused = answers.iter().any(|a| matches!(a, Broadcast::Refused(_)));
-        let folded = send_answers::fold(answers);
-        if refused && !matches!(folded, Broadcast::Refused(_)) {
-            metrics::counter!("rpc_contradictions_total", "network" => self.network.to_string()).increment(1);
-        }
-        folded
-    }
-
-    fn usable(&self) -> impl Iterator<Item = (usize, &Endpoint)> {
-        self.endpoints.iter().enumerate().filter(|(_, endpoint)| endpoint.standing() == Standing::Proven)
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// The usable endpoints: healthy ones first, then by configuration.
-    fn order(&self, turn: usize) -> Vec<usize> {
-        let now = self.now();
-        let avoided = |i: &usize| self.avoided.get(*i).is_some_and(|until| until.load(Ordering::Relaxed) > now);
-        let mut order: Vec<usize> = self.usable().map(|(i, _)| i).collect();
-        if !order.is_empty() {
-            let turn = turn % order.len();
-            order.rotate_left(turn);
-        }
-        order.sort_by_key(avoided);
-        order
-    }
-
-    fn avoid(&self, index: usize) {
-        if let Some(until) = self.avoided.get(index) {
-            let penalty = u64::try_from(PENALTY.as_millis()).unwrap_or(u64::MAX);
-            until.store(self.now().saturating_add(penalty), Ordering::Relaxed);
-        }
-    }
-
-    /// The first answer. A contract's revert is one: every node would say it.
-    async fn first<'a, T, F, A>(&'a self, order: Vec<usize>, ask: F) -> Result<T, CallError>
-    where
-        F: Fn(&'a Endpoint) -> A,
-        A: Future<Output = Result<T, CallError>>,
-    {
-        let first = order.first().copied();
-        let mut rest = order.into_iter().filter_map(|i| Some((i, self.endpoints.get(i)?)));
-        let tagged = |(i, endpoint)| ask(endpoint).map(move |result| (i, result));
-        let mut asked = FuturesUnordered::new();
-        asked.extend(rest.next().map(tagged));
-        let mut failure = CallError::NoEndpoint;
-        let mut slow = None;
-        loop {
-            let next = match select(asked.next(), std::pin::pin!(sleep(self.hedge_after))).await {
-                Either::Left((next, _)) => next,
-                Either::Right(((), _)) => {
-                    // Slow: ask another one too, and wait for whoever is first.
-                    slow = first;
-                    asked.extend(rest.next().map(tagged));
-                    asked.next().await
-                }
-            };
-            match next {
-                None => return Err(failure),
-                Some((index, Ok(value))) => {
-                    if let Some(slow) = slow.filter(|slow| *slow != index) {
-                        self.avoid(slow);
-                    }
-                    return Ok(value);
-                }
-                Some((_, Err(CallError::Node { host, error }))) if error.is_revert() => {
-                    return Err(CallError::Node { host, error });
-                }
-                Some((index, Err(error))) => {
-                    self.avoid(index);
-                    failure = error;
-                    asked.extend(rest.next().map(tagged));
-                }
-            }
-        }
+        self.pool.send(calls.len(), |endpoint| send_to(endpoint, &calls)).await
     }
 }
 
@@ -303,6 +161,7 @@ fn sent(endpoint: &Endpoint, answer: Answer) -> Broadcast {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use tokio::time::Instant;
 
     use super::*;
     use crate::fake_node::{self, FakeNode, Say};

@@ -133,27 +133,11 @@ pub fn read_error(error: &NodeError) -> Broadcast {
     }
 }
 
-/// One answer out of those of all endpoints: whoever accepts wins; refused
-/// only if all refuse; else the one that tells the most.
-pub fn fold(answers: impl IntoIterator<Item = Broadcast>) -> Broadcast {
-    let rank = |answer: &Broadcast| match answer {
-        Broadcast::Accepted => 0,
-        Broadcast::SequenceConsumed => 1,
-        Broadcast::GasWalletEmpty => 2,
-        Broadcast::SequenceTaken => 3,
-        Broadcast::Underpriced => 4,
-        Broadcast::SequenceGap => 5,
-        Broadcast::PoolFull => 6,
-        Broadcast::Unknown(_) => 7,
-        Broadcast::Refused(_) => 8,
-    };
-    answers.into_iter().min_by_key(rank).unwrap_or_else(|| Broadcast::Unknown("no endpoint was asked".to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
+    use chains_nodes::Fault;
+
     use super::*;
-    use crate::rpc::error::Fault;
 
     #[test]
     fn every_known_answer_has_its_meaning() {
@@ -233,16 +217,5 @@ mod tests {
             let error = CallError::Transport { host: "h".into(), fault };
             assert!(matches!(read(Err(&error)), Broadcast::Unknown(_)), "{fault}");
         }
-    }
-
-    #[test]
-    fn one_acceptance_wins_and_refusal_needs_everybody() {
-        let refused = || Broadcast::Refused("x".into());
-        let unknown = || Broadcast::Unknown("x".into());
-        assert_eq!(fold([refused(), Broadcast::Accepted, unknown()]), Broadcast::Accepted);
-        assert_eq!(fold([refused(), unknown()]), unknown());
-        assert_eq!(fold([refused(), refused()]), refused());
-        assert_eq!(fold([unknown(), Broadcast::SequenceConsumed]), Broadcast::SequenceConsumed);
-        assert!(matches!(fold([]), Broadcast::Unknown(_)));
     }
 }
