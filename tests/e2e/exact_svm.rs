@@ -11,7 +11,10 @@ use e2e::{
     svm::Draft,
     validator::{Validator, fee_payer, payee},
 };
+use futures::future::join_all;
 use serde_json::{Value, json};
+
+use crate::abuse_svm::FEE;
 
 async fn start(validator: &Validator) -> (Home, Service) {
     let home = Home::serving("", &validator.table(validator.chain.url(), ""));
@@ -74,6 +77,31 @@ async fn both_token_programs_are_settled_in_both_versions_once() {
     }
     let (code, text) = home.audit();
     assert_eq!(code, 0, "{text}");
+}
+
+/// F26: each of them alone is good.
+#[tokio::test(flavor = "multi_thread")]
+async fn payments_that_are_too_much_together_cost_no_fee_but_those_that_fit() {
+    let validator = Validator::start().await;
+    let (home, service) = start(&validator).await;
+    let payer = Payer::numbered(1);
+    let balance = validator.chain.token_balance(&payer.address(), &USDC).await.expect("a balance");
+    let coins = async || validator.chain.coin_balance(&fee_payer().address()).await.expect("a balance");
+    let before = coins().await;
+    let bodies = join_all((0..24).map(|_| async {
+        let mut draft = Draft::of(Payer::numbered(1));
+        draft.order.amount = balance / 5 * 2;
+        draft.body(&validator.chain, 2).await
+    }))
+    .await;
+    let answers = join_all(bodies.iter().map(|body| service.post("/settle", body))).await;
+    let (settled, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.is_good());
+    assert_eq!(settled.len(), 2, "{answers:?}");
+    for answer in refused {
+        assert_eq!(answer.text("errorReason"), "invalid_exact_svm_transaction_simulation_failed", "{answer:?}");
+    }
+    assert_eq!((before - coins().await, paid(&validator).await), (2 * FEE, balance / 5 * 4));
+    assert_eq!(home.audit().0, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

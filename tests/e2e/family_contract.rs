@@ -40,7 +40,11 @@ fn read(world: &dyn World) -> Box<dyn Authorization> {
 
 async fn plan(authorization: &dyn Authorization) -> PlannedTransaction {
     match authorization.verify(Purpose::Settle).await {
-        Verdict::Valid(verified) => verified.plan,
+        Verdict::Valid(verified) => {
+            let funds = verified.funds.expect("the chain shows what it is paid from");
+            assert!(!funds.account.is_empty() && funds.available >= verified.amount, "{funds:?}");
+            verified.plan
+        }
         other => panic!("a good payment is valid: {other:?}"),
     }
 }

@@ -51,6 +51,20 @@ async fn payments_that_are_too_much_together_cost_no_gas_but_those_that_fit() {
     assert_eq!(home.audit().0, 0);
 }
 
+/// D10: a permit is good once, and a second one with the same number would only fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn payments_that_bring_the_same_permit_cost_no_gas_but_the_first() {
+    let chain = Anvil::start().await;
+    let home = Home::new(&chain);
+    let service = home.serve().await;
+    let payer = PrivateKeySigner::random();
+    chain.mint(&payer.address().to_string(), 100_000).await;
+    let bodies: Vec<_> = (0..8).map(|_| Permit2Draft::default().of(&payer).with_permit().body()).collect();
+    let answers = post_all(&service, "/settle", &bodies).await;
+    assert_eq!(good(&answers, "errorReason", "permit2_allowance_required"), 1, "{answers:?}");
+    assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 1);
+}
+
 /// B07, B08, with and without the hold.
 #[tokio::test(flavor = "multi_thread")]
 async fn verified_payments_hold_their_part_where_the_operator_wants_it() {

@@ -84,14 +84,7 @@ pub fn check_source(
     call: Call,
 ) -> Result<u64, AccountError> {
     let state = read(account, transfer)?;
-    let Account { owner, amount, delegate, delegated_amount, .. } = state.base;
-    let spendable = if owner == transfer.authority {
-        amount
-    } else if delegate == COption::Some(transfer.authority) && owner != *pay_to {
-        amount.min(delegated_amount)
-    } else {
-        return Err(AccountError::OtherOwner);
-    };
+    let spendable = spendable(&state.base, transfer, pay_to)?;
     let guarded = || state.get_extension::<CpiGuard>().is_ok_and(|found| found.lock_cpi.into());
     if call == Call::ByProgram && guarded() {
         return Err(AccountError::CpiGuarded);
@@ -100,6 +93,22 @@ pub fn check_source(
         return Err(AccountError::TooLittle);
     }
     Ok(spendable)
+}
+
+/// What the payer may spend of an account that it can pay from; `None` when it cannot.
+pub fn available(account: AccountView<'_>, transfer: &TransferChecked, pay_to: &Pubkey) -> Option<u64> {
+    let state = read(Some(account), transfer).ok()?;
+    spendable(&state.base, transfer, pay_to).ok()
+}
+
+fn spendable(account: &Account, transfer: &TransferChecked, pay_to: &Pubkey) -> Result<u64, AccountError> {
+    if account.owner == transfer.authority {
+        Ok(account.amount)
+    } else if account.delegate == COption::Some(transfer.authority) && account.owner != *pay_to {
+        Ok(account.amount.min(account.delegated_amount))
+    } else {
+        Err(AccountError::OtherOwner)
+    }
 }
 
 fn read<'a>(

@@ -347,17 +347,20 @@ impl Permit2Payment {
         };
         let gas_wallet = self.sender().map(|wallet| wallet.to_checksum(None));
         let plan = PlannedTransaction { gas_wallet, body, valid_before: self.permit.valid_before() };
-        let sponsored = *with_permit || sponsorship.is_some();
-        let funds =
-            Self::available(record, sponsored).map(|most| self.context.funds(asset.address, self.permit.from, most));
+        let available = self.available(record, *with_permit, sponsorship.is_some());
+        let funds = available.map(|most| self.context.funds(asset.address, self.permit.from, most));
         Ok(VerifiedPayment { amount: self.demand.amount, plan, nothing_to_send: nothing, funds })
     }
 
-    /// The most that Permit2 can take: no more than is allowed, unless more is
-    /// allowed along with the payment.
-    fn available(record: &Record, sponsored: bool) -> Option<U256> {
+    /// The most that Permit2 can take: no more than is allowed, or will be by
+    /// the permit that comes along. Approvals of one payer come one at a time.
+    fn available(&self, record: &Record, with_permit: bool, sponsored: bool) -> Option<U256> {
         let balance = record.balance?;
-        if sponsored { Some(balance) } else { record.allowance.map(|allowance| allowance.min(balance)) }
+        match (sponsored, with_permit) {
+            (true, _) => Some(balance),
+            (false, true) => Some(self.permit.amount.min(balance)),
+            (false, false) => record.allowance.map(|allowance| allowance.min(balance)),
+        }
     }
 
     fn calldata(&self, amount: U256) -> Bytes {

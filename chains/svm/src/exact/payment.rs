@@ -8,17 +8,17 @@ use chains_core::{
     Amount, Fingerprint, Identity, Payment, Rejection,
     chain::{ChainUnavailable, PlannedTransaction},
     reason::{INVALID_PAYLOAD, INVALID_PAYMENT_REQUIREMENTS},
-    scheme::{Authorization, Purpose, Scheme, Verdict, VerifiedPayment},
+    scheme::{Authorization, Funds, Purpose, Scheme, Verdict, VerifiedPayment},
 };
 use serde_json::Value;
-use solana_sdk::{pubkey::Pubkey, signature::SIGNATURE_BYTES, transaction::TransactionError};
+use solana_sdk::{account::Account, pubkey::Pubkey, signature::SIGNATURE_BYTES, transaction::TransactionError};
 
 use super::{
     NAME,
     demand::Demand,
     diagnosis, inner, lookup,
     rules::{self, Judged, Policy},
-    simulation::{self, Simulated},
+    simulation::{self, Simulated, Tell},
     smart_wallet::{self, Simulatable},
     transaction::Transaction,
 };
@@ -30,6 +30,7 @@ use crate::{
     plan::{Credit, Plan},
     reason,
     rpc::error::CallError,
+    token_account::{self, AccountView},
 };
 
 /// Scheme `exact` on one cluster.
@@ -230,8 +231,11 @@ impl Transfer {
         if let Claim::Direct(judged) = claim {
             self.check_token_program(judged)?;
         }
-        let inner = matches!(claim, Claim::Wallet(_));
-        let simulated = match simulation::simulate(&self.context, &self.transaction, inner).await {
+        let tell = match claim {
+            Claim::Direct(judged) => Tell::Source(judged.transfer.source),
+            Claim::Wallet(_) => Tell::Calls,
+        };
+        let simulated = match simulation::simulate(&self.context, &self.transaction, tell).await {
             Ok(simulated) => simulated,
             Err(error) => return Err(self.unanswered(error).await),
         };
@@ -243,7 +247,17 @@ impl Transfer {
             Claim::Direct(judged) => *judged,
             Claim::Wallet(simulatable) => self.find_transfer(simulatable, &simulated)?,
         };
-        Ok(self.plan(&judged, simulated.height_max.saturating_add(blocks_left)))
+        let payment = self.plan(&judged, simulated.height_max.saturating_add(blocks_left));
+        Ok(VerifiedPayment { funds: self.funds(&judged, simulated.source.as_ref()), ..payment })
+    }
+
+    /// What the payment is paid from, of what the simulation leaves there.
+    fn funds(&self, judged: &Judged, source: Option<&Account>) -> Option<Funds> {
+        let (transfer, account) = (&judged.transfer, source?);
+        let view = AccountView { owner: &account.owner, data: &account.data };
+        let left = token_account::available(view, transfer, &self.demand.pay_to)?;
+        let account = format!("{}/{}", self.context.config.network, transfer.source);
+        Some(Funds { account, available: Amount::from(left.saturating_add(transfer.amount)) })
     }
 
     /// Why nodes would not even try the transaction: they answer so when they

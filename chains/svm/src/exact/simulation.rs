@@ -10,7 +10,7 @@ use solana_client::{
     rpc_response::{Response, RpcSimulateTransactionResult},
 };
 use solana_commitment_config::CommitmentConfig;
-use solana_sdk::{account::Account, hash::Hash, transaction::TransactionError};
+use solana_sdk::{account::Account, hash::Hash, pubkey::Pubkey, transaction::TransactionError};
 use solana_transaction_status_client_types::{UiInnerInstructions, UiTransactionEncoding};
 
 use super::{lookup::Tables, transaction::Transaction};
@@ -18,6 +18,15 @@ use crate::{config::BLOCKHASH_BLOCKS, context::Context, rpc::error::CallError};
 
 /// The sysvar account that lists the blockhashes that are accepted, newest first.
 const RECENT_BLOCKHASHES: &str = "SysvarRecentB1ockHashes11111111111111111111";
+
+/// What is to be told besides whether it would fail.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Tell {
+    /// What becomes of the account that a transfer takes from.
+    Source(Pubkey),
+    /// What programs call.
+    Calls,
+}
 
 /// What a node says of a transaction.
 #[derive(Clone, Debug)]
@@ -30,33 +39,33 @@ pub(super) struct Simulated {
     pub height_max: u64,
     /// What programs called, when that was asked for.
     pub inner: Vec<UiInnerInstructions>,
+    /// The account that the transfer takes from, as it would be afterwards;
+    /// `None` when it was not asked for, or the node does not tell.
+    pub source: Option<Account>,
     /// The transaction's lookup tables, when it would not fail.
     pub tables: Tables,
 }
 
 /// Simulates a transaction on the newest confirmed block. A blockhash that the
 /// node does not know may be newer than that: then another one is asked, or the
-/// same, for its newest block of all. `inner`: tell what programs call, too.
+/// same, for its newest block of all.
 ///
 /// # Errors
 /// No endpoint answered.
-pub(super) async fn simulate(
-    context: &Context,
-    transaction: &Transaction,
-    inner: bool,
-) -> Result<Simulated, CallError> {
-    let first = params(transaction, inner, CommitmentConfig::confirmed());
+pub(super) async fn simulate(context: &Context, transaction: &Transaction, tell: Tell) -> Result<Simulated, CallError> {
+    let first = params(transaction, tell, CommitmentConfig::confirmed());
     let answer = context.rpc.read(|client| client.send(RpcRequest::SimulateTransaction, first.clone())).await?;
-    let simulated = read(context, answer);
+    let simulated = read(context, answer, tell);
     if simulated.error != Some(TransactionError::BlockhashNotFound) {
         return Ok(simulated);
     }
-    let again = params(transaction, inner, CommitmentConfig::processed());
+    let again = params(transaction, tell, CommitmentConfig::processed());
     let elsewhere = context.rpc.read_elsewhere(|client| client.send(RpcRequest::SimulateTransaction, again.clone()));
-    Ok(elsewhere.await.map_or(simulated, |answer| read(context, answer)))
+    Ok(elsewhere.await.map_or(simulated, |answer| read(context, answer, tell)))
 }
 
-fn params(transaction: &Transaction, inner: bool, commitment: CommitmentConfig) -> Value {
+fn params(transaction: &Transaction, tell: Tell, commitment: CommitmentConfig) -> Value {
+    let source = if let Tell::Source(source) = tell { Some(source.to_string()) } else { None };
     let tables = transaction.lookups().iter().map(|lookup| lookup.account_key.to_string());
     let config = RpcSimulateTransactionConfig {
         sig_verify: false,
@@ -65,15 +74,15 @@ fn params(transaction: &Transaction, inner: bool, commitment: CommitmentConfig) 
         encoding: Some(UiTransactionEncoding::Base64),
         accounts: Some(RpcSimulateTransactionAccountsConfig {
             encoding: Some(UiAccountEncoding::Base64),
-            addresses: std::iter::once(RECENT_BLOCKHASHES.to_owned()).chain(tables).collect(),
+            addresses: std::iter::once(RECENT_BLOCKHASHES.to_owned()).chain(source).chain(tables).collect(),
         }),
         min_context_slot: None,
-        inner_instructions: inner,
+        inner_instructions: matches!(tell, Tell::Calls),
     };
     json!([BASE64_STANDARD.encode(transaction.wire()), config])
 }
 
-fn read(context: &Context, answer: Response<RpcSimulateTransactionResult>) -> Simulated {
+fn read(context: &Context, answer: Response<RpcSimulateTransactionResult>, tell: Tell) -> Simulated {
     let slot = answer.context.slot;
     let height_max = context.heads.newest().map_or(slot, |newest| newest.height_max_at(slot));
     let mut accounts = answer.value.accounts.into_iter().flatten();
@@ -82,6 +91,7 @@ fn read(context: &Context, answer: Response<RpcSimulateTransactionResult>) -> Si
         blockhashes: accounts.next().flatten().as_ref().and_then(Blockhashes::read),
         height_max,
         inner: answer.value.inner_instructions.unwrap_or_default(),
+        source: if matches!(tell, Tell::Source(_)) { accounts.next().and_then(account) } else { None },
         tables: Tables { slot, accounts: accounts.map(account).collect() },
     }
 }
