@@ -1,6 +1,7 @@
 //! What strangers can do with a signed message on Solana, and what fails on
 //! chain: every request is answered, nothing is paid twice, nothing stays behind.
 
+mod changed;
 mod failing;
 mod replay;
 mod spelling;
@@ -11,10 +12,13 @@ mod wallet;
 use std::ops::Range;
 
 use e2e::{
+    eventually,
+    proxy::{Fault, Proxy, Times},
     service::{Answer, Home, Service},
     validator::Validator,
 };
-use serde_json::Value;
+use futures::future::join;
+use serde_json::{Value, json};
 
 /// Where the signatures stand in the bytes of a transaction with two signers.
 const FEE_PAYER_SIGNATURE: Range<usize> = 1..65;
@@ -30,6 +34,24 @@ async fn serve(validator: &Validator, rpc: &str, server: &str) -> (Home, Service
     let home = Home::serving(server, &validator.table(rpc, ""));
     let service = home.serve().await;
     (home, service)
+}
+
+/// Settles a payment that the leader gets only after something else has happened.
+async fn settle_after(service: &Service, proxy: &Proxy, body: &Value, something: impl Future<Output = ()>) -> Answer {
+    let sent = proxy.calls("sendTransaction");
+    proxy.fail("sendTransaction", Fault::Pretend(json!("1".repeat(64))), Times::Always);
+    let meanwhile = async {
+        eventually("it is sent", || async { (proxy.calls("sendTransaction") > sent).then_some(()) }).await;
+        something.await;
+        proxy.heal();
+    };
+    join(service.post("/settle", body), meanwhile).await.0
+}
+
+/// What is kept of a settlement.
+async fn row(service: &Service, settled: &Answer) -> Answer {
+    let id = settled.body["extra"]["settlementId"].as_str().expect("an id");
+    service.get(&format!("/settlements/{id}")).await
 }
 
 /// Posts a body just as it is written.

@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use chains_svm::local::{NETWORK, PYUSD, Payer, USDC};
+use chains_svm::{
+    local::{NETWORK, PYUSD, Payer, USDC, program_of},
+    token::associated_account,
+};
 use e2e::{
     eventually,
     proxy::{Fault, Proxy, Times},
@@ -125,6 +128,10 @@ async fn what_cannot_land_says_why_and_costs_nothing() {
     let poor = Draft::of(Payer::numbered(77));
     let mut nobody = Draft::default();
     nobody.order.pay_to = Payer::numbered(78).address();
+    let mut nested = Draft::default();
+    nested.order.pay_to = associated_account(&payee().address(), &USDC, &program_of(&USDC));
+    let mut burnt = Draft::default();
+    burnt.order.pay_to = USDC;
     let mut rich = Draft::default();
     rich.order.amount = u64::MAX;
     let frozen = Draft::of(Payer::numbered(3));
@@ -134,6 +141,8 @@ async fn what_cannot_land_says_why_and_costs_nothing() {
     let cases = [
         (poor, code, "the payer's token account does not exist"),
         (nobody, "invalid_exact_svm_destination_account_missing", "must exist before the first payment"),
+        (nested, "invalid_exact_svm_destination_account_missing", "must exist before the first payment"),
+        (burnt, "invalid_payment_requirements", "the asset's own account"),
         (rich, code, "holds too little"),
         (frozen, code, "frozen"),
         (unpaid, "invalid_exact_svm_fee_payer_not_managed_by_facilitator", "no fee payer"),

@@ -3,15 +3,14 @@
 use chains_svm::local::{PYUSD, Payer, Pubkey, USDC};
 use e2e::{
     eventually,
-    proxy::{Fault, Proxy, Times},
+    proxy::Proxy,
     service::{Answer, Home, Service},
     svm::Draft,
     validator::{Validator, fee_payer, payee},
     wallet::{Call, Transfer, Witness},
 };
-use futures::future::join;
-use serde_json::json;
 
+use super::{row, settle_after};
 use crate::smart_wallet_svm::{FEE, allowed};
 
 /// Slots that pass before the chain itself makes the wallet do the other
@@ -85,26 +84,13 @@ impl World {
         let body = call.body(&self.validator.chain).await;
         let verified = self.service.post("/verify", &body).await;
         assert!(verified.is_good(), "{verified:?}");
-        let sent = self.proxy.calls("sendTransaction");
-        self.proxy.fail("sendTransaction", Fault::Pretend(json!("1".repeat(64))), Times::Always);
-        let turned = async {
-            eventually("it is sent", || async { (self.proxy.calls("sendTransaction") > sent).then_some(()) }).await;
-            self.turn(change, witness).await;
-            self.proxy.heal();
-        };
-        join(self.service.post("/settle", &body), turned).await.0
+        settle_after(&self.service, &self.proxy, &body, self.turn(change, witness)).await
     }
 
     /// What the payee and the fee payer have.
     async fn balances(&self) -> (u64, u64) {
         let paid = self.validator.chain.token_balance(&payee().address(), &USDC).await.expect("a balance");
         (paid, self.validator.chain.coin_balance(&fee_payer().address()).await.expect("a balance"))
-    }
-
-    /// What is kept of a settlement.
-    async fn row(&self, settled: &Answer) -> Answer {
-        let id = settled.body["extra"]["settlementId"].as_str().expect("an id");
-        self.service.get(&format!("/settlements/{id}")).await
     }
 }
 
@@ -125,7 +111,7 @@ async fn f24_a_wallet_that_does_otherwise_on_chain_is_no_success_and_costs_the_f
         let (paid, coins) = world.balances().await;
         let settled = world.settle(change, otherwise).await;
         assert!(!settled.is_good() && settled.text("errorReason") == code, "{name}: {settled:?}\n{}", world.home.log());
-        let row = world.row(&settled).await;
+        let row = row(&world.service, &settled).await;
         assert_eq!((row.text("state"), row.text("feePaid")), ("failed", FEE.to_string().as_str()), "{name}: {row:?}");
         assert_eq!(world.balances().await, (paid + gets, coins - FEE), "{name}");
     }

@@ -26,7 +26,7 @@ use crate::{
 pub struct Policy<'a> {
     /// All keys of ours on this network, whether they are announced or not.
     pub ours: &'a [Pubkey],
-    /// Programs that may be called, beside memo and `ComputeBudget`.
+    /// Programs that may be called, beside memo, `ComputeBudget`, and Lighthouse's assertions.
     pub programs: &'a [Pubkey],
     /// What a payment may use and cost.
     pub limits: Limits,
@@ -94,12 +94,10 @@ pub fn check(transaction: &Transaction, demand: &Demand, fee_payer: Pubkey, poli
             "a durable nonce may not stand for the blockhash",
         ));
     }
-    for program in instructions.iter().map(|found| found.program) {
-        let harmless = *program == programs::COMPUTE_BUDGET || *program == programs::MEMO;
-        if !harmless && !policy.programs.contains(program) {
-            let message = format!("the program {program} is not one that payments may call here");
-            return Err(Rejection::new(reason::WALLET_PROGRAM_NOT_ALLOWED, message));
-        }
+    let may_be_called = |found: &&Instruction<'_>| is_harmless(found) || policy.programs.contains(found.program);
+    if let Some(found) = instructions.iter().find(|found| !may_be_called(found)) {
+        let message = format!("the program {} is not one that payments may call so here", found.program);
+        return Err(Rejection::new(reason::WALLET_PROGRAM_NOT_ALLOWED, message));
     }
     check_loaded(transaction, &[], policy.ours)?;
     let budget = compute_budget(&instructions)?;
@@ -112,6 +110,12 @@ pub fn check(transaction: &Transaction, demand: &Demand, fee_payer: Pubkey, poli
     })?;
     rules::check_memo(&instructions, demand.memo.as_deref())?;
     Ok(Simulatable { fee_payer, budget, fee })
+}
+
+/// What may stand beside any wallet's call.
+fn is_harmless(found: &Instruction<'_>) -> bool {
+    let asserts = *found.program == programs::LIGHTHOUSE && programs::is_lighthouse_assertion(found.data);
+    asserts || *found.program == programs::COMPUTE_BUDGET || *found.program == programs::MEMO
 }
 
 /// Our keys are out of reach by lookup tables, too. `loaded` are their

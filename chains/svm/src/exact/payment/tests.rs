@@ -123,6 +123,29 @@ async fn a_good_payment_costs_one_request_and_none_when_it_is_settled_at_once() 
 }
 
 #[tokio::test]
+async fn f19_nothing_is_signed_before_a_payment_is_settled() {
+    let seen: Arc<parking_lot::Mutex<Vec<Value>>> = Arc::default();
+    let told = Arc::clone(&seen);
+    let node = FakeNode::new(move |method, params| match method {
+        "getEpochInfo" => epoch_info(SLOT, HEIGHT),
+        "simulateTransaction" => {
+            told.lock().push(params[0].clone());
+            simulated(&Value::Null, &blockhashes(0))
+        }
+        _ => Say::Error(-32601, "no such method"),
+    });
+    let payment = payment(|_| {});
+    let scheme = scheme(&[&node]).await;
+    for purpose in [Purpose::Verify, Purpose::Settle, Purpose::Settle] {
+        let verdict = scheme.read(&payment).expect("read").verify(purpose).await;
+        let Verdict::Valid(found) = verdict else { panic!("{verdict:?}") };
+        let plan = Plan::from_body(&found.plan.body).expect("a plan");
+        assert_eq!(json!(plan.transaction), payment.payload["transaction"], "as the payer sent it");
+    }
+    assert_eq!(*seen.lock(), vec![payment.payload["transaction"].clone(); 2], "so do nodes see it");
+}
+
+#[tokio::test]
 async fn what_is_bad_in_itself_costs_no_request() {
     let node = node(Value::Null, blockhashes(0));
     let scheme = scheme(&[&node]).await;

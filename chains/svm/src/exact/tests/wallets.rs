@@ -39,8 +39,7 @@ fn good() -> Case {
 
 fn check(case: &Case, message: VersionedMessage) -> Result<Simulatable, Code> {
     let ours = [also_ours().pubkey(), ours().pubkey()];
-    let allowed: Vec<_> = programs::SMART_WALLETS.into_iter().chain([programs::LIGHTHOUSE]).collect();
-    let policy = Policy { ours: &ours, programs: &allowed, limits: smart_wallet::default_limits() };
+    let policy = Policy { ours: &ours, programs: &programs::SMART_WALLETS, limits: smart_wallet::default_limits() };
     let transaction = decode(&case.sign(message)).expect("sound");
     smart_wallet::check(&transaction, &case.demand, ours[1], policy).map_err(|r| r.code)
 }
@@ -79,7 +78,16 @@ fn only_another_layout_leads_to_the_wallets_rules() {
 #[test]
 fn wallets_are_refused_before_the_simulation() {
     type Change = fn(&mut Case);
-    let cases: [(&str, Change, Option<Code>); 20] = [
+    let cases: [(&str, Change, Option<Code>); 22] = [
+        ("an assertion", |c| c.instructions.push(assertion(vault())), None),
+        (
+            "Lighthouse that writes",
+            |c| {
+                c.instructions.push(assertion(vault()));
+                c.instructions[4].data[0] = 0;
+            },
+            Some(reason::WALLET_PROGRAM_NOT_ALLOWED),
+        ),
         ("no budget", |c| drop(c.instructions.drain(..2)), None),
         (
             "a third signer",
