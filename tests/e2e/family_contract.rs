@@ -90,10 +90,14 @@ async fn one_payment(world: &dyn World) {
     assert_eq!(chain.broadcast(&attempts).await, [late], "late repeats are told apart, or harmless");
 }
 
-/// Follows the chain until the transaction is in a block; says what heads came.
+/// Follows the chain until the transaction is in a block, and sends it again
+/// where it is not seen, as the submitter does: a chain may drop what it was
+/// sent. Says what heads came.
 async fn land(world: &dyn World, from: &Head, watched: Watched<'_>) -> (Landed, Vec<Head>) {
     let chain = world.chain();
     let mut heads = vec![from.clone()];
+    let resend_after = chain.pace().resend_after;
+    let mut sent_at = from.number;
     let follow = async {
         loop {
             world.mine().await;
@@ -102,6 +106,11 @@ async fn land(world: &dyn World, from: &Head, watched: Watched<'_>) -> (Landed, 
             heads.push(next);
             if let Observation::Landed(landed) = observe(&chain, watched).await {
                 return landed;
+            }
+            let height = heads[heads.len() - 1].number;
+            if height >= sent_at + resend_after {
+                sent_at = height;
+                drop(chain.broadcast(watched.attempts).await);
             }
         }
     };
