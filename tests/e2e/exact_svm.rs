@@ -119,6 +119,7 @@ async fn many_callers_of_one_payment_get_one_success() {
     assert_eq!(paid(&validator).await, 10_000);
 }
 
+/// F12.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_land_says_why_and_costs_nothing() {
     let validator = Validator::start().await;
@@ -181,6 +182,7 @@ fn credulous() -> Fault {
     }))
 }
 
+/// F08.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_fails_on_chain_is_answered_within_a_second_of_its_confirmation() {
     let validator = Validator::start().await;

@@ -87,6 +87,7 @@ fn extensions_that_describe_are_allowed() {
     assert_eq!(check_made(&[E::MetadataPointer, E::GroupPointer, E::GroupMemberPointer], &[]), Ok(SOUND));
 }
 
+/// F20.
 #[test]
 fn extensions_that_take_freeze_tax_hook_hide_or_block_are_refused_by_name() {
     use ExtensionType as E;

@@ -37,6 +37,7 @@ fn our_losses(svm: &LiteSVM, after: &[(Pubkey, Account)], fee: u64) -> Vec<Pubke
     possessions().into_iter().filter(taken).collect()
 }
 
+/// F10, F12.
 #[test]
 fn every_attack_would_succeed_and_is_refused() {
     let svm = world(|address| *address);

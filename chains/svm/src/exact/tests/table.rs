@@ -92,6 +92,7 @@ fn a_judged_payment_is_what_the_payer_signed() {
     }
 }
 
+/// F15.
 #[test]
 fn signers_and_fee_payer_are_bound() {
     check(&[
@@ -142,6 +143,7 @@ fn a_signature_of_another_message_is_refused() {
     assert_eq!(refused, Err(reason::SIGNATURE_INVALID));
 }
 
+/// F16.
 #[test]
 fn lookup_tables_are_refused() {
     let case = Case::good();
@@ -198,6 +200,7 @@ fn the_layout_is_bound() {
     ]);
 }
 
+/// F13.
 #[test]
 fn what_it_costs_is_capped_in_parts_and_in_total() {
     check(&[
@@ -220,6 +223,7 @@ fn what_it_costs_is_capped_in_parts_and_in_total() {
     ]);
 }
 
+/// F10.
 #[test]
 fn our_keys_act_nowhere() {
     check(&[
