@@ -1,6 +1,6 @@
 //! The composition root: puts the parts together, runs them, ends them.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use chains_core::clock::{Clock, SystemClock};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -12,27 +12,34 @@ use crate::{
         self, Api, Options,
         admin::Admin,
         host::Hosts,
-        server::{Limits, serve},
-    },
-    lifecycle::Lifecycle,
-    payment::{Payments, Waits},
-    settlement::{failures::Failures, replay_guard::ReplayGuard},
-    store::{
-        Store,
-        sqlite::{
-            SqliteStore,
-            open::{Migrations, OpenError},
+        server::{
+            Limits,
+            files::{self, Files},
+            serve,
         },
     },
-    submitter::{Deps, Submitter},
+    in_flight::Registry,
+    lifecycle::Lifecycle,
+    limits::local::LocalLimits,
+    payment::{Payments, Waits},
+    store::{
+        Store,
+        connect::{Access, ConnectError, connect},
+        sqlite::open::Migrations,
+    },
+    submitter::{
+        Context, Submitter,
+        ownership::{FileLockOwnership, Ownership},
+        status::NetworkStatus,
+    },
 };
 
-/// Why the service did not start.
+/// The reason why the service did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The store.
     #[error(transparent)]
-    Store(#[from] OpenError),
+    Store(#[from] ConnectError),
     /// An address is taken or not ours.
     #[error("cannot listen on {address}: {source}. Stop what listens there, or change {key}")]
     Listen {
@@ -46,7 +53,13 @@ pub enum StartError {
     /// Signals.
     #[error("cannot listen for signals: {0}")]
     Signals(#[from] std::io::Error),
+    /// A task that the service cannot do without.
+    #[error("{0} panicked: this is a bug. Everything that was begun is stored and goes on at the next start")]
+    TaskDied(String),
 }
+
+/// Time for the store to write what is still to be written.
+const STORE_CLOSE_MAX: Duration = Duration::from_secs(10);
 
 /// A service that is running.
 pub struct Running {
@@ -64,41 +77,53 @@ pub struct Running {
 pub async fn start(
     config: Config,
     metrics: PrometheusHandle,
-    accept_foreign_sequences: bool,
+    accept_foreign_nonces: bool,
     lifecycle: Lifecycle,
 ) -> Result<Running, StartError> {
     let migrations = if config.store.auto_migrate { Migrations::Apply } else { Migrations::Require };
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.store.path, migrations).await?);
+    let store = connect(&config.store.url, Access::Own(migrations)).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let guard = Arc::new(ReplayGuard::default());
-    let failures = Arc::new(Failures::new(config.payers.patience));
+    let budgets = config.chains.iter().map(|chain| (chain.network().clone(), chain.parameters().loss_budget));
+    let registry = Arc::new(Registry::new(Arc::new(LocalLimits::new(config.payers.limit, budgets))));
+    let ownership: Arc<dyn Ownership> = Arc::new(FileLockOwnership::new(Arc::clone(&store)));
     let public = listen(config.server.listen, "server.listen").await?;
     let admin = listen(config.admin.listen, "admin.listen").await?;
     let submitters = config.chains.into_iter().map(|chain| {
-        let (store, guard, clock) = (Arc::clone(&store), Arc::clone(&guard), Arc::clone(&clock));
-        let deps = Deps { chain, store, guard, failures: Arc::clone(&failures), clock, accept_foreign_sequences };
-        Submitter::start(deps, &lifecycle.tasks, &lifecycle.stop)
+        let context = Context {
+            chain,
+            store: Arc::clone(&store),
+            registry: Arc::clone(&registry),
+            clock: Arc::clone(&clock),
+            ownership: Arc::clone(&ownership),
+            status: NetworkStatus::default(),
+            accept_foreign_nonces,
+        };
+        Arc::new(Submitter::start(Arc::new(context), &lifecycle))
     });
     let submitters: Vec<_> = submitters.collect();
     let server = config.server;
     let waits = Waits { settle: server.settle_wait, verified_hold: config.payers.verified_hold };
-    let payments = Arc::new(Payments::new(submitters, Arc::clone(&store), guard, failures, clock, waits));
-    let limits = Limits {
-        header_wait: server.header_wait,
-        connections_max: server.connections_max,
-        connections_per_ip_max: server.connections_per_ip_max,
-    };
-    let options = Options { body_max: server.body_max, body_wait: server.body_wait, hosts: server.hosts };
+    let tasks = lifecycle.tasks.clone();
+    let payments = Arc::new(Payments::new(submitters, Arc::clone(&store), registry, clock, waits, tasks));
+    let files = Files::share(files::raise(), server.places.all, payments.networks().len());
+    let draining = lifecycle.drain.clone();
+    let options = Options { body_max: server.body_max, body_wait: server.body_wait, hosts: server.hosts, draining };
     let api = Api { payments: Arc::clone(&payments), keys: Arc::new(config.auth.keys), options: Arc::new(options) };
     let address = public.local_addr()?;
     lifecycle.tasks.spawn(http::admin::upkeep(metrics.clone(), lifecycle.stop.clone()));
-    let admin_hosts = Hosts::of(config.admin.listen, vec![]);
+    let admin_hosts = Hosts::of(config.admin.listen, &[]);
     let admin_router =
         http::admin::router(Admin { metrics, hosts: admin_hosts, token_sha256: config.admin.token_sha256 });
-    for (listener, router) in [(public, http::router(api)), (admin, admin_router)] {
+    let listeners = [(public, http::router(api), files.public(server.places)), (admin, admin_router, files.admin())];
+    for (listener, router, places) in listeners {
+        let limits = Limits { places, waits: server.waits };
         let serving = serve(listener, router, limits, lifecycle.drain.clone(), lifecycle.stop.clone());
         lifecycle.listeners.spawn(serving);
     }
+    let looking = Arc::clone(&payments);
+    let stop = lifecycle.stop.clone();
+    lifecycle.tasks.spawn(async move { looking.keep_looking(stop).await });
+    files.say(server.places);
     tracing::info!(%address, "listening");
     Ok(Running { address, lifecycle, payments, store })
 }
@@ -113,22 +138,26 @@ impl Running {
         &self.payments
     }
 
-    /// Runs until it is told to stop and what was in flight is answered.
+    /// Runs until it is told to stop and the requests in flight are answered.
     ///
     /// # Errors
-    /// Signals cannot be listened for.
+    /// Signals cannot be listened for, or a task of the service panicked.
     pub async fn until_told(self) -> Result<(), StartError> {
         self.lifecycle.listen()?;
         self.lifecycle.drain.cancelled().await;
+        let lifecycle = self.lifecycle.clone();
         self.end().await;
-        Ok(())
+        lifecycle.died().map_or(Ok(()), |task| Err(StartError::TaskDied(task)))
     }
 
-    /// Stops: answers what is in flight, then ends every task and the store.
+    /// Stops: answers the requests in flight, then ends every task and the
+    /// store. Each of them has a time limit.
     pub async fn end(self) {
         self.lifecycle.answer().await;
         self.lifecycle.end().await;
-        self.store.close().await;
+        if tokio::time::timeout(STORE_CLOSE_MAX, self.store.close()).await.is_err() {
+            tracing::warn!("the store did not close in time; the next start repairs its file");
+        }
         tracing::info!("stopped");
     }
 }

@@ -2,39 +2,43 @@
 //! and an operator's answer to "is every payment accounted for?".
 //!
 //! It asks of each settlement: does the chain show what the store says? And of
-//! each gas wallet: is every sequence that the chain has used one of ours, and
-//! is there no gap? As each sequence is used once, that covers every
-//! transaction that our keys ever sent since the store's first.
+//! each gas wallet: is every nonce that the chain has used one of the store's,
+//! and is there no gap? As each nonce is used once, that covers every
+//! transaction that the keys ever sent since the store's first.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use chains_core::{
-    chain::{Chain, ChainUnavailable, Effect, Landed, Observation, Watched},
+    chain::{Chain, ChainUnavailable},
     clock::Millis,
+    observation::{Depth, Observation},
 };
 
 use crate::{
-    settlement::{
-        SettlementId,
-        record::{Outcome, Record, Timeline},
-    },
+    settlement::{Record, SettlementId, State, StepState, Timeline, TransactionState, record::Followed},
     store::{Query, Store, StoreError},
+    submitter::{
+        decide::{self, ItemVerdict, Verdict},
+        view::{self, View},
+    },
 };
 
 /// Settlements that are compared at a time: one request to the chain.
 const PAGE: u32 = 64;
 
-/// What the audit found.
+/// The result of an audit.
 #[derive(Debug, Default)]
 pub struct Audit {
     /// Settlements compared.
     pub settlements: u64,
-    /// Settlements that are not final, in the store and on chain alike.
+    /// Settlements that are not decided, in the store and on chain alike.
     pub under_way: u64,
+    /// Settlements whose proof the endpoints withhold, as the store says.
+    pub unresolved: Vec<SettlementId>,
     /// Settlements of a time that the nodes have forgotten, and how far their
     /// history reaches: nothing can be said of them.
     pub forgotten: Vec<Forgotten>,
-    /// What does not agree.
+    /// The differences between store and chain.
     pub differences: Vec<Difference>,
 }
 
@@ -43,7 +47,7 @@ pub struct Audit {
 pub struct Forgotten {
     /// Which.
     pub id: SettlementId,
-    /// How far the nodes' history reaches.
+    /// The reach of the nodes' history.
     pub why: String,
 }
 
@@ -52,9 +56,9 @@ pub struct Forgotten {
 pub struct Difference {
     /// The settlement, or the gas wallet.
     pub subject: String,
-    /// What the store says.
+    /// The store's account.
     pub stored: String,
-    /// What the chain shows.
+    /// The chain's account.
     pub on_chain: String,
 }
 
@@ -75,8 +79,20 @@ pub enum AuditError {
     Chain(#[from] ChainUnavailable),
 }
 
-/// Sequences of one gas wallet: which settlement holds each, and whether its transaction landed.
-type Sequences = BTreeMap<u64, (SettlementId, bool)>;
+/// Nonces of one gas wallet: the settlement that holds each, and what became
+/// of its transaction.
+type Nonces = BTreeMap<u64, (SettlementId, Place)>;
+
+/// The fate of a place in a gas wallet's nonce sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// A block has the store's transaction.
+    Included,
+    /// No block has it yet.
+    Open,
+    /// The store knows that another transaction took it.
+    Dead,
+}
 
 /// Compares every settlement of a network that was claimed at or after `from`.
 ///
@@ -84,104 +100,152 @@ type Sequences = BTreeMap<u64, (SettlementId, bool)>;
 /// The store or the chain cannot be asked; nothing can then be said.
 pub async fn audit(store: &dyn Store, chain: &Arc<dyn Chain>, from: Option<Millis>) -> Result<Audit, AuditError> {
     let mut audit = Audit::default();
-    let mut wallets: BTreeMap<String, Sequences> = BTreeMap::new();
+    let mut wallets: BTreeMap<String, Nonces> = BTreeMap::new();
     let mut query = Query { network: Some(chain.network().clone()), from, limit: PAGE, ..Query::default() };
     loop {
         let page = store.find(&query).await?;
         let Some(last) = page.last() else { break };
-        query.before = Some(last.id);
-        let timelines = timelines(store, &page).await?;
-        let watched = timelines.iter().map(|(timeline, attempts)| Watched {
-            attempts,
-            plan: &timeline.record.plan,
-            claimed_at: timeline.record.claimed_at,
-        });
-        let observations = chain.observe(&watched.collect::<Vec<_>>()).await?;
-        for ((timeline, _), observation) in timelines.iter().zip(observations) {
+        query.before = Some(last.id());
+        let mut timelines = Vec::with_capacity(page.len());
+        for record in &page {
+            timelines.extend(store.timeline(record.id()).await?);
+        }
+        let observations = observe(&**chain, &timelines).await?;
+        for (timeline, observation) in timelines.iter().zip(observations) {
             audit.settlements += 1;
-            let landed = matches!(observation, Observation::Landed(_));
-            for attempt in &timeline.attempts {
-                if let Some(sequence) = attempt.signed.sequence {
-                    let sequences = wallets.entry(attempt.signed.gas_wallet.clone()).or_default();
-                    let landed = if attempt.live { landed } else { attempt.landed.is_some() };
-                    sequences.insert(sequence, (timeline.record.id, landed));
-                }
-            }
+            let included = matches!(observation, Some(Observation::Included(..)));
+            note_places(&mut wallets, timeline, included);
             audit.compare(&timeline.record, observation);
         }
     }
-    for (wallet, sequences) in &wallets {
-        if let Some(sequence) = chain.sequence(wallet).await? {
-            audit.differences.extend(compare_sequences(wallet, sequences, sequence.latest));
+    for (wallet, nonces) in &wallets {
+        if let Some(latest) = chain.nonce(wallet, Depth::Latest).await? {
+            audit.differences.extend(compare_nonces(wallet, nonces, latest));
         }
     }
     Ok(audit)
 }
 
-type Attempts = Vec<chains_core::chain::SignedTransaction>;
-
-async fn timelines(store: &dyn Store, page: &[Record]) -> Result<Vec<(Timeline, Attempts)>, StoreError> {
-    let mut timelines = Vec::with_capacity(page.len());
-    for record in page {
-        if let Some(timeline) = store.timeline(record.id).await? {
-            let live = timeline.attempts.iter().filter(|attempt| attempt.live);
-            let attempts = live.map(|attempt| attempt.signed.clone()).collect();
-            timelines.push((timeline, attempts));
-        }
+/// Observes each settlement on chain; `None` where nothing was to be sent.
+async fn observe(chain: &dyn Chain, timelines: &[Timeline]) -> Result<Vec<Option<Observation>>, ChainUnavailable> {
+    let views: Vec<_> = timelines.iter().map(|timeline| view(timeline).map(Arc::new)).collect();
+    let asked: Vec<_> = views.iter().flatten().map(Arc::clone).collect();
+    let mut answers = view::observe(chain, &asked).await?.into_iter();
+    let mut observations = Vec::with_capacity(views.len());
+    for view in views {
+        observations.push(match view {
+            None => None,
+            Some(view) => match answers.next() {
+                Some(answer) if is_clear(&answer) => Some(answer),
+                Some(_) | None => Some(view::investigate(chain, &view).await?),
+            },
+        });
     }
-    Ok(timelines)
+    Ok(observations)
+}
+
+/// Returns true when receipts alone have said everything.
+fn is_clear(observation: &Observation) -> bool {
+    use chains_core::observation::Effect;
+    match observation {
+        Observation::Included(inclusion, effects) => {
+            inclusion.confirmed && !effects.iter().any(|effect| matches!(effect, Effect::Unclear(_)))
+        }
+        Observation::Pending | Observation::Unknown(_) => false,
+        Observation::Replaced | Observation::Expired(_) => true,
+    }
+}
+
+fn view(timeline: &Timeline) -> Option<View> {
+    let transactions = timeline.transactions.iter().map(|(transaction, _)| transaction.clone()).collect();
+    let (facts, state, steps) =
+        (Arc::clone(&timeline.record.facts), timeline.record.state.clone(), timeline.steps.clone());
+    View::of(&Followed { facts, state, steps, transactions })
+}
+
+/// Notes what became of the places that a settlement's transactions took.
+fn note_places(wallets: &mut BTreeMap<String, Nonces>, timeline: &Timeline, newest_included: bool) {
+    let carried = timeline.steps.iter().rev().find_map(|step| match step.state {
+        StepState::Carried(id) => Some(id),
+        StepState::Waiting | StepState::Done(_) => None,
+    });
+    for (transaction, _) in &timeline.transactions {
+        let Some(nonce) = transaction.nonce else { continue };
+        let place = match transaction.state {
+            TransactionState::Dead { .. } => Place::Dead,
+            _ if carried == Some(transaction.id) && newest_included => Place::Included,
+            TransactionState::Included { .. } if carried != Some(transaction.id) => Place::Included,
+            TransactionState::Included { .. } | TransactionState::Open => Place::Open,
+        };
+        wallets.entry(transaction.gas_wallet.clone()).or_default().insert(nonce, (timeline.record.id(), place));
+    }
 }
 
 impl Audit {
-    fn compare(&mut self, record: &Record, observation: Observation) {
-        let shown = match observation {
-            Observation::Pending => Shown::Nothing,
-            Observation::Expired(why) => Shown::Expired(why.message.into_owned()),
-            Observation::Unknown(why) => return self.forgotten.push(Forgotten { id: record.id, why }),
-            Observation::Landed(landed) => Shown::of(landed, record.claimed_at),
+    fn compare(&mut self, record: &Record, observation: Option<Observation>) {
+        let shown = match observation.map(|seen| decide::after_observation(seen, &[record.facts.claimed_block])) {
+            Some(Verdict::Unknown(why)) if !matches!(record.state, State::Unresolved { .. }) => {
+                return self.forgotten.push(Forgotten { id: record.id(), why });
+            }
+            shown => Shown::of(shown),
         };
-        let agrees = match (&record.outcome, &shown) {
-            (Some(Outcome::Settled { transaction, .. }), Shown::Paid(by)) => transaction == by,
-            (Some(Outcome::Failed { .. }), Shown::NotPaid(_) | Shown::Expired(_) | Shown::Step(_))
-            | (Some(Outcome::NothingToSend), Shown::Nothing) => true,
-            (None, Shown::Nothing | Shown::Step(_)) => {
+        let agrees = match (&record.state, &shown) {
+            (State::Settled(settled), Shown::Paid(by)) => settled.hash() == by,
+            (State::Settled(settled), Shown::Nothing) => settled.proof.is_none(),
+            (State::Failed(_), Shown::NotPaid(_) | Shown::Expired(_) | Shown::Step(_) | Shown::Replaced) => true,
+            // Failed before it was carried again, or by the operator's word.
+            (State::Failed(failed), Shown::Nothing) => failed.transaction.is_none(),
+            (State::Open, Shown::Nothing | Shown::Step(_) | Shown::Replaced) => {
                 self.under_way += 1;
                 true
             }
-            (Some(_) | None, _) => false,
+            (State::Unresolved { .. }, _) => {
+                self.unresolved.push(record.id());
+                true
+            }
+            (State::Settled(_) | State::Failed(_) | State::Open, _) => false,
         };
         if !agrees {
-            let stored = match &record.outcome {
-                Some(Outcome::Settled { transaction, .. }) => format!("settled by {transaction}"),
-                Some(Outcome::NothingToSend) => "settled, with nothing to send".to_owned(),
-                Some(Outcome::Failed { reason, .. }) => format!("failed ({reason})"),
-                None => format!("{}, not final", record.state.as_str()),
-            };
-            let subject = format!("settlement {}", record.id);
-            self.differences.push(Difference { subject, stored, on_chain: shown.to_string() });
+            let subject = format!("settlement {}", record.id());
+            self.differences.push(Difference { subject, stored: stored(record), on_chain: shown.to_string() });
         }
     }
 }
 
-/// What the chain shows of a settlement.
+fn stored(record: &Record) -> String {
+    match &record.state {
+        State::Settled(settled) if settled.proof.is_none() => "settled, with nothing to send".to_owned(),
+        State::Settled(settled) => format!("settled by {}", settled.hash()),
+        State::Failed(failed) => format!("failed ({})", failed.reason),
+        State::Open | State::Unresolved { .. } => format!("{}, not final", record.status.as_str()),
+    }
+}
+
+/// The chain's account of a settlement.
 enum Shown {
     Nothing,
     Paid(String),
     NotPaid(String),
     Expired(String),
+    Replaced,
     Step(String),
     Unclear(String),
 }
 
 impl Shown {
-    fn of(landed: Landed, claimed_at: u64) -> Self {
-        match landed.effect {
-            Effect::Done => Self::Paid(landed.transaction),
-            Effect::DoneElsewhere { transaction, block } if block.number > claimed_at => Self::Paid(transaction),
-            Effect::DoneElsewhere { transaction, .. } => Self::NotPaid(transaction),
-            Effect::Missing(_) => Self::NotPaid(landed.transaction),
-            Effect::Continues(_) => Self::Step(landed.transaction),
-            Effect::Unclear(why) => Self::Unclear(why),
+    fn of(verdict: Option<Verdict>) -> Self {
+        match verdict {
+            None | Some(Verdict::Pending | Verdict::Confirming(_)) => Self::Nothing,
+            Some(Verdict::Replaced) => Self::Replaced,
+            Some(Verdict::Expired(why)) => Self::Expired(why.message.into_owned()),
+            Some(Verdict::Unknown(why)) => Self::Unclear(why),
+            Some(Verdict::Included(inclusion, mut items)) => match items.pop() {
+                Some(ItemVerdict::Settled(settled)) => Self::Paid(settled.hash().to_owned()),
+                Some(ItemVerdict::Failed(failed)) => Self::NotPaid(failed.transaction.unwrap_or(inclusion.hash)),
+                Some(ItemVerdict::Next(_)) => Self::Step(inclusion.hash),
+                Some(ItemVerdict::Unclear(why)) => Self::Unclear(why),
+                None => Self::Unclear("nothing was observed".into()),
+            },
         }
     }
 }
@@ -193,28 +257,32 @@ impl fmt::Display for Shown {
             Self::Paid(transaction) => write!(f, "the payment in {transaction}"),
             Self::NotPaid(transaction) => write!(f, "no payment, but {transaction}"),
             Self::Expired(why) => write!(f, "that it never can ({why})"),
+            Self::Replaced => f.write_str("another transaction in its place"),
             Self::Step(transaction) => write!(f, "a first step in {transaction}"),
             Self::Unclear(why) => write!(f, "nothing certain ({why})"),
         }
     }
 }
 
-/// Gaps, foreign transactions, and sequences whose transaction is not ours.
-fn compare_sequences(wallet: &str, sequences: &Sequences, latest: u64) -> Vec<Difference> {
+/// Gaps, foreign transactions, and nonces that another transaction took.
+fn compare_nonces(wallet: &str, nonces: &Nonces, latest: u64) -> Vec<Difference> {
     let mut differences = Vec::new();
     let mut differ = |stored: String, on_chain: String| {
         differences.push(Difference { subject: format!("gas wallet {wallet}"), stored, on_chain });
     };
-    let Some((&first, _)) = sequences.first_key_value() else { return differences };
-    let end = sequences.last_key_value().map_or(latest, |(last, _)| latest.max(last + 1));
-    for sequence in first..end {
-        match sequences.get(&sequence) {
-            None if sequence < latest => {
-                differ(format!("nothing of sequence {sequence}"), "that it is used: a foreign transaction".into());
+    let Some((&first, _)) = nonces.first_key_value() else { return differences };
+    let end = nonces.last_key_value().map_or(latest, |(last, _)| latest.max(last + 1));
+    for nonce in first..end {
+        match nonces.get(&nonce) {
+            None if nonce < latest => {
+                differ(format!("nothing of nonce {nonce}"), "that it is used: a foreign transaction".into());
             }
-            None => differ(format!("nothing of sequence {sequence}"), "that it is free: a gap".into()),
-            Some((id, false)) if sequence < latest => {
-                differ(format!("sequence {sequence} is settlement {id}'s"), "another transaction in its place".into());
+            None => differ(format!("nothing of nonce {nonce}"), "that it is free: a nonce gap".into()),
+            Some((id, Place::Open)) if nonce < latest => {
+                differ(format!("nonce {nonce} is settlement {id}'s"), "another transaction in its place".into());
+            }
+            Some((id, Place::Dead)) => {
+                differ(format!("nonce {nonce} was settlement {id}'s"), "a foreign transaction in its place".into());
             }
             Some(_) => {}
         }
@@ -229,18 +297,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gaps_and_foreign_transactions_are_found() {
+    fn nonce_gaps_and_foreign_transactions_are_found() {
         let id = SettlementId(Uuid::nil());
-        let check = |rows: &[(u64, bool)], latest, expected: usize| {
-            let sequences = rows.iter().map(|(sequence, landed)| (*sequence, (id, *landed))).collect();
-            assert_eq!(compare_sequences("w", &sequences, latest).len(), expected, "{rows:?} at {latest}");
+        let check = |rows: &[(u64, Place)], latest, expected: usize| {
+            let nonces = rows.iter().map(|(nonce, place)| (*nonce, (id, *place))).collect();
+            assert_eq!(compare_nonces("w", &nonces, latest).len(), expected, "{rows:?} at {latest}");
         };
+        let (included, open, dead) = (Place::Included, Place::Open, Place::Dead);
         check(&[], 5, 0);
-        check(&[(3, true), (4, true)], 5, 0);
-        check(&[(3, true), (4, false)], 4, 0);
-        check(&[(3, true), (5, false)], 4, 1);
-        check(&[(3, true), (5, true)], 6, 1);
-        check(&[(3, false)], 4, 1);
-        check(&[(3, true)], 6, 2);
+        check(&[(3, included), (4, included)], 5, 0);
+        check(&[(3, included), (4, open)], 4, 0);
+        check(&[(3, included), (5, open)], 4, 1);
+        check(&[(3, included), (5, included)], 6, 1);
+        check(&[(3, open)], 4, 1);
+        check(&[(3, included)], 6, 2);
+        check(&[(3, dead), (4, included)], 5, 1);
     }
 }

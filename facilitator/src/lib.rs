@@ -1,19 +1,24 @@
 //! The x402 facilitator: verifies payments and settles each of them exactly once.
 //!
 //! Code map. Arrows point at what a module may import:
-//! `cli → app → http | submitter → payment → store (trait) → settlement → chains-core`.
+//! `cli → app → http → payment → submitter → in_flight | limits | store → settlement → chains-core`.
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`settlement`] | states, records, the in-process guard |
+//! | [`settlement`] | pure data: facts, state, steps, transactions |
 //! | [`store`] | what must survive |
+//! | [`limits`] | what payers may hold, and what their failures may cost |
+//! | [`in_flight`] | the requests that wait for settlements under way |
 //! | [`submitter`] | from a verified payment to exactly one transfer |
 //! | [`payment`] | the use cases: verify, settle, supported |
 //! | [`http`] | the outside over HTTP |
 //! | [`config`], [`families`] | the configuration, and who reads its networks |
 //! | [`app`], [`cli`] | the composition root; the command line |
 //! | [`audit`] | the store against the chain |
-//! | [`lifecycle`] | how the process ends |
+//! | [`metrics`] | every metric, with its name and description |
+//! | [`lifecycle`] | the end of the process |
+//! | [`logging`] | the log, which neither waits nor fails |
+//! | [`machine`] | what the machine lacks, seen at the start |
 
 pub mod app;
 pub mod audit;
@@ -21,7 +26,12 @@ pub mod cli;
 pub mod config;
 pub mod families;
 pub mod http;
+pub mod in_flight;
 pub mod lifecycle;
+pub mod limits;
+pub mod logging;
+pub mod machine;
+pub mod metrics;
 pub mod payment;
 pub mod settlement;
 pub mod store;

@@ -1,12 +1,18 @@
-//! How the process ends: first signal drains, second signal stops at once.
+//! The end of the process: the first signal drains, the second stops at once, a
+//! task that panics stops it with its reason, and every end has a time limit.
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures::FutureExt as _;
+use parking_lot::Mutex;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Time for requests in flight to be answered once the process is told to stop.
 pub const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// Time for the tasks to end once requests in flight are answered.
+pub const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// Everything that ends with the process.
 #[derive(Clone, Debug, Default)]
@@ -19,21 +25,53 @@ pub struct Lifecycle {
     pub drain: CancellationToken,
     /// Cancelled last: every task ends.
     pub stop: CancellationToken,
+    died: Arc<Mutex<Option<String>>>,
 }
 
 impl Lifecycle {
-    /// Waits for SIGTERM or SIGINT and begins to drain; a second one, or the
-    /// end of [`DRAIN_MAX`], stops.
+    /// Runs a task that the service cannot do without. Should it panic, the
+    /// process stops, with the task's name as its reason: what the store holds
+    /// goes on at the next start.
+    pub fn supervise(&self, name: impl Into<String>, task: impl Future<Output = ()> + Send + 'static) {
+        let (name, lifecycle) = (name.into(), self.clone());
+        self.tasks.spawn(async move {
+            // Nothing of the task is used again after a panic.
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                tracing::error!(task = name, "a task of the service panicked: this is a bug; the service stops");
+                crate::metrics::panicked();
+                lifecycle.died.lock().get_or_insert(name);
+                lifecycle.drain.cancel();
+            }
+        });
+    }
+
+    /// The task whose panic ends the process; `None` for an end that was asked for.
+    pub fn died(&self) -> Option<String> {
+        self.died.lock().clone()
+    }
+
+    /// Waits for SIGTERM, SIGINT or SIGHUP (a terminal that is closed) and
+    /// begins to drain; a second one, or the end of [`DRAIN_MAX`], stops. A
+    /// process that was started to ignore SIGHUP, as by `nohup`, goes on
+    /// ignoring it. The configuration is read at the start only.
     ///
     /// # Errors
     /// The signals cannot be listened for.
     pub fn listen(&self) -> std::io::Result<()> {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
         let lifecycle = self.clone();
         // Not tracked: it would keep the tracker from ever being empty.
+        #[expect(clippy::disallowed_methods, reason = "it waits for signals as long as the process lives")]
         tokio::spawn(async move {
             let mut told = async || {
-                tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
+                let hung_up = async {
+                    match &mut hangup {
+                        Some(hangup) => hangup.recv().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => (), _ = hung_up => () }
             };
             told().await;
             tracing::info!("told to stop: requests in flight are answered first");
@@ -58,10 +96,44 @@ impl Lifecycle {
         let _: Option<_> = self.stop.run_until_cancelled(answered).await;
     }
 
-    /// Ends every task and waits for them.
+    /// Ends every task and waits for them, but no longer than [`STOP_MAX`]:
+    /// everything that they have begun is in the store.
     pub async fn end(&self) {
         self.stop.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
+        if tokio::time::timeout(STOP_MAX, self.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = self.tasks.len(), "some tasks did not end in time; they end with the process");
+        }
+    }
+}
+
+/// Returns true when the process was started with SIGHUP ignored: bit 0 of
+/// `SigIgn` in Linux's `/proc/self/status` is signal 1.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_ends_the_service_with_its_name() {
+        let lifecycle = Lifecycle::default();
+        lifecycle.supervise("good", async {});
+        lifecycle.supervise("bad", async { panic!("on purpose") });
+        lifecycle.drain.cancelled().await;
+        assert_eq!(lifecycle.died().as_deref(), Some("bad"));
+        lifecycle.end().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_does_not_end_holds_up_nothing() {
+        let lifecycle = Lifecycle::default();
+        lifecycle.supervise("stuck", std::future::pending());
+        lifecycle.end().await;
+        assert!(lifecycle.stop.is_cancelled());
     }
 }

@@ -1,57 +1,60 @@
--- What must survive: every settlement, every signed form of its transaction,
--- every answer to a send. Nothing here is ever deleted, so that a payment
--- stays known for as long as the chain would accept it, and the books can be
--- compared with the chain years later.
+-- The tables of the store. Nothing in them is ever deleted by the service, so
+-- that a payment stays known for as long as the chain would accept it, and the
+-- books can be compared with the chain years later.
 --
--- Reading order: settlement -> slot_item -> slot -> attempt -> broadcast_answer.
+-- Reading order: settlement -> step -> transaction_item -> wallet_transaction
+-- -> attempt -> broadcast_answer; event tells the story of a settlement.
 --
--- Conventions: times are milliseconds since the Unix epoch; amounts are decimal
--- TEXT, because they may exceed 64 bits; addresses and transactions are spelt
--- as their chain family spells them; ids and hashes are raw bytes (look at them
--- with `hex(id)`). PostgreSQL has the same tables with BYTEA and BIGINT.
+-- Conventions: times (`*_at`) are milliseconds since the Unix epoch; block
+-- heights end in `_block` or `block_number`; amounts are decimal TEXT, because
+-- they may exceed 64 bits; addresses and hashes of the chain are spelt as their
+-- family spells them; ids are raw bytes (look at them with `hex(id)`), UUIDs of
+-- version 7, which sort by the time they were made. Yes and no are 1 and 0.
 
 -- One payment, from its claim to its end.
 CREATE TABLE settlement (
     -- Its public name: a UUID of version 7, 16 bytes.
     id                 BLOB    NOT NULL PRIMARY KEY,
     -- The payment's one name, 32 bytes. UNIQUE is the final arbiter of
-    -- "one payment, one settlement": caches in front of it are only faster.
+    -- "one payment, one settlement": everything in front of it is only faster.
     identity           BLOB    NOT NULL UNIQUE,
-    -- What a later request must match to join this settlement, 32 bytes.
+    -- The hash that a later request must match to join this settlement, 32 bytes.
     fingerprint        BLOB    NOT NULL,
     -- The name of the API key that asked first; empty in open mode.
     tenant             TEXT    NOT NULL,
-    -- The `Idempotency-Key` header of the request that asked first.
+    -- The name that the first request gave to its settlement: the
+    -- `Idempotency-Key` header, or the payment identifier with a prefix.
     idempotency_key    TEXT,
-    -- How far it is. `claimed` is never stored: claim and signed bytes are one commit.
-    state              TEXT    NOT NULL CHECK (state IN ('signed', 'broadcast', 'settled', 'failed')),
+    -- Its state. `signed` and `broadcast` are open, `unresolved` waits for
+    -- a proof or for the operator's word, the others are ends.
+    state              TEXT    NOT NULL CHECK (state IN ('signed', 'broadcast', 'settled', 'failed', 'unresolved')),
     -- The chain, CAIP-2.
     network            TEXT    NOT NULL,
     -- The scheme's name, such as `exact`.
     scheme             TEXT    NOT NULL,
-    -- Who pays.
+    -- The account that pays.
     payer              TEXT    NOT NULL,
-    -- Who receives.
+    -- The code that decides about the payer's signature; NULL for a payer with
+    -- a key alone.
+    payer_code         TEXT,
+    -- The account that receives.
     pay_to             TEXT    NOT NULL,
     -- The token.
     asset              TEXT    NOT NULL,
-    -- What moves, in the token's atomic units.
+    -- The amount that moves, in the token's atomic units.
     amount             TEXT    NOT NULL,
     -- The number that the payer drew for this payment.
     nonce              TEXT    NOT NULL,
-    -- The chain's height when the payment was claimed: an effect in a block up
-    -- to this one is not ours.
-    claimed_at         INTEGER NOT NULL,
-    -- The gas wallet that must send it, when the payment binds one.
-    plan_gas_wallet    TEXT,
-    -- What is to happen on chain, in the family's own words: enough to sign it
-    -- again and to prove its effect.
-    plan_body          TEXT    NOT NULL,
-    -- The chain time, in seconds, from which on it can no longer execute.
-    plan_valid_before  INTEGER,
-    -- The transaction that decided it, once final. Not always one of ours.
+    -- The height of the newest block when the payment was claimed: an effect
+    -- in a block up to this one is not this settlement's.
+    claimed_block      INTEGER NOT NULL,
+    -- 1 once an endpoint has accepted one of its transactions, as far as this
+    -- was seen before its end. Written late, for people only.
+    accepted           INTEGER NOT NULL DEFAULT 0 CHECK (accepted IN (0, 1)),
+    -- The transaction that decided it, once it has ended. Not always one of ours.
     final_transaction  TEXT,
-    -- That transaction's block height.
+    -- The height of that transaction's block. NULL with a transaction: the
+    -- operator's word named it, and its block is not known.
     final_block_number INTEGER,
     -- That block's hash.
     final_block_hash   TEXT,
@@ -59,115 +62,209 @@ CREATE TABLE settlement (
     reason             TEXT,
     -- Why it failed, for people.
     message            TEXT,
+    -- The chain time, in seconds, until which whoever holds the payload of a
+    -- failed payment can still execute it; NULL when nobody can.
+    executable_until   INTEGER,
+    -- The newest reason why it is unresolved, for operators.
+    unresolved_why     TEXT,
     -- When a request was given the success; NULL as long as nobody was. Set
     -- by compare-and-set, so that it is given away once.
     delivered_at       INTEGER,
+    -- When it was settled or failed.
+    ended_at           INTEGER,
+    -- When the chain could no longer take its end back.
+    finalized_at       INTEGER,
+    -- When the chain took its transfer back; NULL if it never did.
+    reorged_at         INTEGER,
     -- When it was claimed.
     created_at         INTEGER NOT NULL,
     -- When it last changed.
     updated_at         INTEGER NOT NULL
 ) STRICT;
 
--- One `Idempotency-Key` of one caller names one settlement.
+-- One key of one caller names one settlement.
 CREATE UNIQUE INDEX settlement_by_idempotency_key
     ON settlement (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL;
--- What is taken up after a restart; small, whatever the table's size.
-CREATE INDEX settlement_live ON settlement (created_at, id) WHERE state IN ('signed', 'broadcast');
--- Listing, newest first: for operators, and for one tenant.
+-- Settlements that the workers take up after a restart; small, whatever the table's size.
+CREATE INDEX settlement_open ON settlement (network, id) WHERE state IN ('signed', 'broadcast');
+-- Settlements whose proof is asked for with growing intervals; small.
+CREATE INDEX settlement_unresolved ON settlement (network, id) WHERE state = 'unresolved';
+-- Transfers that the finality check looks at; small while it keeps up. Those
+-- that the chain took back are apart, so that they are not in the way.
+CREATE INDEX settlement_due_for_finality ON settlement (network, final_block_number)
+    WHERE state = 'settled' AND finalized_at IS NULL AND reorged_at IS NULL;
+CREATE INDEX settlement_taken_back ON settlement (network, final_block_number)
+    WHERE state = 'settled' AND finalized_at IS NULL AND reorged_at IS NOT NULL;
+-- Failed payments that somebody else may still execute; small.
+CREATE INDEX settlement_executable ON settlement (network, id)
+    WHERE state = 'failed' AND finalized_at IS NULL AND executable_until IS NOT NULL;
+-- Failures since a time, for the limits of payers.
+CREATE INDEX settlement_failed_by_end ON settlement (network, ended_at, id) WHERE state = 'failed';
+-- Listing, newest first: everything, of a network, of a tenant, of both.
 CREATE INDEX settlement_by_time ON settlement (created_at, id);
-CREATE INDEX settlement_by_tenant ON settlement (tenant, created_at, id);
+CREATE INDEX settlement_by_network ON settlement (network, created_at, id);
+CREATE INDEX settlement_by_tenant ON settlement (tenant, created_at, id) WHERE tenant <> '';
+CREATE INDEX settlement_by_tenant_and_network ON settlement (tenant, network, created_at, id) WHERE tenant <> '';
 -- Listing what failed, which is rare.
 CREATE INDEX settlement_failed ON settlement (created_at, id) WHERE state = 'failed';
+CREATE INDEX settlement_failed_by_network ON settlement (network, created_at, id) WHERE state = 'failed';
 -- Look-up by what the payer signed; letter case does not matter.
 CREATE INDEX settlement_by_payer ON settlement (lower(payer), lower(nonce));
 -- Look-up by the deciding transaction, also when it is not one of our attempts.
 CREATE INDEX settlement_by_final_transaction
     ON settlement (final_transaction) WHERE final_transaction IS NOT NULL;
 
--- One place in a gas wallet's sequence, or one transaction on chains without
--- sequences. Every attempt of a slot competes for the same place, so at most
--- one of them can ever land.
-CREATE TABLE slot (
-    -- The id of the first settlement it carries, 16 bytes; a fresh one for a
-    -- settlement's later steps.
+-- One on-chain action of a settlement, nearly always the only one.
+CREATE TABLE step (
+    -- The settlement.
+    settlement     BLOB    NOT NULL REFERENCES settlement (id),
+    -- Its place among the settlement's steps, from 0.
+    number         INTEGER NOT NULL,
+    -- Its state: `waiting` for a wallet worker, `carried` by a transaction
+    -- (for ever, if the settlement ended with it), `done`.
+    state          TEXT    NOT NULL CHECK (state IN ('waiting', 'carried', 'done')),
+    -- The transaction that carries it, or carried it to its end.
+    transaction_id BLOB    CHECK ((transaction_id IS NULL) = (state = 'waiting')),
+    -- The gas wallet that must send it, when the payment binds one.
+    gas_wallet     TEXT,
+    -- The action in the family's own words: enough to sign it again and to
+    -- prove its effect.
+    plan           TEXT    NOT NULL,
+    -- The chain time, in seconds, from which on it can no longer execute.
+    valid_before   INTEGER,
+    PRIMARY KEY (settlement, number)
+) STRICT;
+
+-- One place in a gas wallet's nonce sequence, or one message on chains without
+-- nonces. Its attempts compete for the place, so at most one is ever included.
+CREATE TABLE wallet_transaction (
+    -- Its name: a UUID of version 7, 16 bytes.
     id         BLOB    NOT NULL PRIMARY KEY,
     -- The chain, CAIP-2.
     network    TEXT    NOT NULL,
-    -- Who pays the gas.
+    -- The account that pays for it.
     gas_wallet TEXT    NOT NULL,
-    -- The place (nonce); NULL on chains without sequences.
-    sequence   INTEGER,
-    -- When it was taken.
+    -- The place; NULL on chains without nonces, and for bytes that somebody
+    -- else signed.
+    nonce      INTEGER,
+    -- The epoch of the wallet's ownership under which it was signed.
+    epoch      INTEGER NOT NULL,
+    -- Its state: `open`, `included` in a confirmed block (the attempt knows
+    -- in which), `dead` when no block has it or can have it.
+    state      TEXT    NOT NULL CHECK (state IN ('open', 'included', 'dead')),
+    -- The proof that it is dead, in words.
+    dead_why   TEXT    CHECK ((dead_why IS NULL) = (state <> 'dead')),
+    -- When its place was taken.
     created_at INTEGER NOT NULL,
     -- A place is given out once, for ever.
-    UNIQUE (network, gas_wallet, sequence)
+    UNIQUE (network, gas_wallet, nonce)
 ) STRICT, WITHOUT ROWID;
 
--- Which settlements a slot carries: one, or several when they share a transaction.
-CREATE TABLE slot_item (
-    -- The slot.
-    slot       BLOB    NOT NULL REFERENCES slot (id),
-    -- A settlement in it.
-    settlement BLOB    NOT NULL REFERENCES settlement (id),
-    -- 1 as long as the settlement's fate hangs on this slot (and for ever, if
-    -- it ended here); 0 once the slot is proven dead and the settlement moved on.
-    live       INTEGER NOT NULL DEFAULT 1 CHECK (live IN (0, 1)),
-    PRIMARY KEY (slot, settlement)
+-- A step that a transaction carries or carried.
+CREATE TABLE transaction_item (
+    -- The transaction.
+    transaction_id BLOB    NOT NULL REFERENCES wallet_transaction (id),
+    -- Its place among the transaction's items, from 0.
+    number         INTEGER NOT NULL,
+    -- The settlement.
+    settlement     BLOB    NOT NULL,
+    -- Its step.
+    step           INTEGER NOT NULL,
+    -- 1 as long as the step's fate hangs on this transaction, and for ever if
+    -- it ended here; 0 once the transaction is dead and the step waits again.
+    live           INTEGER NOT NULL CHECK (live IN (0, 1)),
+    PRIMARY KEY (transaction_id, number),
+    FOREIGN KEY (settlement, step) REFERENCES step (settlement, number)
 ) STRICT, WITHOUT ROWID;
 
--- A settlement has one live slot: it cannot be paid through two at a time.
-CREATE UNIQUE INDEX slot_item_live ON slot_item (settlement) WHERE live = 1;
--- Every slot a settlement ever had, for its timeline.
-CREATE INDEX slot_item_by_settlement ON slot_item (settlement);
+-- A step is carried by one live transaction at a time.
+CREATE UNIQUE INDEX transaction_item_live ON transaction_item (settlement, step) WHERE live = 1;
+-- Every transaction that a settlement ever had.
+CREATE INDEX transaction_item_by_settlement ON transaction_item (settlement);
 
--- One signed form of a slot's transaction. Kept for ever: any of them may land
+-- One signed form of a transaction. Kept for ever: any of them may be included
 -- as long as the place is free, whatever was sent later.
 CREATE TABLE attempt (
-    -- Its name on chain.
-    transaction_id  TEXT    NOT NULL PRIMARY KEY,
-    -- The slot it competes for.
-    slot            BLOB    NOT NULL REFERENCES slot (id),
-    -- Its number in the slot, from 0.
-    number          INTEGER NOT NULL,
+    -- The transaction.
+    transaction_id BLOB    NOT NULL REFERENCES wallet_transaction (id),
+    -- Its place among the transaction's attempts, from 0.
+    number         INTEGER NOT NULL,
+    -- Its name on chain. Transactions with bytes that somebody else signed may share it.
+    hash           TEXT    NOT NULL,
+    -- Why it was signed: the `first` of its transaction, a `bump` of the fee,
+    -- or a `cancel` that only uses the nonce up.
+    kind           TEXT    NOT NULL CHECK (kind IN ('first', 'bump', 'cancel')),
     -- The signed bytes, as they are sent.
-    raw             BLOB    NOT NULL,
-    -- The most gas it may use.
-    gas_limit       INTEGER NOT NULL,
-    -- The most that one unit of gas may cost, in the coin's atomic units.
-    fee_per_gas_max TEXT    NOT NULL,
-    -- Of it, what goes to the block's producer.
-    tip_per_gas     TEXT    NOT NULL,
+    raw            BLOB    NOT NULL,
+    -- The fee that it offers, in the family's own terms, JSON.
+    fee_terms      TEXT    NOT NULL,
+    -- The most that it may take out of the gas wallet, value included, in the
+    -- coin's atomic units.
+    fee_amount_max TEXT    NOT NULL,
     -- When it was signed.
-    created_at      INTEGER NOT NULL,
-    -- How often it was sent. Written late, for people only.
-    sends           INTEGER NOT NULL DEFAULT 0,
+    created_at     INTEGER NOT NULL,
+    -- The number of times it was sent. Written late, for people only.
+    sends          INTEGER NOT NULL DEFAULT 0,
     -- When it was last sent. Written late, for people only.
-    last_sent_at    INTEGER,
-    -- The height of the block it landed in; NULL as long as it has not.
-    block_number    INTEGER,
+    last_sent_at   INTEGER,
+    -- The height of the confirmed block that includes it; NULL while none does.
+    block_number   INTEGER,
     -- That block's hash.
-    block_hash      TEXT,
-    -- What the gas wallet paid, in the coin's atomic units.
-    fee_paid        TEXT,
-    -- The gas it used.
-    gas_used        INTEGER,
-    UNIQUE (slot, number)
+    block_hash     TEXT    CHECK ((block_hash IS NULL) = (block_number IS NULL)),
+    -- The fee that the gas wallet paid, in the coin's atomic units. Stored here only.
+    fee_paid       TEXT    CHECK ((fee_paid IS NULL) = (block_number IS NULL)),
+    -- The gas, or compute units, that it used.
+    gas_used       INTEGER CHECK ((gas_used IS NULL) = (block_number IS NULL)),
+    PRIMARY KEY (transaction_id, number)
 ) STRICT;
 
--- What the endpoints answered to a send. Written late, for people only; the
+-- Look-up by the name on chain.
+CREATE INDEX attempt_by_hash ON attempt (hash);
+
+-- The answers of the endpoints to a send. Written late, for people only; the
 -- first hundred of each attempt, so that a transaction that waits for hours
 -- does not fill the disk.
 CREATE TABLE broadcast_answer (
     -- In the order of sending.
-    id             INTEGER PRIMARY KEY,
+    id     INTEGER PRIMARY KEY,
     -- The attempt that was sent.
-    transaction_id TEXT    NOT NULL REFERENCES attempt (transaction_id),
-    -- `accepted`, `unknown`, ...
-    answer         TEXT    NOT NULL,
+    hash   TEXT    NOT NULL,
+    -- The answer as a word: `accepted`, `unknown`, ...
+    answer TEXT    NOT NULL,
     -- The endpoints' text, where it says more.
-    detail         TEXT    NOT NULL,
+    detail TEXT    NOT NULL,
     -- When.
-    at             INTEGER NOT NULL
+    at     INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX broadcast_answer_by_transaction ON broadcast_answer (transaction_id, id);
+CREATE INDEX broadcast_answer_by_hash ON broadcast_answer (hash, id);
+
+-- The story of a settlement: written in the same commit as the change.
+CREATE TABLE event (
+    -- The settlement.
+    settlement BLOB    NOT NULL REFERENCES settlement (id),
+    -- Its place among the settlement's events, from 0.
+    number     INTEGER NOT NULL,
+    -- The word for it, such as `signed` or `settled`.
+    kind       TEXT    NOT NULL,
+    -- More of it, for people; may be empty.
+    detail     TEXT    NOT NULL,
+    -- When.
+    at         INTEGER NOT NULL,
+    PRIMARY KEY (settlement, number)
+) STRICT, WITHOUT ROWID;
+
+-- The owner of a gas wallet's nonces.
+CREATE TABLE wallet_owner (
+    -- The chain, CAIP-2.
+    network    TEXT    NOT NULL,
+    -- The gas wallet.
+    gas_wallet TEXT    NOT NULL,
+    -- The process that owns it, in words.
+    owner      TEXT    NOT NULL,
+    -- Grows with every owner. A transaction of an older epoch is refused.
+    epoch      INTEGER NOT NULL,
+    -- When it was taken.
+    taken_at   INTEGER NOT NULL,
+    PRIMARY KEY (network, gas_wallet)
+) STRICT, WITHOUT ROWID;

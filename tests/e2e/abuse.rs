@@ -32,7 +32,7 @@ fn post(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_bodies_get_a_hybrid_400_and_spend_nothing() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     let good = Draft::default().v2().to_string();
     let duplicate = good.replacen("\"payTo\"", "\"payTo\":\"0x0\",\"payTo\"", 1);
@@ -62,7 +62,7 @@ async fn malformed_bodies_get_a_hybrid_400_and_spend_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_large_of_the_wrong_type_or_too_slow_is_turned_away() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     let good = Draft::default().v2().to_string();
     for (name, request, status) in [
@@ -88,7 +88,7 @@ async fn what_is_too_large_of_the_wrong_type_or_too_slow_is_turned_away() {
 async fn any_value_at_any_place_is_never_valid_and_never_a_5xx() {
     type Body = fn() -> Value;
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     let values = [
         json!(null),
@@ -173,7 +173,7 @@ const PERMIT2: [&str; 13] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_is_compared_letter_for_letter() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     for name in
         ["eip155:084532", "eip155:+84532", "EIP155:84532", "eip155:84532 ", "eip155:*", "eip155:", "base-sepolia"]

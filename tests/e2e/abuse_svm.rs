@@ -1,4 +1,4 @@
-//! What strangers can do with a signed message on Solana, and what fails on
+//! Strangers with a signed message on Solana, and payments that fail on
 //! chain: every request is answered, nothing is paid twice, nothing stays behind.
 
 mod changed;
@@ -26,12 +26,12 @@ const CLIENT_SIGNATURE: Range<usize> = 65..129;
 /// Where its message begins.
 const AFTER_SIGNATURES: usize = CLIENT_SIGNATURE.end;
 
-/// What a transaction of the official clients costs: two signatures, and
+/// The fee of a transaction of the official clients: two signatures, and
 /// 20,000 units at a millionth of a lamport, rounded up.
 pub(crate) const FEE: u64 = 10_001;
 
-async fn serve(validator: &Validator, rpc: &str, server: &str) -> (Home, Service) {
-    let home = Home::serving(server, &validator.table(rpc, ""));
+async fn serve(validator: &Validator, rpc: &str) -> (Home, Service) {
+    let home = Home::on(validator).rpc(&[rpc]);
     let service = home.serve().await;
     (home, service)
 }
@@ -48,7 +48,7 @@ async fn settle_after(service: &Service, proxy: &Proxy, body: &Value, something:
     join(service.post("/settle", body), meanwhile).await.0
 }
 
-/// What is kept of a settlement.
+/// Returns the stored settlement.
 async fn row(service: &Service, settled: &Answer) -> Answer {
     let id = settled.body["extra"]["settlementId"].as_str().expect("an id");
     service.get(&format!("/settlements/{id}")).await

@@ -1,9 +1,9 @@
-//! Who may ask, and how the service ends.
+//! Access to the service, and its end.
 
 use e2e::{
     anvil::{Anvil, GAS_WALLET, PAYEE},
     payer::Draft,
-    service::Home,
+    service::{Home, config::table},
 };
 use serde_json::Value;
 
@@ -24,11 +24,13 @@ async fn ask(url: &str, token: Option<&str>, body: &Value) -> (u16, Value) {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_known_key_nothing_is_read_and_with_one_only_its_payees_are_paid() {
     let chain = Anvil::start().await;
-    let auth = format!(
-        "[auth]\nmode = \"api_key\"\n[[auth.keys]]\nname = \"shop\"\nsha256 = \"{SHA256}\"\n\
-         scopes = [\"verify\", \"settle\"]\npay_to = [\"{PAYEE}\"]\n"
-    );
-    let home = Home::with(&chain.node.url, "", &auth);
+    let key = table([
+        ("name", "shop".into()),
+        ("sha256", SHA256.into()),
+        ("scopes", vec!["verify", "settle"].into()),
+        ("pay_to", vec![PAYEE].into()),
+    ]);
+    let home = Home::on(&chain).section("auth", "mode", "api_key").section("auth", "keys", vec![key]);
     let service = home.serve().await;
     let (settle, body) = (format!("{}/settle", service.url), Draft::default().v2());
     for token in [None, Some("wrong"), Some("")] {
@@ -53,7 +55,7 @@ async fn without_a_known_key_nothing_is_read_and_with_one_only_its_payees_are_pa
 #[tokio::test(flavor = "multi_thread")]
 async fn told_to_stop_it_answers_what_is_in_flight_and_goes_on_at_the_next_start() {
     let chain = Anvil::start().await;
-    let home = Home::with(&chain.node.url, "settle_wait = \"3s\"", "");
+    let home = Home::on(&chain).server("settle_wait", "3s");
     let service = home.serve().await;
     chain.node.stop_blocks().await;
     let body = Draft::default().v2();
@@ -80,7 +82,7 @@ async fn told_to_stop_it_answers_what_is_in_flight_and_goes_on_at_the_next_start
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_on_the_same_store_is_refused() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let _service = home.serve().await;
     let second = home
         .command(&["serve"])

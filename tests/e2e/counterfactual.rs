@@ -33,7 +33,7 @@ async fn start() -> (Anvil, Home, Service) {
     let code = include_str!("../contracts/out/OwnerWalletFactory.runtime.hex").trim_end();
     chain.node.call("anvil_setCode", json!([FACTORY, format!("0x{code}")])).await;
     chain.node.call("anvil_setCode", json!([BURNER, "0xfe"])).await;
-    let home = Home::with(&chain.node.url, "", &format!("erc6492_factories = [\"{FACTORY}\", \"{BURNER}\"]"));
+    let home = Home::on(&chain).network("erc6492_factories", vec![FACTORY, BURNER]);
     let service = home.serve().await;
     (chain, home, service)
 }

@@ -5,7 +5,7 @@
 use e2e::{
     anvil::{Anvil, GAS_WALLET_KEY, USDC},
     sdk,
-    service::Home,
+    service::{Home, config::asset},
 };
 use serde_json::{Map, Value, json};
 
@@ -21,25 +21,17 @@ const HOSTILE: [(&str, &str); 8] = [
     ("GarbageBalanceUsdc", include_str!("../contracts/out/GarbageBalanceUsdc.runtime.hex")),
 ];
 
-fn asset(symbol: &str, address: &str) -> String {
-    format!(
-        "[[networks.\"eip155:84532\".assets]]\naddress = \"{address}\"\nsymbol = \"{symbol}\"\ndecimals = 6\n\
-         eip712 = {{ name = \"USDC\", version = \"2\" }}\n"
-    )
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_thousand_payments_get_the_reference_s_verdict_or_a_reasoned_one() {
     let chain = Anvil::start_with(&[]).await;
-    let mut assets = asset("USDC", USDC);
+    let mut home = Home::on(&chain).asset(asset(USDC));
     let mut tokens = Map::new();
     for (number, (name, code)) in HOSTILE.iter().enumerate() {
         let address = format!("0x{:040x}", 0xa55e_7000 + number);
         chain.node.call("anvil_setCode", json!([address, format!("0x{code}")])).await;
-        assets += &asset(name, &address);
+        home = home.asset(asset(&address));
         tokens.insert((*name).to_owned(), Value::from(address));
     }
-    let home = Home::with(&chain.node.url, "", &assets);
     let service = home.serve().await;
     let tokens = Value::from(tokens).to_string();
     let (good, printed) =

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_good_payment_is_verified_settled_and_paid_exactly_once() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     for (version, network) in [(2, "eip155:84532"), (1, "base-sepolia")] {
         let before = chain.node.token_balance(USDC, PAYEE).await;
@@ -191,7 +191,7 @@ fn cases() -> Vec<Case> {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_wrong_payment_gets_the_protocol_s_code_and_spends_nothing() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     for case in cases() {
         for version in [2, 1] {
@@ -217,7 +217,7 @@ async fn each_wrong_payment_gets_the_protocol_s_code_and_spends_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_buyer_echoes_in_accepted_decides_nothing() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     for (key, value) in
         [("payTo", json!(OTHER)), ("amount", json!("1")), ("asset", json!(OTHER)), ("extra", json!(null))]
@@ -242,7 +242,7 @@ async fn what_the_buyer_echoes_in_accepted_decides_nothing() {
 async fn static_rejects_cost_no_call_and_a_good_payment_one() {
     let chain = Anvil::start_with(&["--no-mining"]).await;
     let proxy = Proxy::before(&chain.node.url).await;
-    let home = Home::with(&proxy.url, "", "");
+    let home = Home::on(&chain).rpc(&[&proxy.url]);
     let service = home.serve().await;
     let calls = || proxy.calls("eth_call");
     let before = calls();

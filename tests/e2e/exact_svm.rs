@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::abuse_svm::FEE;
 
 async fn start(validator: &Validator) -> (Home, Service) {
-    let home = Home::serving("", &validator.table(validator.chain.url(), ""));
+    let home = Home::on(validator);
     let service = home.serve().await;
     (home, service)
 }
@@ -45,8 +45,8 @@ async fn both_token_programs_are_settled_in_both_versions_once() {
     let kinds = supported.body["kinds"].as_array().expect("kinds").clone();
     let fee_payer = fee_payer().address().to_string();
     for (version, network) in [(2, NETWORK), (1, "solana-devnet")] {
-        let kind =
-            json!({"x402Version": version, "scheme": "exact", "network": network, "extra": {"feePayer": fee_payer}});
+        let extra = json!({"feePayer": fee_payer, "computeUnitPriceAccepted": "100000"});
+        let kind = json!({"x402Version": version, "scheme": "exact", "network": network, "extra": extra});
         assert!(kinds.contains(&kind), "{kinds:?}");
     }
     for (number, (version, mint, memo, legacy)) in
@@ -173,13 +173,18 @@ fn solana_hash() -> chains_svm::local::Hash {
     chains_svm::local::Hash::new_from_array([9; 32])
 }
 
-/// A node that says of every transaction that it would succeed.
-fn credulous() -> Fault {
-    Fault::Replace(json!({
-        "context": {"slot": 1, "apiVersion": "4.2.2"},
-        "value": {"err": null, "logs": [], "accounts": null, "unitsConsumed": 1, "returnData": null,
-            "innerInstructions": null},
-    }))
+/// The answer of a node that shows every token account with all the tokens that there can be.
+pub fn rich(_: &Value, mut honest: Value) -> Value {
+    /// The place of the amount in a token account.
+    const AMOUNT: std::ops::Range<usize> = 64..72;
+    for account in honest["value"].as_array_mut().into_iter().flatten() {
+        let Some(mut data) = account["data"][0].as_str().and_then(|text| BASE64_STANDARD.decode(text).ok()) else {
+            continue;
+        };
+        data[AMOUNT].fill(u8::MAX);
+        account["data"][0] = json!(BASE64_STANDARD.encode(data));
+    }
+    honest
 }
 
 /// F08.
@@ -187,9 +192,9 @@ fn credulous() -> Fault {
 async fn a_transaction_that_fails_on_chain_is_answered_within_a_second_of_its_confirmation() {
     let validator = Validator::start().await;
     let proxy = Proxy::before(validator.chain.url()).await;
-    let home = Home::serving("", &validator.table(&proxy.url, ""));
+    let home = Home::on(&validator).rpc(&[&proxy.url]);
     let service = home.serve().await;
-    proxy.fail("simulateTransaction", credulous(), Times::Always);
+    proxy.lie("getMultipleAccounts", rich);
     for (version, code) in [(2, "invalid_exact_svm_transaction_failed"), (1, "transaction_failed")] {
         let mut draft = Draft::default();
         draft.order.amount = u64::MAX;
@@ -219,7 +224,7 @@ async fn whatever_a_send_answers_the_payment_settles_once() {
     let validator = Validator::start().await;
     for (number, (what, fault, times)) in cases.into_iter().enumerate() {
         let proxy = Proxy::before(validator.chain.url()).await;
-        let home = Home::serving("", &validator.table(&proxy.url, ""));
+        let home = Home::on(&validator).rpc(&[&proxy.url]);
         let service = home.serve().await;
         let before = paid(&validator).await;
         proxy.fail("sendTransaction", fault, times);
@@ -237,7 +242,7 @@ async fn a_transaction_that_never_reaches_a_leader_fails_when_it_can_no_longer_l
     // The last block that may include it and the 32 that make it final pass in ten seconds.
     let validator = Validator::start_with(8).await;
     let proxy = Proxy::before(validator.chain.url()).await;
-    let home = Home::serving("settle_wait = \"1s\"", &validator.table(&proxy.url, ""));
+    let home = Home::on(&validator).rpc(&[&proxy.url]).server("settle_wait", "1s");
     let service = home.serve().await;
     proxy.fail("sendTransaction", Fault::Pretend(json!("1".repeat(64))), Times::Always);
     let body = Draft::default().body(&validator.chain, 2).await;
@@ -252,5 +257,6 @@ async fn a_transaction_that_never_reaches_a_leader_fails_when_it_can_no_longer_l
     assert!(ended.text("errorMessage").contains("expired"), "{ended:?}");
     assert!(proxy.calls("sendTransaction") > 10, "it is sent until then");
     assert_eq!(paid(&validator).await, 0);
-    assert_eq!(home.audit().0, 0);
+    let (code, text) = home.audit();
+    assert_eq!(code, 0, "{text}");
 }

@@ -1,15 +1,16 @@
 //! Every chain family keeps the promises of the seam: one suite, one list.
 //!
-//! To add a family, write its `World` below and add it to `worlds`.
+//! To add a family, write its `World` below and add a test that runs the suite.
 
 use std::{sync::Arc, time::Duration};
 
 use chains_core::{
     Payment,
-    chain::{
-        Broadcast, Chain, Effect, Head, Landed, Observation, PlannedTransaction, Sequence, Severity, Watch, Watched,
-    },
-    scheme::{Authorization, Purpose, Verdict},
+    chain::{Chain, SignError},
+    diagnostic::Severity,
+    observation::{Block, Depth, Effect, Inclusion, Item, Observation, Recheck, TransactionView, Urgency},
+    scheme::{Authorization, Occasion, Verdict},
+    transaction::{BroadcastResult, Plan, Purpose, SignedTransaction},
 };
 use futures::future::BoxFuture;
 
@@ -33,126 +34,186 @@ pub(crate) trait World: Send + Sync {
     fn disconnect(&self) -> BoxFuture<'_, ()>;
 }
 
+/// A chain may need this long for anything that it is asked here.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 fn read(world: &dyn World) -> Box<dyn Authorization> {
     let scheme = Arc::clone(&world.chain().schemes()[0]);
     scheme.read(&world.payment()).expect("a good payment is read")
 }
 
-async fn plan(authorization: &dyn Authorization) -> PlannedTransaction {
-    match authorization.verify(Purpose::Settle).await {
+async fn verified_plan(authorization: &dyn Authorization) -> Plan {
+    match authorization.verify(Occasion::Settle).await {
         Verdict::Valid(verified) => {
             let funds = verified.funds.expect("the chain shows what it is paid from");
             assert!(!funds.account.is_empty() && funds.available >= verified.amount, "{funds:?}");
+            assert_eq!(verified.payer, authorization.payer(), "a payer with a key is known before the checks");
+            assert_eq!(verified.payer_code, None, "no code decides about its signature");
             verified.plan
         }
         other => panic!("a good payment is valid: {other:?}"),
     }
 }
 
-async fn newest(chain: &Arc<dyn Chain>) -> Head {
-    chain.next_head(None, Watch::Closely).await.expect("a head")
+async fn newest(chain: &Arc<dyn Chain>) -> Block {
+    chain.next_block(None, Urgency::Closely).await.expect("a block")
 }
 
-async fn observe(chain: &Arc<dyn Chain>, watched: Watched<'_>) -> Observation {
-    chain.observe(&[watched]).await.expect("observed").remove(0)
+/// The plan's transaction at a nonce, at the price of the moment.
+fn sign(chain: &Arc<dyn Chain>, plan: &Plan, nonce: Option<u64>) -> SignedTransaction {
+    let purpose = Purpose::Steps(std::slice::from_ref(plan));
+    let fee = chain.quote(purpose).expect("a quote after a block");
+    let wallet = plan.gas_wallet.as_ref().unwrap_or(&chain.gas_wallets()[0]);
+    let signed = chain.sign(wallet, nonce, purpose, &fee).expect("signed");
+    assert_eq!(signed, chain.sign(wallet, nonce, purpose, &fee).expect("signed"), "signing is repeatable");
+    assert_eq!((&signed.gas_wallet, signed.nonce), (wallet, nonce));
+    assert!(matches!(chain.sign("nobody", nonce, purpose, &fee), Err(SignError::NoKey(_) | SignError::Plan(_))));
+    signed
+}
+
+async fn observe(chain: &Arc<dyn Chain>, view: TransactionView<'_>) -> Observation {
+    let mut observed = chain.observe(&[view, view]).await.expect("observed");
+    assert_eq!(observed.len(), 2, "one answer for each");
+    observed.remove(0)
+}
+
+/// A chain whose doctor finds nothing wrong is proven and names what it offers.
+async fn profile(world: &dyn World) {
+    let chain = world.chain();
+    chain.prove().await.expect("proven");
+    let wallet = chain.gas_wallets()[0].clone();
+    let offers = chain.offers(&wallet);
+    assert!(!offers.is_empty() && offers.iter().all(|offer| chain.schemes().iter().any(|s| s.name() == offer.scheme)));
+    let balance = chain.balance(&wallet).await.expect("a balance");
+    assert!(balance >= chain.parameters().balance_min, "{balance}");
+    assert_eq!(chain.trouble(), None);
+    let findings = chain.doctor().await;
+    assert!(findings.iter().all(|finding| finding.severity != Severity::Error), "{findings:?}");
 }
 
 /// Verify has no effect; sign is repeatable; a broadcast twice is harmless;
-/// observe finds what was sent although the answer was lost; a head lists it.
+/// observe finds what was sent although the answer was lost; a block lists it;
+/// an investigation says the same; the fee is what was offered, at most.
 async fn one_payment(world: &dyn World) {
     let chain = world.chain();
-    chain.open().await.expect("opens");
     let (before, authorization) = (world.paid().await, read(world));
-    let plan = plan(&*authorization).await;
-    assert!(matches!(authorization.verify(Purpose::Verify).await, Verdict::Valid(_)), "verify changes nothing");
+    let plan = verified_plan(&*authorization).await;
+    assert!(matches!(authorization.verify(Occasion::Verify).await, Verdict::Valid(_)), "verify changes nothing");
     assert_eq!(world.paid().await, before);
-    let head = newest(&chain).await;
+    let block = newest(&chain).await;
     let wallet = chain.gas_wallets()[0].clone();
-    let sequence = chain.sequence(&wallet).await.expect("a sequence").map(|sequence| sequence.latest);
-    let fees = chain.quote().expect("a quote after a head");
-    let signed = chain.sign(&wallet, sequence, &plan, &fees).expect("signed");
-    assert_eq!(signed, chain.sign(&wallet, sequence, &plan, &fees).expect("signed"), "signing is repeatable");
+    let nonce = chain.nonce(&wallet, Depth::Latest).await.expect("a nonce");
+    let confirmed = chain.nonce(&wallet, Depth::Confirmed).await.expect("a nonce");
+    assert!(confirmed.is_some() == nonce.is_some() && confirmed <= nonce, "{confirmed:?} {nonce:?}");
+    assert_eq!(chain.recheck(std::slice::from_ref(&plan)).await, [Recheck::Good]);
+    let signed = sign(&chain, &plan, nonce);
     let attempts = [signed.clone()];
-    let watched = Watched { attempts: &attempts, plan: &plan, claimed_at: head.number };
-    assert_eq!(observe(&chain, watched).await, Observation::Pending);
+    let items = [Item { plan: &plan, claimed_block: block.number }];
+    let view = TransactionView { attempts: &attempts, items: &items };
+    assert_eq!(observe(&chain, view).await, Observation::Pending);
+    assert_eq!(chain.investigate(&view).await, Ok(Observation::Pending), "nothing ends before its time");
     for _ in 0..2 {
-        assert_eq!(chain.broadcast(&attempts).await, [Broadcast::Accepted], "twice is harmless");
+        assert_eq!(chain.broadcast(&attempts).await, [BroadcastResult::Accepted], "twice is harmless");
     }
-    let (landed, heads) = land(world, &head, watched).await;
-    assert_eq!((&landed.effect, &landed.transaction), (&Effect::Done, &signed.transaction));
-    for head in heads {
-        let listed = head.transactions.is_some_and(|list| list.contains(&signed.transaction));
-        assert!(!listed || head.number == landed.block.number, "only the block that includes it lists it");
+    let (inclusion, effect, blocks) = include(world, &block, view).await;
+    assert_eq!((&effect, &inclusion.hash), (&Effect::Done, &signed.hash));
+    assert!(inclusion.fee_paid <= signed.fee.amount_max && !inclusion.fee_paid.is_zero(), "{inclusion:?}");
+    for block in blocks {
+        let listed = block.transactions.is_some_and(|list| list.contains(&signed.hash));
+        assert!(!listed || block.number >= inclusion.block.number, "no block lists it before it is included");
     }
     assert!(world.paid().await > before);
-    assert!(matches!(authorization.verify(Purpose::Verify).await, Verdict::Invalid(_)), "a payment is good once");
-    let late = if sequence.is_some() { Broadcast::SequenceConsumed } else { Broadcast::Accepted };
+    match chain.investigate(&view).await.expect("found out") {
+        Observation::Included(found, effects) => {
+            assert_eq!((found.block, effects), (inclusion.block, vec![Effect::Done]));
+        }
+        other => panic!("an investigation finds what observe finds: {other:?}"),
+    }
+    assert!(matches!(authorization.verify(Occasion::Verify).await, Verdict::Invalid(_)), "a payment is good once");
+    let late = if nonce.is_some() { BroadcastResult::NonceTooLow } else { BroadcastResult::Accepted };
     assert_eq!(chain.broadcast(&attempts).await, [late], "late repeats are told apart, or harmless");
 }
 
-/// Follows the chain until the transaction is in a block, and sends it again
-/// where it is not seen, as the submitter does: a chain may drop what it was
-/// sent. Says what heads came.
-async fn land(world: &dyn World, from: &Head, watched: Watched<'_>) -> (Landed, Vec<Head>) {
+/// Follows the chain until the transaction is in a confirmed block, and sends
+/// it again where it is not seen, as the submitter does: a chain may drop what
+/// it was sent. The inclusion, its effect, and the blocks that came.
+async fn include(world: &dyn World, from: &Block, view: TransactionView<'_>) -> (Inclusion, Effect, Vec<Block>) {
     let chain = world.chain();
-    let mut heads = vec![from.clone()];
-    let resend_after = chain.pace().resend_after;
+    let mut blocks = vec![from.clone()];
+    let resend_after = chain.parameters().resend_after;
     let mut sent_at = from.number;
     let follow = async {
         loop {
             world.mine().await;
-            let next = chain.next_head(heads.last(), Watch::Closely).await.expect("the next head");
-            assert!(next.number > heads[heads.len() - 1].number, "heads come in order");
-            heads.push(next);
-            if let Observation::Landed(landed) = observe(&chain, watched).await {
-                return landed;
+            let next = chain.next_block(blocks.last(), Urgency::Closely).await.expect("the next block");
+            let height = next.number;
+            assert!(height > blocks[blocks.len() - 1].number, "blocks come in order");
+            blocks.push(next);
+            if let Observation::Included(inclusion, effects) = observe(&chain, view).await
+                && inclusion.confirmed
+            {
+                assert_eq!(effects.len(), view.items.len(), "one effect for each step");
+                return (inclusion, effects.into_iter().next().expect("a step"));
             }
-            let height = heads[heads.len() - 1].number;
             if height >= sent_at + resend_after {
                 sent_at = height;
-                drop(chain.broadcast(watched.attempts).await);
+                drop(chain.broadcast(view.attempts).await);
             }
         }
     };
-    let landed = tokio::time::timeout(Duration::from_secs(30), follow).await.expect("it lands in time");
-    (landed, heads)
+    let (inclusion, effect) = tokio::time::timeout(PATIENCE, follow).await.expect("it is included in time");
+    (inclusion, effect, blocks)
 }
 
 /// An effect by another transaction is found, and told from ours. Chains
-/// without sequences have no other transaction: there the payer's own is sent.
+/// without nonces have no other transaction: there the payer's own is sent.
 async fn executed_elsewhere(world: &dyn World) {
     let chain = world.chain();
-    let plan = plan(&*read(world)).await;
-    let head = newest(&chain).await;
+    let plan = verified_plan(&*read(world)).await;
+    let block = newest(&chain).await;
     let wallet = chain.gas_wallets()[0].clone();
-    let Some(Sequence { latest: next }) = chain.sequence(&wallet).await.expect("a sequence") else { return };
-    let fees = chain.quote().expect("a quote");
-    let first = [chain.sign(&wallet, Some(next), &plan, &fees).expect("signed")];
-    let second = [chain.sign(&wallet, Some(next + 1), &plan, &fees).expect("signed")];
+    let Some(next) = chain.nonce(&wallet, Depth::Latest).await.expect("a nonce") else { return };
+    let [first, second] = [next, next + 1].map(|nonce| [sign(&chain, &plan, Some(nonce))]);
     chain.broadcast(&first).await;
     world.mine().await;
     chain.broadcast(&second).await;
     world.mine().await;
-    let watched = Watched { attempts: &second, plan: &plan, claimed_at: head.number };
-    match land(world, &head, watched).await.0.effect {
-        Effect::DoneElsewhere { transaction, .. } => assert_eq!(transaction, first[0].transaction),
+    let items = [Item { plan: &plan, claimed_block: block.number }];
+    let view = TransactionView { attempts: &second, items: &items };
+    let (_, effect, _) = include(world, &block, view).await;
+    let found = match effect {
+        Effect::Unclear(_) => match chain.investigate(&view).await.expect("found out") {
+            Observation::Included(_, mut effects) => effects.remove(0),
+            other => panic!("it is included: {other:?}"),
+        },
+        clear => clear,
+    };
+    match found {
+        Effect::Elsewhere { hash, .. } => assert_eq!(hash, first[0].hash),
         other => panic!("the first one did it: {other:?}"),
     }
 }
 
-/// What cannot be asked is unavailable, never invalid; the doctor says so.
+/// The final block never runs ahead of the newest.
+async fn finality(world: &dyn World) {
+    let chain = world.chain();
+    let last = chain.final_block().await.expect("a final block");
+    assert!(last.number <= newest(&chain).await.number);
+}
+
+/// A chain that cannot be asked is unavailable, never invalid; the doctor says so.
 async fn troubles(world: &dyn World) {
     let chain = world.chain();
-    assert!(chain.check().await.iter().all(|finding| finding.severity != Severity::Error), "{:?}", chain.check().await);
     world.empty_gas_wallet().await;
-    let gas = chain.gas_balance(&chain.gas_wallets()[0]).await.expect("a balance");
-    assert!(gas.balance < gas.balance_min);
-    assert!(chain.check().await.iter().any(|finding| finding.severity == Severity::Error), "the empty wallet is found");
+    let balance = chain.balance(&chain.gas_wallets()[0]).await.expect("a balance");
+    assert!(balance < chain.parameters().balance_min);
+    let findings = chain.doctor().await;
+    assert!(findings.iter().any(|finding| finding.severity == Severity::Error), "the empty wallet is found");
     let authorization = read(world);
     world.disconnect().await;
-    let asked = tokio::time::timeout(Duration::from_secs(30), authorization.verify(Purpose::Verify)).await;
+    let asked = tokio::time::timeout(PATIENCE, authorization.verify(Occasion::Verify)).await;
     assert!(matches!(asked.expect("in time"), Verdict::Unavailable(_)));
-    let findings = chain.check().await;
+    let findings = chain.doctor().await;
     assert!(
         findings.iter().any(|finding| finding.severity == Severity::Error && !finding.fix.is_empty()),
         "{findings:?}"
@@ -160,8 +221,10 @@ async fn troubles(world: &dyn World) {
 }
 
 async fn suite(world: &dyn World) {
+    profile(world).await;
     one_payment(world).await;
     executed_elsewhere(world).await;
+    finality(world).await;
     troubles(world).await;
 }
 

@@ -42,7 +42,7 @@ async fn whatever_a_send_answers_the_payment_settles_once() {
     for (what, fault) in cases {
         let chain = Anvil::start().await;
         let proxy = Proxy::before(&chain.node.url).await;
-        let home = Home::with(&proxy.url, "", "");
+        let home = Home::on(&chain).rpc(&[&proxy.url]);
         let service = home.serve().await;
         proxy.fail(SEND, fault, Times::Next(1));
         settles_once(&chain, &home, &service, &Draft::default(), what).await;
@@ -57,7 +57,7 @@ async fn a_settlement_whose_receipt_cannot_be_read_stays_pending_and_then_succee
     ] {
         let chain = Anvil::start().await;
         let proxy = Proxy::before(&chain.node.url).await;
-        let home = Home::with(&proxy.url, "settle_wait = \"3s\"", "");
+        let home = Home::on(&chain).rpc(&[&proxy.url]).server("settle_wait", "3s");
         let service = home.serve().await;
         proxy.fail("eth_getTransactionReceipt", fault, Times::Always);
         let draft = Draft::default();
@@ -72,7 +72,7 @@ async fn a_settlement_whose_receipt_cannot_be_read_stays_pending_and_then_succee
 #[tokio::test(flavor = "multi_thread")]
 async fn without_blocks_the_answer_is_pending_in_time_and_the_retry_succeeds_once() {
     let chain = Anvil::start().await;
-    let home = Home::with(&chain.node.url, "settle_wait = \"3s\"", "");
+    let home = Home::on(&chain).server("settle_wait", "3s");
     let service = home.serve().await;
     chain.node.stop_blocks().await;
     let draft = Draft::default();
@@ -92,7 +92,7 @@ async fn without_blocks_the_answer_is_pending_in_time_and_the_retry_succeeds_onc
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_executed_by_a_stranger_after_our_claim_is_our_success_once() {
     let chain = Anvil::start().await;
-    let home = Home::with(&chain.node.url, "settle_wait = \"2s\"", "");
+    let home = Home::on(&chain).server("settle_wait", "2s");
     let service = home.serve().await;
     chain.node.stop_blocks().await;
     let draft = Draft::default();
@@ -125,7 +125,7 @@ async fn a_payment_executed_by_a_stranger_after_our_claim_is_our_success_once() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_that_fails_on_chain_is_failed_with_its_reason() {
     let chain = Anvil::start().await;
-    let home = Home::with(&chain.node.url, "settle_wait = \"2s\"", "");
+    let home = Home::on(&chain).server("settle_wait", "2s");
     let service = home.serve().await;
     chain.node.stop_blocks().await;
     let draft = Draft { value: alloy::primitives::U256::from(1_000_000_000_000_u64), ..Draft::default() };
@@ -152,12 +152,12 @@ async fn a_payment_that_fails_on_chain_is_failed_with_its_reason() {
     assert_eq!(code, 0, "{text}");
 }
 
-/// E11, 17.
+/// E11.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_gas_wallet_takes_no_payment_and_comes_back_by_itself() {
     let chain = Anvil::start().await;
     chain.node.call("anvil_setBalance", json!([GAS_WALLET, "0x0"])).await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.spawn();
     eventually("the service says that the wallet is empty", || async {
         let ready = service.try_get("/ready").await?;
@@ -178,7 +178,7 @@ async fn an_empty_gas_wallet_takes_no_payment_and_comes_back_by_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fee_above_the_ceiling_is_not_paid_and_the_payment_can_be_made_when_it_falls() {
     let chain = Anvil::start().await;
-    let home = Home::with(&chain.node.url, "", "fee_per_gas_max = \"20000000000\"");
+    let home = Home::on(&chain).network("fee_per_gas_max", "20000000000");
     let service = home.serve().await;
     chain.node.stop_blocks().await;
     let set_fee = async |wei: &str| {
@@ -206,7 +206,7 @@ async fn a_fee_above_the_ceiling_is_not_paid_and_the_payment_can_be_made_when_it
 async fn whom_the_token_has_blocked_neither_pays_nor_is_paid_and_costs_nothing() {
     let chain = Anvil::start().await;
     permit2::allow(&chain, PAYER, u128::MAX).await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     let owner = "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955";
     let about = |selector: &str, account: &str| format!("{selector}{:0>64}", account.trim_start_matches("0x"));
@@ -241,7 +241,7 @@ async fn a_node_of_another_chain_is_not_opened() {
     let chain = Anvil::start().await;
     let proxy = Proxy::before(&chain.node.url).await;
     proxy.fail("eth_chainId", Fault::Replace(json!("0x1")), Times::Always);
-    let home = Home::with(&proxy.url, "", "");
+    let home = Home::on(&chain).rpc(&[&proxy.url]);
     let service = home.spawn();
     eventually("the service says that the chain is another", || async {
         let ready = service.try_get("/ready").await?;
@@ -256,7 +256,7 @@ async fn a_node_of_another_chain_is_not_opened() {
 async fn a_node_that_comes_to_serve_another_chain_closes_the_network_until_it_does_not() {
     let chain = Anvil::start().await;
     let proxy = Proxy::before(&chain.node.url).await;
-    let home = Home::with(&proxy.url, "settle_wait = \"2s\"", "recheck_interval = \"500ms\"");
+    let home = Home::on(&chain).rpc(&[&proxy.url]).server("settle_wait", "2s").network("recheck_interval", "500ms");
     let service = home.serve().await;
     chain.node.stop_blocks().await;
     let under_way = Draft::default();
@@ -272,7 +272,8 @@ async fn a_node_that_comes_to_serve_another_chain_closes_the_network_until_it_do
     for path in ["/verify", "/settle"] {
         assert_eq!(service.post(path, &refused.v2()).await.status, 503, "{path}");
     }
-    assert!(service.get("/supported").await.body["kinds"].as_array().is_some_and(Vec::is_empty));
+    let kinds = service.get("/supported").await.body["kinds"].clone();
+    assert!(kinds.as_array().is_some_and(|kinds| !kinds.is_empty()), "T2-28: servers keep the list for their lifetime");
     chain.node.resume_blocks().await;
     proxy.heal();
     eventually("the network opens again", || async { (service.get("/ready").await.status == 200).then_some(()) }).await;
@@ -289,7 +290,7 @@ async fn a_node_that_comes_to_serve_another_chain_closes_the_network_until_it_do
 async fn a_node_of_another_chain_among_others_closes_nothing() {
     let chain = Anvil::start().await;
     let proxy = Proxy::before(&chain.node.url).await;
-    let home = Home::with(&format!("{}\", \"{}", proxy.url, chain.node.url), "", "recheck_interval = \"200ms\"");
+    let home = Home::on(&chain).rpc(&[&proxy.url, &chain.node.url]).network("recheck_interval", "200ms");
     let service = home.serve().await;
     proxy.fail("eth_chainId", Fault::Replace(json!("0x1")), Times::Always);
     eventually("it is left out", || async { home.log().contains("an endpoint is left out").then_some(()) }).await;
@@ -302,7 +303,7 @@ async fn a_node_of_another_chain_among_others_closes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_changes_its_domain_closes_the_network_until_it_changes_back() {
     let chain = Anvil::start().await;
-    let home = Home::with(&chain.node.url, "", "recheck_interval = \"200ms\"");
+    let home = Home::on(&chain).network("recheck_interval", "200ms");
     let service = home.serve().await;
     let code = chain.node.call("eth_getCode", json!([USDC, "latest"])).await;
     // Answers every question with nothing but zeros.
@@ -323,7 +324,7 @@ async fn a_token_that_changes_its_domain_closes_the_network_until_it_changes_bac
 async fn an_unreachable_node_is_unavailable_not_invalid_and_leaks_nothing() {
     let chain = Anvil::start().await;
     let proxy = Proxy::before(&chain.node.url).await;
-    let home = Home::with(&format!("{}/?key=canary", proxy.url), "", "");
+    let home = Home::on(&chain).rpc(&[&format!("{}/?key=canary", proxy.url)]);
     let service = home.serve().await;
     proxy.fail("eth_call", Fault::LoseAnswer, Times::Always);
     let draft = Draft::default();
@@ -344,7 +345,7 @@ async fn an_unreachable_node_is_unavailable_not_invalid_and_leaks_nothing() {
 async fn lost_sends_leave_no_gap() {
     let chain = Anvil::start().await;
     let proxy = Proxy::before(&chain.node.url).await;
-    let home = Home::with(&proxy.url, "", "in_flight_max = 64");
+    let home = Home::on(&chain).rpc(&[&proxy.url]).network("in_flight_max", 64);
     let service = std::sync::Arc::new(home.serve().await);
     proxy.fail(SEND, Fault::LoseRequest, Times::Every(3));
     let tasks: Vec<_> = (0..60)
@@ -366,7 +367,7 @@ async fn lost_sends_leave_no_gap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_hangs_up_loses_nothing() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     chain.node.stop_blocks().await;
     let draft = Draft::default();

@@ -18,10 +18,24 @@
 //! | [`wallets`] | code that tells a simulation from a transaction pays for nothing with our gas |
 //! | [`counterfactual`] | wallets that their first payment deploys |
 //! | [`crash`] | nothing is lost when the process is killed |
+//! | [`engine_unresolved`] | every settlement ends, and one without proof holds nobody up |
+//! | [`engine_nodes`] | a node that lacks what others have serves as well as it can |
+//! | [`engine_nonces`] | a nonce that somebody else has used ends no payment |
+//! | [`engine_reorg`] | a receipt of a block that was taken back is no success |
+//! | [`engine_agreement`] | no single node decides about money |
+//! | [`engine_clock`] | a clock that cannot be right ends nothing |
+//! | [`engine_budget`] | failures that no simulation foresees have a budget |
+//! | [`engine_fees`] | transactions that no block takes at their price are told of, and cost nothing more |
+//! | [`engine_finality`] | every settlement becomes final when the chain says so |
+//! | [`engine_quiet`] | strangers' questions and halted chains cost little |
+//! | [`engine_process`] | one process owns a database, and ends when it is told to |
+//! | [`engine_elsewhere`] | a failed payment that is executed elsewhere is an alarm |
+//! | [`engine_svm`] | the same on Solana |
 //! | [`abuse`] | bad input spends nothing and gets a clear answer |
 //! | [`payers`] | the same money serves once, and who costs gas for nothing is not served for long |
 //! | [`abuse_svm`] | a signed message is one payment however it is written; what fails leaves nothing behind |
 //! | [`access`] | who may ask, and how the service ends |
+//! | [`edge_wire`], [`edge_hostile`], [`edge_places`], [`edge_process`] | nobody takes the service away from honest callers |
 //! | [`status`] | what happened can be looked up |
 //! | [`family_contract`] | every chain family keeps the seam's promises |
 //! | [`tidy`] | the arrows of the architecture |
@@ -33,6 +47,23 @@ mod counterfactual;
 mod crash;
 mod demo;
 mod differential;
+mod edge_hostile;
+mod edge_places;
+mod edge_process;
+mod edge_wire;
+mod engine_agreement;
+mod engine_budget;
+mod engine_clock;
+mod engine_elsewhere;
+mod engine_fees;
+mod engine_finality;
+mod engine_nodes;
+mod engine_nonces;
+mod engine_process;
+mod engine_quiet;
+mod engine_reorg;
+mod engine_svm;
+mod engine_unresolved;
 mod exact_evm;
 mod exact_svm;
 mod family_contract;

@@ -1,5 +1,5 @@
-//! What payers may cost: nobody is served several times for the same money, and
-//! who makes the gas wallet pay for nothing is not served for long.
+//! The cost of payers: nobody is served several times for the same money, and
+//! a payer that makes the gas wallet pay for nothing is not served for long.
 
 use alloy::{primitives::U256, signers::local::PrivateKeySigner};
 use e2e::{
@@ -22,7 +22,7 @@ async fn post_all(service: &Service, path: &str, bodies: &[Value]) -> Vec<Answer
     join_all(bodies.iter().map(|body| service.post(path, body))).await
 }
 
-/// How many are good; all others are refused with this code.
+/// Returns the number of good answers; all others are refused with this code.
 fn good(answers: &[Answer], key: &str, code: &str) -> usize {
     let (good, bad): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.is_good());
     assert!(bad.iter().all(|answer| answer.status == 200 && answer.text(key) == code), "{bad:?}");
@@ -34,7 +34,7 @@ fn good(answers: &[Answer], key: &str, code: &str) -> usize {
 async fn payments_that_are_too_much_together_cost_no_gas_but_those_that_fit() {
     let chain = Anvil::start().await;
     permit2::allow(&chain, PAYER, u128::MAX).await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     let mixed = |n| if n % 2 == 0 { large().v2() } else { Permit2Draft::upto(LARGE).charged(LARGE).body() };
     let bodies: Vec<_> = (0..24).map(mixed).collect();
@@ -55,7 +55,7 @@ async fn payments_that_are_too_much_together_cost_no_gas_but_those_that_fit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn payments_that_bring_the_same_permit_cost_no_gas_but_the_first() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     let payer = PrivateKeySigner::random();
     chain.mint(&payer.address().to_string(), 100_000).await;
@@ -74,13 +74,13 @@ async fn verified_payments_hold_their_part_where_the_operator_wants_it() {
     let upto: Vec<_> = (0..50).map(|_| Permit2Draft::upto(LARGE).body()).collect();
     for (hold, expected) in [("0s", 50), ("1m", 2)] {
         for bodies in [&exact, &upto] {
-            let home = Home::with(&chain.node.url, &format!("[payers]\nverified_hold = \"{hold}\""), "");
+            let home = Home::on(&chain).section("payers", "verified_hold", hold);
             let service = home.serve().await;
             let answers = post_all(&service, "/verify", bodies).await;
             assert_eq!(good(&answers, "invalidReason", "insufficient_funds"), expected, "{hold} {answers:?}");
         }
     }
-    let home = Home::with(&chain.node.url, "[payers]\nverified_hold = \"1m\"", "");
+    let home = Home::on(&chain).section("payers", "verified_hold", "1m");
     let service = home.serve().await;
     let first = large().v2();
     for _ in 0..2 {
@@ -116,7 +116,7 @@ async fn fail_one(chain: &Anvil, service: &Service) -> Answer {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_fails_on_chain_again_and_again_is_not_served_for_a_while_not_even_after_a_restart() {
     let chain = Anvil::start().await;
-    let home = Home::with(&chain.node.url, "settle_wait = \"2s\"\n[payers]\nfailures_max = 2", "");
+    let home = Home::on(&chain).server("settle_wait", "2s").section("payers", "failures_max", 2);
     let service = home.serve().await;
     for _ in 0..2 {
         let failed = fail_one(&chain, &service).await;

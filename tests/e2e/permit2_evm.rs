@@ -12,7 +12,7 @@ use e2e::{
     node::parse_quantity,
     payer::{Draft, now},
     permit2::{EXACT_PROXY, PERMIT2, Permit2Draft, UPTO_PROXY, allow, allowance},
-    service::{Answer, Home},
+    service::{Answer, Home, config::permit2_asset},
 };
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ const OTHER: &str = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_good_payment_is_verified_settled_and_paid_exactly_once() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     let draft = Permit2Draft::default();
     allow(&chain, &draft.from, u128::MAX).await;
@@ -180,7 +180,7 @@ fn cases() -> Vec<Case> {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_wrong_payment_gets_the_protocol_s_code_and_spends_nothing() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     allow(&chain, PAYER, u128::MAX).await;
     let poor = PrivateKeySigner::from_slice(&[0x42; 32]).expect("a key");
@@ -210,7 +210,7 @@ async fn each_wrong_payment_gets_the_protocol_s_code_and_spends_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_permit_that_comes_along_is_the_allowance() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     let body = Permit2Draft::default().with_permit().body();
     let verified = service.post("/verify", &body).await;
@@ -229,7 +229,7 @@ async fn a_permit_that_comes_along_is_the_allowance() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_permit_spent_by_somebody_else_is_no_hindrance() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     let draft = Permit2Draft::default().with_permit();
     chain.send_and_mine(OTHER, USDC, &draft.permit_calldata()).await;
@@ -247,7 +247,7 @@ async fn a_permit_spent_by_somebody_else_is_no_hindrance() {
 async fn a_wrong_permit_gets_its_code_and_spends_nothing() {
     type Change = fn(&mut Value);
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     let cases: [(Change, &str); 8] = [
         (|info| info["from"] = json!(OTHER), "eip2612_from_mismatch"),
@@ -266,18 +266,18 @@ async fn a_wrong_permit_gets_its_code_and_spends_nothing() {
         assert_eq!(service.post("/settle", &body).await.text("errorReason"), code);
     }
     assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 0);
-    let home = Home::with(&chain.node.url, "", "sponsor_eip2612 = false");
+    let home = Home::on(&chain).network("sponsor_eip2612", false);
     let service = home.serve().await;
     let refused = service.post("/verify", &Permit2Draft::default().with_permit().body()).await;
     assert_eq!(refused.text("invalidReason"), "permit2_allowance_required", "the operator sponsors nothing");
     assert!(!service.get("/supported").await.body["extensions"].to_string().contains("eip2612"));
 }
 
-/// E01, 19: the same settlement, sent by somebody else with a higher tip, as it is and among other calls.
+/// E01: the same settlement, sent by somebody else with a higher tip, as it is and among other calls.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_executed_by_a_stranger_after_our_claim_is_our_success_once() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = std::sync::Arc::new(home.serve().await);
     allow(&chain, PAYER, u128::MAX).await;
     for wrapped in [false, true] {
@@ -326,7 +326,7 @@ fn among_others(data: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_taken_back_before_its_block_is_failed_with_its_reason() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = std::sync::Arc::new(home.serve().await);
     allow(&chain, PAYER, u128::MAX).await;
     for (name, code) in [("nonce", "permit2_invalid_nonce"), ("allowance", "invalid_exact_evm_transaction_failed")] {
@@ -368,7 +368,7 @@ async fn pending_transaction(chain: &Anvil) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_smart_wallet_pays_when_it_accepts_the_signature() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     let wallets = [
         ("OwnerWallet", include_str!("../contracts/out/OwnerWallet.hex"), ""),
@@ -411,8 +411,7 @@ async fn a_token_that_moves_another_amount_is_found_out_before_it_is_paid_for() 
         ("FakeEventUsdc", include_str!("../contracts/out/FakeEventUsdc.runtime.hex")),
         ("ShortUsdc", include_str!("../contracts/out/ShortUsdc.runtime.hex")),
     ];
-    let mut assets = vec![];
-    let mut addresses = vec![];
+    let (mut home, mut addresses) = (Home::on(&chain), vec![]);
     for (i, (name, code)) in tokens.into_iter().enumerate() {
         let address = format!("0x00000000000000000000000000000000000bad{i:02x}");
         chain.node.call("anvil_setCode", json!([address, format!("0x{}", code.trim_end())])).await;
@@ -420,11 +419,9 @@ async fn a_token_that_moves_another_amount_is_found_out_before_it_is_paid_for() 
         chain.send_and_mine(OTHER, &address, &mint).await;
         let approve = format!("0x095ea7b3{:0>64}{}", &PERMIT2[2..], "f".repeat(64));
         chain.send_and_mine(PAYER, &address, &approve).await;
-        let asset = format!("address = \"{address}\"\nsymbol = \"{name}\"\ndecimals = 6\nmethod = \"permit2\"\n");
-        assets.push(["[[networks.\"eip155:84532\".assets]]\n", &asset].concat());
+        home = home.asset(permit2_asset(&address));
         addresses.push((name, address));
     }
-    let home = Home::with(&chain.node.url, "", &assets.concat());
     let service = home.serve().await;
     for (name, address) in addresses {
         let mut draft = Permit2Draft::default();
@@ -448,11 +445,9 @@ async fn a_token_without_eip3009_is_paid_with_by_permit2_only() {
     chain.send_and_mine(OTHER, token, &mint).await;
     let approve = format!("0x095ea7b3{:0>64}{}", &PERMIT2[2..], "f".repeat(64));
     chain.send_and_mine(PAYER, token, &approve).await;
-    let network = format!(
-        "[[networks.\"eip155:84532\".assets]]\naddress = \"{token}\"\nsymbol = \"PLN\"\ndecimals = 6\n\
-         method = \"permit2\"\neip2612 = false\n"
-    );
-    let home = Home::with(&chain.node.url, "", &network);
+    let mut plain = permit2_asset(token);
+    plain.insert("eip2612".to_owned(), false.into());
+    let home = Home::on(&chain).asset(plain);
     let service = home.serve().await;
     let mut draft = Permit2Draft::default();
     draft.order.asset = token.to_owned();
@@ -474,7 +469,7 @@ async fn what_is_not_on_the_chain_is_not_announced_and_refused() {
     for address in [EXACT_PROXY, UPTO_PROXY] {
         chain.node.call("anvil_setCode", json!([address, "0x"])).await;
     }
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     let supported = service.get("/supported").await.body;
     let kinds = supported["kinds"].as_array().expect("kinds");

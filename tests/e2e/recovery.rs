@@ -1,4 +1,4 @@
-//! What a start trusts, and what a block that is taken back changes.
+//! The trust of a start, and the consequences of a block that is taken back.
 
 use std::fs;
 
@@ -10,11 +10,11 @@ use e2e::{
 };
 use serde_json::json;
 
-/// 25: a backup knows less than the chain: going on from it would give out sequences twice.
+/// G15: a backup knows less than the chain: going on from it would give out nonces twice.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_restored_from_an_old_copy_opens_no_lane_until_the_operator_says_so() {
+async fn a_store_restored_from_an_old_copy_opens_no_wallet_until_the_operator_says_so() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let first = home.serve().await;
     assert!(first.post("/settle", &Draft::default().v2()).await.is_good());
     assert_eq!(first.stop(), Some(0));
@@ -27,23 +27,23 @@ async fn a_store_restored_from_an_old_copy_opens_no_lane_until_the_operator_says
     fs::copy(&copy, &database).expect("restored");
 
     let third = home.spawn();
-    let detail = eventually("the service says why its lane is closed", || async {
+    let detail = eventually("the service says why its wallet is closed", || async {
         let ready = third.try_get("/ready").await?;
         let text = ready.body.to_string();
-        (ready.status == 503 && text.contains("sequence")).then_some(text)
+        (ready.status == 503 && text.contains("nonce")).then_some(text)
     })
     .await;
-    assert!(detail.contains("audit") && detail.contains("--accept-foreign-sequences"), "{detail}");
+    assert!(detail.contains("audit") && detail.contains("--accept-foreign-nonces"), "{detail}");
     assert_eq!(third.post("/settle", &Draft::default().v2()).await.status, 503);
     drop(third);
 
-    let mut accepted = home.command(&["serve", "--accept-foreign-sequences"]).spawn().expect("the binary starts");
+    let mut accepted = home.command(&["serve", "--accept-foreign-nonces"]).spawn().expect("the binary starts");
     let client = reqwest::Client::new();
     let settle = async |draft: Draft| {
         let sent = client.post(format!("{}/settle", home.url)).json(&draft.v2()).send().await.ok()?;
         sent.json::<serde_json::Value>().await.ok()
     };
-    eventually("the operator's word opens the lane", || async {
+    eventually("the operator's word opens the wallet", || async {
         let answer = settle(Draft::default()).await?;
         (answer["success"] == true).then_some(())
     })
@@ -55,11 +55,11 @@ async fn a_store_restored_from_an_old_copy_opens_no_lane_until_the_operator_says
     accepted.wait().expect("gone");
 }
 
-/// 16: a block that held the transfer is taken back before it was deep enough.
+/// E07: a block that held the transfer is taken back before it was deep enough.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_counts_only_when_it_is_deep_enough_and_survives_a_reorg() {
     let chain = Anvil::start_with(&["--no-mining"]).await;
-    let home = Home::with(&chain.node.url, "settle_wait = \"30s\"", "confirmations = 3");
+    let home = Home::on(&chain).server("settle_wait", "30s").network("confirmations", 3);
     let service = std::sync::Arc::new(home.serve().await);
     let body = Draft::default().v2();
     let waiting = tokio::spawn({
@@ -92,7 +92,7 @@ async fn a_transfer_counts_only_when_it_is_deep_enough_and_survives_a_reorg() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settled_transfer_that_the_chain_takes_back_is_sent_again() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     assert!(service.post("/settle", &Draft::default().v2()).await.is_good());
     chain.node.call("anvil_setIntervalMining", json!([0])).await;
@@ -112,9 +112,9 @@ async fn a_settled_transfer_that_the_chain_takes_back_is_sent_again() {
 
 /// E05: what comes after a transaction that the chain has lost is not held up.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gap_that_a_reorg_leaves_in_the_gas_wallet_s_sequence_is_closed() {
+async fn a_nonce_gap_that_a_reorg_leaves_is_closed() {
     let chain = Anvil::start().await;
-    let home = Home::with(&chain.node.url, "settle_wait = \"4s\"", "");
+    let home = Home::on(&chain).server("settle_wait", "4s");
     let service = home.serve().await;
     assert!(service.post("/settle", &Draft::default().v2()).await.is_good());
     chain.node.stop_blocks().await;

@@ -37,7 +37,7 @@ fn assert_one_success(answers: &[Answer]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_settles_of_one_payment_in_both_versions_succeed_once() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = Arc::new(home.serve().await);
     let v2 = Draft::default();
     let answers = settle_all(&service, vec![v2.v2(); 200]).await;
@@ -69,7 +69,7 @@ async fn two_hundred_settles_of_one_payment_in_both_versions_succeed_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_key_gets_the_same_answer_and_another_request_under_it_is_refused() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     let (body, key) = (Draft::default().v2(), Some("order-0000000000000001"));
     let both = futures::future::join_all((0..8).map(|_| service.try_post("/settle", &body, key))).await;
@@ -90,7 +90,7 @@ async fn the_same_key_gets_the_same_answer_and_another_request_under_it_is_refus
 #[tokio::test(flavor = "multi_thread")]
 async fn two_retries_of_a_pending_settlement_share_one_success() {
     let chain = Anvil::start().await;
-    let home = Home::with(&chain.node.url, "settle_wait = \"2s\"", "");
+    let home = Home::on(&chain).server("settle_wait", "2s");
     let service = Arc::new(home.serve().await);
     chain.node.stop_blocks().await;
     let body = Draft::default().v2();
@@ -113,7 +113,7 @@ async fn two_retries_of_a_pending_settlement_share_one_success() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_identifier_names_one_payment() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     let named = |draft: &Draft, id: Value| {
         let mut body = draft.v2();

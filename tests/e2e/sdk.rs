@@ -2,15 +2,18 @@
 //! facilitator, unpatched.
 
 use e2e::{
-    anvil::{Anvil, GAS_WALLET_KEY, PAYEE, PAYER, PLAIN_ERC20, USDC, WALLET_FACTORY},
+    anvil::{Anvil, GAS_WALLET_KEY, PAYEE, PAYER, PERMIT_ERC20, PLAIN_ERC20, USDC, WALLET_FACTORY},
     permit2::allow,
     sdk,
-    service::Home,
+    service::{
+        Home,
+        config::{asset, permit2_asset},
+    },
 };
 
 async fn official_client_pays(protocol: &str) {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     let (received, printed) = sdk::pay(protocol, &service.url, &chain.node.url).await;
     assert!(received, "{printed}\n{}", home.log());
@@ -29,24 +32,10 @@ async fn official_v1_client_pays_official_v1_server() {
     official_client_pays("v1").await;
 }
 
-/// USDC, and a token that is paid with by Permit2 alone.
-const ASSETS: &str = r#"
-[[networks."eip155:84532".assets]]
-address = "0x036CbD53842c5426634e7929541eC2318f3dCF7e"
-symbol = "USDC"
-decimals = 6
-eip712 = { name = "USDC", version = "2" }
-[[networks."eip155:84532".assets]]
-address = "0x000000000000000000000000000000000e4c2612"
-symbol = "PRM"
-decimals = 6
-method = "permit2"
-"#;
-
 /// The official v2 packages buy in these ways, each with an effect on the chain that they are to have.
 async fn official_packages_pay(ways: &[&str]) {
     let chain = Anvil::start_with(&[]).await;
-    let home = Home::with(&chain.node.url, "", ASSETS);
+    let home = Home::on(&chain).asset(asset(USDC)).asset(permit2_asset(PERMIT_ERC20));
     let service = home.serve().await;
     let (good, printed) = sdk::buy(ways, &service.url, &chain.node.url, &[]).await;
     assert!(good, "{printed}\n{}", home.log());
@@ -82,7 +71,7 @@ async fn what_only_buyer_and_seller_understand_is_in_nobody_s_way() {
 #[tokio::test(flavor = "multi_thread")]
 async fn official_python_client_pays_official_python_server() {
     let chain = Anvil::start_with(&[]).await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     allow(&chain, PAYER, u128::MAX).await;
     let arguments: [&[&str]; 3] = [&[], &["--permit2-asset", USDC], &["--permit2-asset", USDC, "--scheme", "upto"]];
@@ -98,11 +87,10 @@ async fn official_python_client_pays_official_python_server() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_golden_answers_are_given() {
-    let allowing = format!("erc6492_factories = [\"{WALLET_FACTORY}\"]");
-    let runs: [(&str, &[&str]); 2] = [("", &[]), (&allowing, &["--factory-allowed"])];
-    for (network, more) in runs {
+    let runs: [(Vec<&str>, &[&str]); 2] = [(vec![], &[]), (vec![WALLET_FACTORY], &["--factory-allowed"])];
+    for (factories, more) in runs {
         let chain = Anvil::start_with(&[]).await;
-        let home = Home::with(&chain.node.url, "", network);
+        let home = Home::on(&chain).network("erc6492_factories", factories);
         let service = home.serve().await;
         let (good, printed) = sdk::golden(&service.url, &chain.node.url, GAS_WALLET_KEY, more).await;
         assert!(good, "{more:?}: {printed}\n{}", home.log());
@@ -114,8 +102,8 @@ async fn the_golden_answers_are_given() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wallet_is_deployed_by_its_first_payment_and_the_builders_are_named() {
     let chain = Anvil::start().await;
-    let network = format!("erc6492_factories = [\"{WALLET_FACTORY}\"]\nbuilder_code = \"our_wallet\"");
-    let home = Home::with(&chain.node.url, "", &network);
+    let home =
+        Home::on(&chain).network("erc6492_factories", vec![WALLET_FACTORY]).network("builder_code", "our_wallet");
     let service = home.serve().await;
     let more = ["--facilitator-code", "our_wallet"];
     let (good, printed) = sdk::buy(&["eip6492", "builder-code"], &service.url, &chain.node.url, &more).await;
@@ -127,13 +115,13 @@ async fn a_wallet_is_deployed_by_its_first_payment_and_the_builders_are_named() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payer_without_gas_money_pays_with_a_token_that_knows_approvals_only() {
     let chain = Anvil::start().await;
-    let network = format!(
-        "sponsor_erc20_approval = true\nsponsor_funding_max = \"1000000000000000\"\n\
-         sponsor_funding_per_hour_max = \"10000000000000000\"\n\
-         [[networks.\"eip155:84532\".assets]]\naddress = \"{PLAIN_ERC20}\"\nsymbol = \"PLAIN\"\ndecimals = 6\n\
-         method = \"permit2\"\neip2612 = false\n"
-    );
-    let home = Home::with(&chain.node.url, "", &network);
+    let mut plain = permit2_asset(PLAIN_ERC20);
+    plain.insert("eip2612".to_owned(), false.into());
+    let home = Home::on(&chain)
+        .network("sponsor_erc20_approval", true)
+        .network("sponsor_funding_max", "1000000000000000")
+        .network("sponsor_funding_per_hour_max", "10000000000000000")
+        .asset(plain);
     let service = home.serve().await;
     let ways = ["permit2-erc20-approval", "permit2-erc20-approval-no-gas-money", "upto-erc20-approval-no-gas-money"];
     let (good, printed) = sdk::buy(&ways, &service.url, &chain.node.url, &[]).await;

@@ -7,7 +7,7 @@ use e2e::{sdk, service::Home, validator::Validator};
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_packages_pay_on_solana_in_every_way_they_know() {
     let validator = Validator::start().await;
-    let home = Home::serving("", &validator.table(validator.chain.url(), ""));
+    let home = Home::on(&validator);
     let service = home.serve().await;
     let (good, printed) = sdk::buy_on_solana(&[], &service.url, validator.chain.url()).await;
     assert!(good, "{printed}\n{}", home.log());

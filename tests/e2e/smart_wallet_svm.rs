@@ -10,19 +10,20 @@ use e2e::{
 };
 use futures::future::join_all;
 
-/// How many ask for the one message at a time.
+/// The number of callers that ask for the one message at a time.
 const CALLERS: usize = 50;
 
 /// Two signatures, and 100,000 units at a millionth of a lamport, rounded up.
 pub(crate) const FEE: u64 = 10_001;
 
-/// What the operator writes to allow the wallet.
-pub(crate) fn allowed() -> String {
-    format!("smart_wallets = true\nsmart_wallet_programs = [\"{PROGRAM}\"]")
+/// Returns a home of a service that allows the wallet.
+pub(crate) fn with_smart_wallets(validator: &Validator) -> Home {
+    let programs = vec![PROGRAM.to_string()];
+    Home::on(validator).network("smart_wallets", true).network("smart_wallet_programs", programs)
 }
 
 async fn start(validator: &Validator) -> (Home, Service) {
-    let home = Home::serving("", &validator.table(validator.chain.url(), &allowed()));
+    let home = with_smart_wallets(validator);
     let service = home.serve().await;
     (home, service)
 }

@@ -8,7 +8,7 @@ use alloy::{
 };
 use e2e::{
     anvil::{Anvil, GAS_WALLET, PAYEE, USDC},
-    approval::{PERMIT2, SPONSORING, Sponsored, approve_calldata, sign},
+    approval::{PERMIT2, Sponsored, approve_calldata, sign, sponsoring},
     eventually,
     node::parse_quantity,
     permit2::{Permit2Draft, allowance},
@@ -21,7 +21,7 @@ fn address(text: &str) -> Address {
 }
 
 fn home(chain: &Anvil) -> Home {
-    Home::with(&chain.node.url, "", SPONSORING)
+    sponsoring(Home::on(chain))
 }
 
 async fn coin_of(chain: &Anvil, account: &str) -> u128 {
@@ -245,12 +245,9 @@ async fn a_payer_that_takes_the_gas_money_gets_no_more_and_the_payment_fails_wit
 async fn gas_money_is_capped_for_each_payment_and_each_hour() {
     let chain = Anvil::start().await;
     let payer = Sponsored::new(&chain).await;
-    let settings = format!(
-        "sponsor_erc20_approval = true\nsponsor_funding_max = \"{}\"\nsponsor_funding_per_hour_max = \"{}\"",
-        payer.cost_max(),
-        payer.cost_max() * 2 - 1
-    );
-    let home = Home::with(&chain.node.url, "", &settings);
+    let home = sponsoring(Home::on(&chain))
+        .network("sponsor_funding_max", payer.cost_max().to_string())
+        .network("sponsor_funding_per_hour_max", (payer.cost_max() * 2 - 1).to_string());
     let service = home.serve().await;
     let mut greedy = Sponsored::new(&chain).await;
     greedy.approval.max_fee_per_gas += 1;
@@ -344,7 +341,7 @@ async fn what_is_no_plain_approval_costs_nothing() {
     assert!(!service.post("/settle", &poor.body()).await.is_good(), "somebody else's approval");
     assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 0);
     assert_eq!(coin_of(&chain, &good.payer()).await, 0);
-    let off = Home::new(&chain);
+    let off = Home::on(&chain);
     let service = off.serve().await;
     let refused = service.post("/settle", &good.body()).await;
     assert_eq!(refused.text("errorReason"), "permit2_allowance_required", "off: ignored");

@@ -1,4 +1,4 @@
-//! What happened can be looked up: over HTTP, with the command, with the audit.
+//! Settlements can be looked up: over HTTP, with the command, with the audit.
 
 use e2e::{
     anvil::{Anvil, NETWORK},
@@ -10,7 +10,7 @@ use reqwest::header::{ETAG, HeaderValue, IF_NONE_MATCH};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settlement_is_found_by_id_transaction_payer_and_nonce_and_tells_its_whole_story() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     let draft = Draft::default();
     let settled = service.post("/settle", &draft.v2()).await;
@@ -45,7 +45,7 @@ async fn a_settlement_is_found_by_id_transaction_payer_and_nonce_and_tells_its_w
 #[tokio::test(flavor = "multi_thread")]
 async fn supported_lists_both_versions_and_readiness_says_why() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     for prefix in ["", "/platform/v2/x402"] {
         let supported = service.get(&format!("{prefix}/supported")).await;

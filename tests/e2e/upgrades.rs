@@ -7,9 +7,10 @@ use e2e::{
     payer::Draft,
     permit2::{PERMIT2, Permit2Draft},
     proxy::{Fault, Proxy, Times},
-    service::{Answer, Home, Service},
+    service::{Answer, Home, Service, config::asset},
 };
 use serde_json::{Value, json};
+use toml::Table;
 
 /// A proxy by EIP-1967; what it delegates to is USDC's code here, or a copy of it there.
 const PROXIED: &str = "0x00000000000000000000000000000000c0de1967";
@@ -32,21 +33,15 @@ async fn start() -> Anvil {
     chain
 }
 
-/// What whoever administers the proxy may do at any time.
+/// Upgrades the proxy, as whoever administers it may do at any time.
 async fn upgrade(chain: &Anvil, implementation: &str) {
     let word = format!("0x{:0>64}", &implementation[2..]);
     chain.node.call("anvil_setStorageAt", json!([PROXIED, SLOT, word])).await;
 }
 
 /// A configuration that takes the proxied token, and USDC as well.
-fn home(rpc: &str, network: &str, asset: &str) -> Home {
-    let table = |address: &str, more: &str| {
-        format!(
-            "[[networks.\"eip155:84532\".assets]]\naddress = \"{address}\"\nsymbol = \"USDC\"\ndecimals = 6\n\
-             eip712 = {{ name = \"USDC\", version = \"2\" }}\n{more}\n"
-        )
-    };
-    Home::with(rpc, "", &format!("recheck_interval = \"1s\"\n{network}\n{}{}", table(PROXIED, asset), table(USDC, "")))
+fn home(chain: &Anvil, proxied: Table) -> Home {
+    Home::on(chain).network("recheck_interval", "1s").asset(proxied).asset(asset(USDC))
 }
 
 /// A payment in the proxied token, by EIP-3009.
@@ -79,7 +74,7 @@ fn code(answer: &Answer) -> &str {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgraded_token_is_suspended_alone_until_it_is_what_it_was() {
     let chain = start().await;
-    let home = home(&chain.node.url, "", "");
+    let home = home(&chain, asset(PROXIED));
     let service = home.serve().await;
     for body in [by_eip3009(), by_permit2()] {
         assert!(service.post("/settle", &body).await.is_good(), "{}", home.log());
@@ -111,7 +106,7 @@ async fn an_upgraded_token_is_suspended_alone_until_it_is_what_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_who_wants_a_warning_gets_one_and_payments_go_on() {
     let chain = start().await;
-    let home = home(&chain.node.url, "token_upgrades = \"warn\"", "");
+    let home = home(&chain, asset(PROXIED)).network("token_upgrades", "warn");
     let service = home.serve().await;
     upgrade(&chain, COPY).await;
     eventually("the upgrade is noticed", || async { detail(&service).await.contains("upgraded").then_some(()) }).await;
@@ -123,7 +118,7 @@ async fn an_operator_who_wants_a_warning_gets_one_and_payments_go_on() {
 async fn a_node_that_lies_about_a_token_is_not_believed_alone() {
     let chain = start().await;
     let liar = Proxy::before(&chain.node.url).await;
-    let home = home(&format!("{}\", \"{}", chain.node.url, liar.url), "", "");
+    let home = home(&chain, asset(PROXIED)).rpc(&[&chain.node.url, &liar.url]);
     let service = home.serve().await;
     liar.fail("eth_getStorageAt", Fault::Replace(json!(format!("0x{:0>64}", &COPY[2..]))), Times::Always);
     eventually("the looks differ", || async { home.log().contains("do not agree").then_some(()) }).await;
@@ -135,7 +130,9 @@ async fn a_node_that_lies_about_a_token_is_not_believed_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_not_the_one_that_was_looked_at_is_not_paid_with() {
     let chain = start().await;
-    let home = home(&chain.node.url, "", &format!("implementation = \"{COPY}\""));
+    let mut pinned = asset(PROXIED);
+    pinned.insert("implementation".to_owned(), COPY.into());
+    let home = home(&chain, pinned);
     let service = home.serve().await;
     let named = detail(&service).await.to_lowercase();
     assert!(named.contains(&USDC.to_lowercase()) && named.contains(COPY), "{named}");

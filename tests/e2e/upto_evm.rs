@@ -21,7 +21,7 @@ const OTHER: &str = "0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65";
 #[tokio::test(flavor = "multi_thread")]
 async fn the_payee_gets_exactly_what_was_charged_once() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     allow(&chain, PAYER, u128::MAX).await;
     let draft = Permit2Draft::upto(5000);
@@ -55,7 +55,7 @@ async fn the_payee_gets_exactly_what_was_charged_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_charge_of_nothing_is_settled_without_a_transaction_and_only_when_it_was_signed() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     allow(&chain, PAYER, u128::MAX).await;
     let draft = Permit2Draft::upto(5000);
@@ -74,11 +74,11 @@ async fn a_charge_of_nothing_is_settled_without_a_transaction_and_only_when_it_w
     assert_eq!(home.audit().0, 0);
 }
 
-/// E03, 9.
+/// E03.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_charges_of_one_authorization_at_once_are_one_success_of_its_amount() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = Arc::new(home.serve().await);
     allow(&chain, PAYER, u128::MAX).await;
     let draft = Permit2Draft::upto(10_000);
@@ -108,7 +108,7 @@ async fn a_hundred_charges_of_one_authorization_at_once_are_one_success_of_its_a
 async fn the_gas_wallet_that_was_signed_for_sends_the_charge() {
     let chain = Anvil::start().await;
     let key = e2e::anvil::GAS_WALLET_KEY;
-    let home = Home::new(&chain).with_gas_wallets(&[key, SECOND_KEY]);
+    let home = Home::on(&chain).wallets(&[key, SECOND_KEY]);
     let service = home.serve().await;
     allow(&chain, PAYER, u128::MAX).await;
     for wallet in [SECOND_WALLET, GAS_WALLET, SECOND_WALLET] {
@@ -137,7 +137,7 @@ async fn the_gas_wallet_that_was_signed_for_sends_the_charge() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_permit_for_the_ceiling_comes_along() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     let draft = Permit2Draft::upto(5000).with_permit();
     assert!(service.post("/verify", &draft.body()).await.is_good());
@@ -153,7 +153,7 @@ async fn each_wrong_payment_gets_the_protocol_s_code_and_spends_nothing() {
     type Alter = fn(&mut Value);
     type Case = (&'static str, Spoil, Alter, &'static str);
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     allow(&chain, PAYER, u128::MAX).await;
     let poor = PrivateKeySigner::from_slice(&[0x42; 32]).expect("a key");
@@ -243,7 +243,7 @@ async fn each_wrong_payment_gets_the_protocol_s_code_and_spends_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_charge_survives_a_kill_and_is_not_charged_again() {
     let chain = Anvil::start().await;
-    let home = Home::with(&chain.node.url, "settle_wait = \"2s\"", "");
+    let home = Home::on(&chain).server("settle_wait", "2s");
     let service = home.serve().await;
     allow(&chain, PAYER, u128::MAX).await;
     chain.node.stop_blocks().await;

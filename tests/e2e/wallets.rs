@@ -32,7 +32,7 @@ fn payments(wallet: &str) -> [(Value, &'static str); 4] {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wallet_that_is_good_only_where_gas_costs_nothing_is_refused_and_costs_nothing() {
     let chain = Anvil::start().await;
-    let home = Home::new(&chain);
+    let home = Home::on(&chain);
     let service = home.serve().await;
     let wallet = deploy(&chain, include_str!("../contracts/out/CallOnlyWallet.hex")).await;
     for (body, code) in payments(&wallet) {

@@ -32,7 +32,8 @@ pub const PERMIT_ERC20: &str = "0x000000000000000000000000000000000e4c2612";
 /// Deploys smart wallets (ERC-6492).
 pub const WALLET_FACTORY: &str = "0x000000000000000000000000000000000fac6492";
 
-/// What stands on the chain from the start: the tokens, Permit2, the two proxies of x402, Multicall3 and the factory.
+/// The contracts that are on the chain from the start: the tokens, Permit2, the
+/// two proxies of x402, Multicall3 and the factory.
 const CODES: [(&str, &str); 8] = [
     (PLAIN_ERC20, include_str!("../contracts/out/PlainErc20.runtime.hex")),
     (PERMIT_ERC20, include_str!("../contracts/out/PermitErc20.runtime.hex")),
@@ -81,10 +82,13 @@ impl Anvil {
     /// When anvil cannot be started; `tests/run` installs it.
     pub async fn start_with(arguments: &[&str]) -> Self {
         let port = free_port();
+        // Blocks are final two epochs later.
+        let has_epoch = arguments.contains(&"--slots-in-an-epoch");
+        let finality: &[&str] = if has_epoch { &[] } else { &["--slots-in-an-epoch", "1"] };
         let process = Command::new("anvil")
-            .args(["--chain-id", "84532", "--slots-in-an-epoch", "1", "--hardfork", "prague", "--silent", "--port"])
+            .args(["--chain-id", "84532", "--hardfork", "prague", "--silent", "--port"])
             .arg(port.to_string())
-            .args(arguments)
+            .args(finality.iter().chain(arguments))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     anvil::{Anvil, USDC},
     permit2::Permit2Draft,
+    service::Home,
 };
 
 sol! {
@@ -23,16 +24,20 @@ sol! {
 /// Permit2.
 pub const PERMIT2: &str = "0x000000000022D473030F116dDEE9F6B43aC78BA3";
 
-/// What turns the extension on, with room for a few approvals of [`Sponsored`] in an hour.
-pub const SPONSORING: &str = "sponsor_erc20_approval = true\nsponsor_funding_max = \"150000000000000\"\n\
-     sponsor_funding_per_hour_max = \"100000000000000000\"";
+/// Turns the extension on, with room for a few approvals of [`Sponsored`] in an hour.
+#[must_use]
+pub fn sponsoring(home: Home) -> Home {
+    home.network("sponsor_erc20_approval", true)
+        .network("sponsor_funding_max", "150000000000000")
+        .network("sponsor_funding_per_hour_max", "100000000000000000")
+}
 
 /// A payment, and the approval that comes along.
 #[derive(Clone, Debug)]
 pub struct Sponsored {
     /// The payment.
     pub payment: Permit2Draft,
-    /// Who signs the approval.
+    /// The key that signs the approval.
     pub key: PrivateKeySigner,
     /// The approval's transaction, with every field in reach of a test.
     pub approval: TxEip1559,

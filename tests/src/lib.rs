@@ -7,22 +7,28 @@
 //! | [`node`] | JSON-RPC to it, with anvil's own methods |
 //! | [`payer`] | signs payments by EIP-3009, writes request bodies of v1 and v2 |
 //! | [`permit2`] | signs payments by Permit2, writes request bodies |
-//! | [`service`] | the built `facilitator` binary on a free port |
+//! | [`service`] | the built `facilitator` binary on a free port, configured key by key |
 //! | [`validator`] | a validator that looks like devnet |
 //! | [`svm`] | signs payments on it, writes request bodies of v1 and v2 |
 //! | [`wallet`] | a smart wallet there, honest or not, and what it is to pay |
 //! | [`tables`] | address lookup tables there |
-//! | [`proxy`] | a JSON-RPC proxy that loses, delays and lies on demand |
+//! | [`proxy`] | a JSON-RPC proxy that loses, delays, refuses, forgets and lies on demand |
+//! | [`hostile`] | honest callers beside strangers that try to take the service away |
+//! | [`liar`] | a node that lies about one thing |
+//! | [`stranger`] | somebody who executes payments before us |
 //! | [`sdk`] | the official TypeScript packages as seller and payer |
 
 pub mod anvil;
 pub mod approval;
+pub mod hostile;
+pub mod liar;
 pub mod node;
 pub mod payer;
 pub mod permit2;
 pub mod proxy;
 pub mod sdk;
 pub mod service;
+pub mod stranger;
 pub mod svm;
 pub mod tables;
 pub mod validator;
@@ -30,17 +36,20 @@ pub mod wallet;
 
 use std::{future::Future, time::Duration};
 
-/// Waits until a condition holds; fails the test when it does not within a minute.
+/// The longest that anything is waited for.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Waits until a condition holds.
 ///
 /// # Panics
-/// With `what`, when the condition never holds.
+/// When the condition does not hold within a minute.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
-    let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         if let Some(value) = condition().await {
             return value;
         }
-        assert!(tokio::time::Instant::now() < deadline, "waited a minute in vain: {what}");
+        assert!(tokio::time::Instant::now() < deadline, "after a minute it still does not hold: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -54,7 +54,7 @@ impl Node {
         parse_quantity(&Value::from(self.eth_call(token, &data).await))
     }
 
-    /// How many transactions an account has sent.
+    /// Returns the number of transactions that an account has sent.
     pub async fn transactions_of(&self, account: &str) -> u128 {
         self.quantity("eth_getTransactionCount", json!([account, "latest"])).await
     }
@@ -62,6 +62,11 @@ impl Node {
     /// Makes a block now.
     pub async fn mine(&self) {
         self.call("evm_mine", json!([])).await;
+    }
+
+    /// Makes so many blocks at once, a second apart.
+    pub async fn mine_blocks(&self, count: u32) {
+        self.call("anvil_mine", json!([format!("{count:#x}")])).await;
     }
 
     /// Stops making blocks by itself.

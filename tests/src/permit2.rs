@@ -20,13 +20,13 @@ pub const UPTO_PROXY: &str = "0x4020A4f3b7b90ccA423B9fabCc0CE57C6C240002";
 /// A payment to be, with every field in reach of a test.
 #[derive(Clone, Debug)]
 pub struct Permit2Draft {
-    /// Who signs.
+    /// The account that signs.
     pub payer: Payer,
     /// `permit2Authorization.from`.
     pub from: String,
-    /// What is signed.
+    /// The order that is signed.
     pub order: Permit2Order,
-    /// What the requirements ask for; `None`: what is signed.
+    /// The amount that the requirements ask for; `None`: the amount that is signed.
     pub amount: Option<u64>,
     /// A permit that comes along.
     pub permit: Option<PermitOrder>,
@@ -147,7 +147,7 @@ pub async fn allow(chain: &Anvil, payer: &str, amount: u128) {
     local(chain).allow_permit2(payer, USDC, Amount::from(amount)).await.expect("allowed");
 }
 
-/// How much of the usual token Permit2 may take from a payer.
+/// Returns the allowance of Permit2 for a payer's usual token.
 ///
 /// # Panics
 /// When the chain does not answer.

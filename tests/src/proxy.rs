@@ -1,19 +1,37 @@
-//! A JSON-RPC proxy before the node that loses, delays, replaces and counts.
+//! A JSON-RPC proxy before a node: it loses, delays, refuses, forgets and lies on demand, and counts what passes.
+//!
+//! Several proxies before one node make a configuration of several nodes, each with faults of its own.
+
+mod rules;
+mod stale;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
+    io,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use axum::{Router, body::Bytes, extract::State, http::StatusCode, response::IntoResponse, routing::post};
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::State,
+    http::StatusCode,
+    response::IntoResponse,
+    routing::post,
+};
 use serde_json::{Value, json};
 
-/// What happens to a request that holds a certain method.
+use self::{
+    rules::{Ending, Plan, Rules},
+    stale::View,
+};
+
+/// A fault that hits a call of a certain method.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// It never reaches the node; the caller's connection breaks.
@@ -32,22 +50,19 @@ pub enum Fault {
     Replace(Value),
 }
 
-/// How often a fault happens.
+/// The calls that a fault hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
-    /// So often, then never again.
+    /// The next so many.
     Next(u64),
-    /// Every so-manieth time.
+    /// Each call whose number is a multiple of this.
     Every(u64),
-    /// Always.
+    /// All.
     Always,
 }
 
-#[derive(Default)]
-struct Rules {
-    faults: HashMap<String, VecDeque<(Fault, Times)>>,
-    seen: HashMap<String, u64>,
-}
+/// An error answer: code and message.
+pub type Refusal = (i64, String);
 
 struct Shared {
     node: String,
@@ -83,53 +98,77 @@ impl Proxy {
         Self { shared, url: format!("http://{address}") }
     }
 
-    /// Makes a method fail.
+    /// Starts three proxies before one node: a configuration of three nodes.
+    pub async fn three_before(node: &str) -> [Self; 3] {
+        [Self::before(node).await, Self::before(node).await, Self::before(node).await]
+    }
+
+    /// Makes a method fail; `*` stands for every method that has no fault of its own.
     pub fn fail(&self, method: &str, fault: Fault, times: Times) {
-        self.rules().faults.entry(method.to_owned()).or_default().push_back((fault, times));
+        self.shared.rules().add_fault(method, fault, times);
+    }
+
+    /// Makes a method lie: the closure gets the parameters and the node's result and returns the result that is told.
+    pub fn lie(&self, method: &str, lie: impl Fn(&Value, Value) -> Value + Send + Sync + 'static) {
+        self.shared.rules().add_lie(method, Arc::new(lie));
+    }
+
+    /// Refuses the calls of a method whose parameters the closure finds an error for.
+    pub fn refuse_when(&self, method: &str, rule: impl Fn(&Value) -> Option<Refusal> + Send + Sync + 'static) {
+        self.shared.rules().add_refusal(method, Arc::new(rule));
+    }
+
+    /// Refuses `eth_getLogs` over more than so many blocks, in these words.
+    pub fn log_range_max(&self, blocks: u128, words: &'static str) {
+        self.refuse_when("eth_getLogs", move |params| rules::log_range(params, blocks, words));
+    }
+
+    /// Knows none of these methods.
+    pub fn without(&self, methods: &[&str]) {
+        for method in methods {
+            self.fail(method, Fault::Refuse(-32601, "the method does not exist or is not available"), Times::Always);
+        }
+    }
+
+    /// Refuses JSON-RPC batches of more than so many calls; 0 refuses all.
+    pub fn batch_max(&self, calls: usize) {
+        self.shared.rules().batch_max = Some(calls);
+    }
+
+    /// Knows the state of the newest so many blocks only.
+    pub fn keep_state_of(&self, blocks: u64) {
+        self.shared.rules().state_kept = Some(blocks);
+    }
+
+    /// Stands so many blocks behind the node.
+    pub fn lag(&self, blocks: u64) {
+        self.shared.rules().lag = blocks;
     }
 
     /// Lets everything pass again.
     pub fn heal(&self) {
-        self.rules().faults.clear();
+        self.shared.rules().heal();
     }
 
-    /// HTTP requests so far.
+    /// Returns the number of HTTP requests so far.
     pub fn requests(&self) -> u64 {
         self.shared.requests.load(Ordering::Relaxed)
     }
 
-    /// Calls of a method so far, those in batches counted.
+    /// Returns the number of calls of a method so far, those in batches counted.
     pub fn calls(&self, method: &str) -> u64 {
-        self.rules().seen.get(method).copied().unwrap_or(0)
+        self.shared.rules().calls(method)
     }
 
-    fn rules(&self) -> std::sync::MutexGuard<'_, Rules> {
-        self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns the number of calls so far, by method.
+    pub fn all_calls(&self) -> BTreeMap<String, u64> {
+        self.shared.rules().all_calls()
     }
 }
 
 impl Shared {
-    /// The fault that hits this method now.
-    fn fault(&self, method: &str) -> Option<Fault> {
-        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = rules.seen.entry(method.to_owned()).or_default();
-        *seen += 1;
-        let seen = *seen;
-        let queue = rules.faults.get_mut(method)?;
-        let (fault, times) = queue.front_mut()?;
-        let hit = match times {
-            Times::Always => true,
-            Times::Every(n) => seen.is_multiple_of(*n),
-            Times::Next(left) => {
-                *left -= 1;
-                true
-            }
-        };
-        let fault = hit.then(|| fault.clone());
-        if *times == Times::Next(0) {
-            queue.pop_front();
-        }
-        fault
+    fn rules(&self) -> MutexGuard<'_, Rules> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ask(&self, body: &Value) -> Value {
@@ -139,6 +178,38 @@ impl Shared {
             Err(_) => Value::Null,
         }
     }
+
+    /// Returns the part of the chain that the proxy shows, where that is less than the node shows.
+    async fn view(&self) -> Option<View> {
+        let (lag, kept) = {
+            let rules = self.rules();
+            (rules.lag, rules.state_kept)
+        };
+        if lag == 0 && kept.is_none() {
+            return None;
+        }
+        let head = self.ask(&json!({"jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": []})).await;
+        let head = u64::from_str_radix(head["result"].as_str()?.trim_start_matches("0x"), 16).ok()?;
+        let mut view = View::new(head, lag, kept);
+        if let Some(questions) = view.blocks_with_state() {
+            let blocks = self.ask(&json!(questions)).await;
+            view.set_hashes_with_state(&blocks);
+        }
+        Some(view)
+    }
+
+    /// Puts the calls that are to reach the node to it; the answers come in the order of those calls.
+    async fn pass(&self, calls: &[(Value, Plan)]) -> VecDeque<Value> {
+        let passed: Vec<&Value> = calls.iter().filter(|(_, plan)| plan.reaches_node).map(|(call, _)| call).collect();
+        if passed.is_empty() {
+            return VecDeque::new();
+        }
+        let answers = self.ask(&json!(passed)).await;
+        let mut answers = answers.as_array().cloned().unwrap_or_default();
+        // A node may answer a batch in any order.
+        answers.sort_by_key(|answer| passed.iter().position(|call| call["id"] == answer["id"]));
+        answers.into()
+    }
 }
 
 async fn forward(State(shared): State<Arc<Shared>>, body: Bytes) -> axum::response::Response {
@@ -146,45 +217,42 @@ async fn forward(State(shared): State<Arc<Shared>>, body: Bytes) -> axum::respon
     let Ok(request) = serde_json::from_slice::<Value>(&body) else { return StatusCode::BAD_REQUEST.into_response() };
     let is_batch = request.is_array();
     let calls = if let Value::Array(calls) = request { calls } else { vec![request] };
-    let faults: Vec<_> = calls.iter().map(|call| shared.fault(call["method"].as_str().unwrap_or(""))).collect();
-    let passed = calls.iter().zip(&faults).filter(|(_, fault)| reaches_node(fault.as_ref()));
-    let passed: Vec<&Value> = passed.map(|(call, _)| call).collect();
-    for fault in faults.iter().flatten() {
-        if let Fault::Delay(time) = fault {
-            tokio::time::sleep(*time).await;
-        }
+    if is_batch && shared.rules().batch_max.is_some_and(|max| calls.len() > max) {
+        return Json(error(&Value::Null, -32600, "batch of JSON-RPC calls is too large")).into_response();
     }
-    let answers = if passed.is_empty() { Value::Array(vec![]) } else { shared.ask(&json!(passed)).await };
-    let mut answers: VecDeque<Value> = answers.as_array().cloned().unwrap_or_default().into();
+    let view = shared.view().await;
+    let calls: Vec<_> = calls
+        .into_iter()
+        .map(|mut call| {
+            let plan = shared.rules().plan(&mut call, view.as_ref());
+            (call, plan)
+        })
+        .collect();
+    for (_, plan) in &calls {
+        tokio::time::sleep(plan.delay).await;
+    }
+    let mut answers = shared.pass(&calls).await;
     let mut results = Vec::with_capacity(calls.len());
-    for (call, fault) in calls.iter().zip(faults) {
-        let answer =
-            if reaches_node(fault.as_ref()) { answers.pop_front().unwrap_or(Value::Null) } else { Value::Null };
-        let id = &call["id"];
-        results.push(match fault {
-            None | Some(Fault::Delay(_)) => answer,
-            Some(Fault::Replace(result) | Fault::Pretend(result)) => {
-                json!({"jsonrpc": "2.0", "id": id, "result": result})
-            }
-            Some(Fault::Refuse(code, message)) => {
-                json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}})
-            }
-            Some(Fault::Status(status)) => {
-                return StatusCode::from_u16(status).expect("a status").into_response();
-            }
-            // A body that is cut short: the caller cannot know what happened.
-            Some(Fault::LoseRequest | Fault::LoseAnswer) => {
-                return (StatusCode::OK, [("content-length", "1000000")], "[").into_response();
-            }
+    for (call, plan) in &calls {
+        let answer = if plan.reaches_node { answers.pop_front().unwrap_or(Value::Null) } else { Value::Null };
+        results.push(match &plan.ending {
+            Ending::Node => shared.rules().twist(call, answer, view.as_ref()),
+            Ending::Result(result) => json!({"jsonrpc": "2.0", "id": call["id"], "result": result}),
+            Ending::Error(code, message) => error(&call["id"], *code, message),
+            Ending::Status(status) => return StatusCode::from_u16(*status).expect("a status").into_response(),
+            Ending::Break => return cut_short(),
         });
     }
     let body = if is_batch { Value::Array(results) } else { results.pop().unwrap_or(Value::Null) };
-    axum::Json(body).into_response()
+    Json(body).into_response()
 }
 
-const fn reaches_node(fault: Option<&Fault>) -> bool {
-    match fault {
-        None | Some(Fault::LoseAnswer | Fault::Delay(_) | Fault::Replace(_)) => true,
-        Some(Fault::LoseRequest | Fault::Refuse(..) | Fault::Status(_) | Fault::Pretend(_)) => false,
-    }
+/// Returns an answer that breaks off: the caller cannot know what has happened.
+fn cut_short() -> axum::response::Response {
+    let parts = [Ok("["), Err(io::Error::other("cut short"))];
+    Body::from_stream(futures::stream::iter(parts)).into_response()
+}
+
+fn error(id: &Value, code: i64, message: &str) -> Value {
+    json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}})
 }

@@ -84,7 +84,7 @@ async fn run(program: &str, arguments: &[&str]) -> (bool, String) {
     printed(Command::new("node").arg(program).args(arguments).current_dir(folder)).await
 }
 
-/// Whether a program ended well, and what it printed: its result, or why there is none.
+/// Returns true when a program ended well, and its output: its result, or why there is none.
 async fn printed(command: &mut Command) -> (bool, String) {
     let output = command.output().await.expect("the program starts");
     let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };

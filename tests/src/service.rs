@@ -1,31 +1,23 @@
 //! The built `facilitator` binary on a free port, with a configuration and a
 //! store of its own.
 
+pub mod config;
+mod home;
+
 use std::{
     fs,
-    io::Write,
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    path::PathBuf,
+    process::{Child, Command},
+    sync::Arc,
 };
 
-use chains_core::chain::Chain;
+use chains_core::{chain::Chain, clock::Clock};
 use serde_json::Value;
-use tempfile::TempDir;
 
-use crate::{
-    anvil::{Anvil, GAS_WALLET_KEY, NETWORK, free_port},
-    eventually,
-};
+use crate::eventually;
 
-/// A place with a configuration and a store, where the service runs and runs again.
-pub struct Home {
-    folder: TempDir,
-    /// The address of the public listener.
-    pub url: String,
-    /// The address of the admin listener.
-    pub admin_url: String,
-    client: reqwest::Client,
-}
+use self::config::{Config, LocalNetwork};
+pub use self::home::{Home, text_of};
 
 /// A running service; killed when dropped.
 pub struct Service {
@@ -35,7 +27,7 @@ pub struct Service {
     client: reqwest::Client,
 }
 
-/// What a process holds, as Linux counts it.
+/// The holdings of a process, as Linux counts them.
 #[derive(Clone, Copy, Debug)]
 pub struct Footprint {
     /// Threads.
@@ -55,143 +47,22 @@ pub struct Answer {
     pub body: Value,
 }
 
-/// The built binary beside the test's own.
+/// The variable that names another binary to test, for example that of an earlier version.
+const BINARY_VARIABLE: &str = "E2E_BINARY";
+
+/// Returns the built binary beside the test's own, or the one that the environment names.
 ///
 /// # Panics
 /// When it is not built; `tests/run` builds it.
 pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os(BINARY_VARIABLE) {
+        return path.into();
+    }
     let own = std::env::current_exe().expect("a path");
     let profile = own.ancestors().find(|folder| folder.join("deps").is_dir()).expect("a target folder");
     let path = profile.join("facilitator");
     assert!(path.exists(), "{} is not built: cargo build --workspace --bins", path.display());
     path
-}
-
-impl Home {
-    /// A home for a service on this chain; `rpc` replaces the chain's own address.
-    pub fn new(anvil: &Anvil) -> Self {
-        Self::with(&anvil.node.url, "", "")
-    }
-
-    /// A home with additions to `[server]` and to the network's table.
-    pub fn with(rpc: &str, server: &str, network: &str) -> Self {
-        let table = format!(
-            "[networks.\"{NETWORK}\"]\nrpc = [\"{rpc}\"]\ngas_wallets = [\"{GAS_WALLET_KEY}\"]\n\
-             block_time = \"1s\"\n{network}\n"
-        );
-        Self::serving(server, &table)
-    }
-
-    /// A home with additions to `[server]`, for these networks' tables.
-    ///
-    /// # Panics
-    /// When the disk is full.
-    pub fn serving(server: &str, networks: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (port, admin_port) = (free_port(), free_port());
-        let database = folder.path().join("facilitator.db");
-        let text = format!(
-            "[server]\nlisten = \"127.0.0.1:{port}\"\n{server}\n\
-             [admin]\nlisten = \"127.0.0.1:{admin_port}\"\n\
-             [store]\nurl = \"sqlite://{}\"\n\
-             {networks}\n",
-            database.display()
-        );
-        let mut file = fs::File::create(folder.path().join("facilitator.toml")).expect("a file");
-        file.write_all(text.as_bytes()).expect("written");
-        Self {
-            folder,
-            url: format!("http://127.0.0.1:{port}"),
-            admin_url: format!("http://127.0.0.1:{admin_port}"),
-            client: reqwest::Client::new(),
-        }
-    }
-
-    /// The same home with other gas wallets.
-    ///
-    /// # Panics
-    /// When the disk is full.
-    #[must_use]
-    pub fn with_gas_wallets(self, keys: &[&str]) -> Self {
-        let file = self.path().join("facilitator.toml");
-        let text = fs::read_to_string(&file).expect("a configuration");
-        let text = text.replace(&format!("gas_wallets = [\"{GAS_WALLET_KEY}\"]"), &format!("gas_wallets = {keys:?}"));
-        fs::write(file, text).expect("written");
-        self
-    }
-
-    /// Its folder.
-    pub fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// A command of the binary, with this configuration.
-    pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
-        command.args(arguments).arg("--config").arg(self.path().join("facilitator.toml")).current_dir(self.path());
-        command
-    }
-
-    /// Runs a command of the binary to its end.
-    ///
-    /// # Panics
-    /// When it cannot be started.
-    pub fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().expect("the binary runs")
-    }
-
-    /// Starts the service and waits until it takes payments.
-    pub async fn serve(&self) -> Service {
-        let service = self.spawn();
-        eventually("the service is ready", || async {
-            let answer = self.client.get(format!("{}/ready", self.url)).send().await.ok()?;
-            (answer.status() == 200).then_some(())
-        })
-        .await;
-        service
-    }
-
-    /// Starts the service and does not wait.
-    ///
-    /// # Panics
-    /// When it cannot be started.
-    pub fn spawn(&self) -> Service {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.path().join("log")).expect("a log");
-        let process = self
-            .command(&["serve"])
-            .env("RUST_LOG", std::env::var("FACILITATOR_TEST_LOG").unwrap_or_else(|_| "info".into()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("the binary starts");
-        Service { process, url: self.url.clone(), client: self.client.clone() }
-    }
-
-    /// Everything that the service has logged.
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.path().join("log")).unwrap_or_default()
-    }
-
-    /// A number from `/metrics`: the sum over all labels.
-    pub async fn metric(&self, name: &str) -> f64 {
-        let Ok(answer) = self.client.get(format!("{}/metrics", self.admin_url)).send().await else { return 0.0 };
-        let text = answer.text().await.unwrap_or_default();
-        let lines = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).fold(0.0, add)
-    }
-
-    /// The audit's exit code and what it printed.
-    pub fn audit(&self) -> (i32, String) {
-        let output = self.run(&["audit"]);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        (output.status.code().unwrap_or(-1), text)
-    }
-}
-
-#[expect(clippy::float_arithmetic, reason = "Prometheus counts in floats; no money is in them")]
-fn add(a: f64, b: f64) -> f64 {
-    a + b
 }
 
 impl Service {
@@ -231,6 +102,61 @@ impl Service {
         Some(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
     }
 
+    /// Settles a payment: asks again as long as the answer is pending or the service cannot say.
+    pub async fn decided(&self, body: &Value) -> Answer {
+        eventually("the payment is decided", || async {
+            let answer = self.try_post("/settle", body, None).await?;
+            (answer.status == 200 && answer.text("errorReason") != "settlement_pending").then_some(answer)
+        })
+        .await
+    }
+
+    /// Returns a settlement as `GET /settlements/{id}` shows it.
+    pub async fn settlement(&self, id: &str) -> Answer {
+        self.get(&format!("/settlements/{id}")).await
+    }
+
+    /// Waits until a settlement has this state, and returns it.
+    pub async fn settlement_in(&self, id: &str, state: &str) -> Answer {
+        eventually(&format!("settlement {id} is {state}"), || async {
+            let found = self.try_get(&format!("/settlements/{id}")).await?;
+            (found.text("state") == state).then_some(found)
+        })
+        .await
+    }
+
+    /// Waits until `/ready` says one of these words; returns its answer.
+    pub async fn ready_says(&self, words: &[&str]) -> Answer {
+        eventually(&format!("/ready says one of {words:?}"), || async {
+            let ready = self.try_get("/ready").await?;
+            let text = ready.body.to_string().to_lowercase();
+            words.iter().any(|word| text.contains(word)).then_some(ready)
+        })
+        .await
+    }
+
+    /// Returns the process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Tells it to stop, as a service manager does, and does not wait.
+    ///
+    /// # Panics
+    /// When the process cannot be told.
+    pub fn terminate(&self) {
+        let told = Command::new("kill").arg(self.process.id().to_string()).status().expect("`kill` runs");
+        assert!(told.success());
+    }
+
+    /// Returns the exit code once the process has ended.
+    ///
+    /// # Panics
+    /// When the process cannot be asked about.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.process.try_wait().expect("a child").map(|status| status.code().unwrap_or(-1))
+    }
+
     /// `kill -9`.
     ///
     /// # Panics
@@ -245,8 +171,7 @@ impl Service {
     /// # Panics
     /// When the process cannot be told.
     pub fn stop(mut self) -> Option<i32> {
-        let told = Command::new("kill").arg(self.process.id().to_string()).status().expect("`kill` runs");
-        assert!(told.success());
+        self.terminate();
         self.process.wait().expect("gone").code()
     }
 
@@ -255,7 +180,7 @@ impl Service {
         (self.status("VmHWM:"), self.status("VmRSS:"))
     }
 
-    /// What it holds at present.
+    /// Returns its holdings at present.
     pub fn footprint(&self) -> Footprint {
         let descriptors = fs::read_dir(format!("/proc/{}/fd", self.process.id())).map_or(0, Iterator::count);
         Footprint {
@@ -286,28 +211,27 @@ impl Answer {
         self.body.get(key).and_then(Value::as_str).unwrap_or("")
     }
 
-    /// Whether the body says `success: true` or `isValid: true`.
+    /// Returns the settlement's id of a settle answer; empty when it is not there.
+    pub fn settlement_id(&self) -> &str {
+        self.body["extra"]["settlementId"].as_str().unwrap_or("")
+    }
+
+    /// Returns true when the body says `success: true` or `isValid: true`.
     pub fn is_good(&self) -> bool {
         self.body["success"] == true || self.body["isValid"] == true
     }
 }
 
-/// A chain of the EVM family as the service would configure it, without the service.
-pub fn network_section(rpc: &str, clock: &std::sync::Arc<dyn chains_core::clock::Clock>) -> std::sync::Arc<dyn Chain> {
-    let table = format!(
-        "[networks.\"{NETWORK}\"]\nrpc = [\"{rpc}\"]\ngas_wallets = [\"{GAS_WALLET_KEY}\"]\nblock_time = \"1s\"\n"
-    );
-    chain_of(&table, clock)
-}
-
-/// A chain as the service would configure it from a network's table, without the service.
+/// Returns a chain as the service would configure it, without the service; the node replaces the chain's own.
 ///
 /// # Panics
 /// When the configuration is wrong.
-pub fn chain_of(table: &str, clock: &std::sync::Arc<dyn chains_core::clock::Clock>) -> std::sync::Arc<dyn Chain> {
-    let text = format!("[store]\nurl = \"sqlite://unused.db\"\n{table}");
+pub fn chain_of(network: &impl LocalNetwork, node: &str, clock: &Arc<dyn Clock>) -> Arc<dyn Chain> {
+    let mut config = Config::of(network);
+    config.set("store", "url", "sqlite://unused.db");
+    config.set_network("rpc", vec![node]);
     let environment = facilitator::config::Environment::new();
-    let config = facilitator::config::read(&text, &environment, facilitator::families::FAMILIES, clock);
+    let config = facilitator::config::read(&config.to_string(), &environment, facilitator::families::FAMILIES, clock);
     let mut chains = config.unwrap_or_else(|report| panic!("{:?}", report.problems())).chains;
     chains.remove(0)
 }

@@ -8,9 +8,9 @@ use crate::validator::{fee_payer, payee};
 /// A payment to be, with every field in reach of a test.
 #[derive(Debug)]
 pub struct Draft {
-    /// Who pays.
+    /// The account that pays.
     pub payer: Payer,
-    /// What is signed.
+    /// The order that is signed.
     pub order: Order,
 }
 

@@ -6,14 +6,14 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use chains_svm::local::{Genesis, LocalChain, NETWORK, PYUSD, Payer, USDC};
+use chains_svm::local::{Genesis, LocalChain, PYUSD, Payer, USDC};
 use tempfile::TempDir;
 
 use crate::{eventually, wallet};
 
-/// What every payer and fee payer begins with, in lamports.
+/// The first balance of every payer and fee payer, in lamports.
 pub const COINS: u64 = 10_000_000_000;
-/// What every payer begins with of each token, in atomic units.
+/// The first balance of every payer in each token, in atomic units.
 pub const TOKENS: u64 = 1_000_000_000_000;
 /// Payers that have tokens, and wallets that have as many; their numbers are those below.
 pub const PAYERS: u64 = 16;
@@ -21,7 +21,7 @@ pub const PAYERS: u64 = 16;
 const FEE_PAYER: u64 = 1000;
 /// The number of the payee, who has empty token accounts.
 const PAYEE: u64 = 2000;
-/// What clusters have: slots of 400 ms.
+/// The value of clusters: slots of 400 ms.
 pub const TICKS_PER_SLOT: u32 = 64;
 /// Slots of 200 ms, so that a test waits half as long.
 const TICKS_PER_SLOT_IN_TESTS: u32 = 32;
@@ -48,12 +48,12 @@ impl Drop for Validator {
     }
 }
 
-/// Who pays the fees.
+/// Returns the account that pays the fees.
 pub fn fee_payer() -> Payer {
     Payer::numbered(FEE_PAYER)
 }
 
-/// Who is paid.
+/// Returns the account that is paid.
 pub fn payee() -> Payer {
     Payer::numbered(PAYEE)
 }
@@ -114,17 +114,9 @@ impl Validator {
         validator
     }
 
-    /// The network's table of a configuration, with additions; `rpc` stands
-    /// between the service and the validator, or is the validator itself.
-    pub fn table(&self, rpc: &str, more: &str) -> String {
-        let key = fee_payer().secret();
-        let block_time = self.ticks_per_slot * MS_PER_4_TICKS / 4;
-        format!(
-            "[networks.\"{NETWORK}\"]\nrpc = [\"{rpc}\"]\nwebsocket = \"{}\"\nfee_payers = [\"{}\"]\n\
-             allow_genesis_mismatch = true\nblock_time = \"{block_time}ms\"\n{more}\n",
-            self.websocket,
-            key.expose()
-        )
+    /// Returns the time of a slot in milliseconds.
+    pub const fn slot_ms(&self) -> u32 {
+        self.ticks_per_slot * MS_PER_4_TICKS / 4
     }
 
     /// The folder with its ledger and log.

@@ -18,7 +18,7 @@ pub const PROGRAM: Pubkey = Pubkey::from_str_const("Wa11et1111111111111111111111
 /// The account in which a program finds the time.
 const CLOCK: Pubkey = Pubkey::from_str_const("SysvarC1ock11111111111111111111111111111111");
 
-/// What the program needs, with another program's transfers: more than the
+/// The compute units that the program needs, with another program's transfers: more than the
 /// official clients ask for.
 const UNIT_LIMIT: u32 = 100_000;
 
@@ -41,12 +41,12 @@ pub fn vault(owner: &Pubkey) -> (Pubkey, u8) {
     Pubkey::find_program_address(&[owner.as_ref()], &PROGRAM)
 }
 
-/// What a wallet looks at before it decides.
+/// The account that a wallet looks at before it decides.
 #[derive(Clone, Copy, Debug)]
 pub struct Witness {
     account: Pubkey,
     at: u64,
-    /// What it shows at most while the wallet does what it is asked for.
+    /// The most that it shows while the wallet does what it is asked for.
     pub limit: u64,
 }
 
@@ -68,13 +68,13 @@ pub type Transfer = (Pubkey, u64);
 /// A payment to be that a wallet makes, with every field in reach of a test.
 #[derive(Debug)]
 pub struct Call {
-    /// Who signs, and what is to be paid.
+    /// The signer, and the payment to make.
     pub draft: Draft,
-    /// What it looks at.
+    /// The account that it looks at.
     pub witness: Witness,
-    /// What it does as long as the witness shows no more than its limit.
+    /// The transfers as long as the witness shows no more than its limit.
     pub transfers: Vec<Transfer>,
-    /// What it does otherwise.
+    /// The transfers otherwise.
     pub otherwise: Vec<Transfer>,
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount(U256);
 
-/// Why a text is no [`Amount`].
+/// The reason why a text is not an [`Amount`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
     /// Not `0|[1-9][0-9]{0,77}`.
@@ -27,12 +27,15 @@ impl Amount {
     /// No money.
     pub const ZERO: Self = Self(U256::ZERO);
 
+    /// The largest amount.
+    pub const MAX: Self = Self(U256::MAX);
+
     /// The amount as the integer that chain libraries use.
     pub const fn to_u256(self) -> U256 {
         self.0
     }
 
-    /// Whether this is no money at all.
+    /// Returns true for no money at all.
     pub fn is_zero(self) -> bool {
         self.0.is_zero()
     }

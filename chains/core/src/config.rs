@@ -17,6 +17,17 @@ use toml::{Table, Value};
 
 use crate::{Amount, Secret};
 
+/// The beginning of environment variables that set a key.
+pub const OVERRIDE_PREFIX: &str = "FACILITATOR__";
+
+/// Texts that are shorter hide nothing and would be found everywhere.
+const HIDDEN_MIN: usize = 4;
+
+/// Returns true for an environment variable that sets a key, false for one that a text reads.
+fn is_override(name: &str) -> bool {
+    name.starts_with(OVERRIDE_PREFIX) || name == "RUST_LOG"
+}
+
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -33,9 +44,9 @@ pub enum Source {
 pub struct Problem {
     /// The key with its path, for example `networks."eip155:84532".rpc`.
     pub key: String,
-    /// What was seen, and what it means.
+    /// The observation, and its meaning.
     pub seen: String,
-    /// What to write instead.
+    /// The value to write instead.
     pub fix: String,
 }
 
@@ -50,11 +61,12 @@ pub struct Effective {
     pub source: Source,
 }
 
-/// What reading a configuration found; shared by all its sections.
+/// The findings of reading a configuration; shared by all its sections.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     found: Arc<Mutex<Found>>,
     sources: Arc<BTreeMap<String, Source>>,
+    hidden: Arc<Vec<Secret>>,
 }
 
 #[derive(Debug, Default)]
@@ -68,12 +80,30 @@ impl Report {
     /// A report that knows where each key came from. Keys without an entry
     /// count as [`Source::Default`].
     pub fn new(sources: BTreeMap<String, Source>) -> Self {
-        Self { found: Arc::default(), sources: Arc::new(sources) }
+        Self { sources: Arc::new(sources), ..Self::default() }
+    }
+
+    /// The same report, which shows none of these texts: values of `${NAME}`,
+    /// which may be secrets wherever they were written to.
+    #[must_use]
+    pub fn hiding(self, mut texts: Vec<String>) -> Self {
+        texts.retain(|text| text.len() >= HIDDEN_MIN);
+        // A text that holds another one goes first.
+        texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        Self { hidden: Arc::new(texts.into_iter().map(Secret::new).collect()), ..self }
+    }
+
+    fn hide(&self, text: String) -> String {
+        self.hidden.iter().fold(text, |text, hidden| {
+            let hidden = hidden.expose();
+            text.replace(hidden, "***").replace(&hidden.escape_debug().to_string(), "***")
+        })
     }
 
     /// Adds a mistake.
     pub fn problem(&self, key: impl Into<String>, seen: impl Into<String>, fix: impl Into<String>) {
-        let problem = Problem { key: key.into(), seen: seen.into(), fix: fix.into() };
+        let (seen, fix) = (self.hide(seen.into()), self.hide(fix.into()));
+        let problem = Problem { key: key.into(), seen, fix };
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if !found.settled.contains(&problem.key) {
             found.problems.push(problem);
@@ -98,8 +128,17 @@ impl Report {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).effective.clone()
     }
 
+    /// The environment variables that stand above the file, each with its key.
+    pub fn overrides(&self) -> Vec<String> {
+        let set = self.effective().into_iter().filter_map(|effective| match effective.source {
+            Source::Environment(name) if is_override(&name) => Some(format!("{name} sets {}", effective.key)),
+            Source::Default | Source::File | Source::Environment(_) => None,
+        });
+        set.collect()
+    }
+
     fn record(&self, key: &str, value: String) {
-        let effective = Effective { key: key.to_owned(), value, source: self.source(key) };
+        let effective = Effective { key: key.to_owned(), value: self.hide(value), source: self.source(key) };
         self.found.lock().unwrap_or_else(PoisonError::into_inner).effective.push(effective);
     }
 
@@ -156,7 +195,7 @@ impl Section {
         self.problem_with(format!("{}[{index}]", self.path_of(key)), seen.into(), fix.into());
     }
 
-    /// Who wrote nothing into the file is told which variable to look at.
+    /// Adds a problem; one about a value of the environment names the variable.
     fn problem_with(&self, path: String, seen: String, fix: String) {
         let seen = match self.report.source(&path) {
             Source::Environment(name) => format!("{seen} (from the environment variable {name})"),
@@ -165,7 +204,7 @@ impl Section {
         self.report.problem(path, seen, fix);
     }
 
-    /// Whether the key is there and not yet taken.
+    /// Returns true when the key is there and not yet taken.
     pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
@@ -271,15 +310,15 @@ impl Drop for Section {
 
 /// A type that a configuration value can be read into.
 pub trait FromToml: Sized {
-    /// What to write, for people.
+    /// The value to write, for people.
     const EXPECTED: &'static str;
-    /// Whether the value must never be shown.
+    /// True when the value must never be shown.
     const SECRET: bool = false;
 
     /// Reads the value.
     ///
     /// # Errors
-    /// What was expected, for people.
+    /// The expectation, for people.
     fn from_toml(value: Value) -> Result<Self, String>;
 }
 
@@ -391,6 +430,17 @@ mod tests {
         drop(section("a = 1", &report));
         let seen = report.problems().remove(0).seen;
         assert_eq!(seen, "is not a known key (from the environment variable FACILITATOR__A)");
+    }
+
+    #[test]
+    fn what_a_variable_gave_is_shown_nowhere() {
+        let report = Report::default().hiding(vec!["canary\"1".into(), "canary".into(), "abc".into()]);
+        let mut root = section("port = \"canary\"\nname = 'x canary\"1 y'\nodd = \"abc\"\n", &report);
+        assert_eq!(root.optional::<u64>("port"), None);
+        root.problem("name", "is \"canary\\\"1\"", "not canary");
+        assert!(root.optional::<String>("name").is_some() && root.optional::<String>("odd").is_some());
+        let shown = format!("{:?}{:?}", report.problems(), report.effective());
+        assert!(!shown.contains("canary") && shown.contains("abc"), "{shown}");
     }
 
     #[test]

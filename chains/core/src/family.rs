@@ -1,4 +1,4 @@
-//! How a family of chains is configured.
+//! The configuration of a family of chains.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What makes two requests the same payment.
+//! The identity of payments and the fingerprint of requests.
 
 use std::fmt;
 

@@ -7,11 +7,13 @@
 //! | [`payment`] | one payment, free of wire versions |
 //! | [`protocol`] | v1 and v2 JSON: the only place that knows versions |
 //! | [`scheme`] | what a payment scheme does: read, identify, verify |
-//! | [`chain`] | what a chain does: sign, broadcast, watch, observe, check |
+//! | [`chain`] | what a chain is and does: profile, execution, health |
+//! | [`transaction`] | plans, fees, signed bytes, answers to a send |
+//! | [`observation`] | blocks, inclusions, effects |
+//! | [`diagnostic`] | what the doctor saw |
 //! | [`family`] | how a family of chains is configured |
 //! | [`reason`] | why a payment was refused: codes for machines, sentences for people |
 //! | [`amount`], [`network`], [`identity`] | values that cannot be wrong once they exist |
-//! | [`memory`] | what families remember of payments for a moment |
 //! | [`config`], [`secret`], [`clock`] | what families need to read their configuration and the time |
 //!
 //! Invariant: nothing in here does I/O, and nothing in here knows a chain
@@ -21,19 +23,20 @@ pub mod amount;
 pub mod chain;
 pub mod clock;
 pub mod config;
+pub mod diagnostic;
 pub mod family;
 pub mod identity;
-pub mod memory;
 pub mod network;
+pub mod observation;
 pub mod payment;
 pub mod protocol;
 pub mod reason;
 pub mod scheme;
 pub mod secret;
+pub mod transaction;
 
 pub use amount::Amount;
 pub use identity::{Fingerprint, Identity};
-pub use memory::Memory;
 pub use network::Network;
 pub use payment::Payment;
 pub use reason::{Code, Rejection};

@@ -10,7 +10,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Network(Arc<str>);
 
-/// The text is no CAIP-2 identifier.
+/// The text is not a CAIP-2 identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a network is written as CAIP-2, `namespace:reference`, for example `eip155:8453`")]
 pub struct NetworkError;

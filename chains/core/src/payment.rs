@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::{Amount, Network};
 
-/// What a resource server asks us to verify or settle.
+/// A payment that a resource server asks us to verify or settle.
 ///
 /// Every value but [`chosen`](Self::chosen), [`payload`](Self::payload) and
 /// [`extensions`](Self::extensions) comes from `paymentRequirements`: what the
@@ -23,7 +23,7 @@ pub struct Payment {
     pub amount: Amount,
     /// `paymentRequirements.extra`; empty when absent.
     pub extra: Map<String, Value>,
-    /// What the buyer says it chose.
+    /// The buyer's own account of its choice.
     pub chosen: Chosen,
     /// The scheme's own object, `paymentPayload.payload`.
     pub payload: Map<String, Value>,

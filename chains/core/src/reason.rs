@@ -1,4 +1,4 @@
-//! Why a payment was refused.
+//! The reasons for refusing a payment.
 //!
 //! Codes are the specification's, letter for letter, and differ between the
 //! protocol versions in a few places; sentences are ours. Codes that belong to
@@ -65,18 +65,21 @@ pub const INVALID_NETWORK: Code = Code::new("invalid_network");
 pub const INVALID_PAYLOAD: Code = Code::new("invalid_payload");
 /// `paymentRequirements` has another shape, or asks for what we never do.
 pub const INVALID_PAYMENT_REQUIREMENTS: Code = Code::new("invalid_payment_requirements");
-/// The body is no JSON.
+/// The body is not JSON.
 pub const INVALID_JSON: Code = Code::new("invalid_json");
 /// `paymentPayload` or `paymentRequirements` is missing.
 pub const MISSING_PARAMETERS: Code = Code::new("missing_parameters");
 /// This payment has been settled, or is being settled, for another request.
 pub const DUPLICATE_SETTLEMENT: Code = Code::new("duplicate_settlement");
-/// What the payer has is spoken for by its other payments. A specification's
+/// The payer's other payments use up its balance. A specification's
 /// word; families have their own for a balance that is too low by itself.
 pub const INSUFFICIENT_FUNDS: Code = Code::new("insufficient_funds");
 /// Payments of this payer failed on chain, at the gas wallets' cost: for a while
 /// none is taken. Our own word.
 pub const PAYER_FAILED_TOO_OFTEN: Code = Code::new("payer_failed_too_often");
+/// The `Idempotency-Key`, or the payload's payment-identifier, belongs to another payment.
+/// Our own word.
+pub const IDEMPOTENCY_KEY_REUSED: Code = Code::new("idempotency_key_reused");
 /// Sent, not yet final; ask again with the same body.
 pub const SETTLEMENT_PENDING: Code = Code::new("settlement_pending");
 /// We could not find out: try again later.

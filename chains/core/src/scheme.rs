@@ -1,8 +1,8 @@
-//! What a payment scheme does.
+//! The seam to a payment scheme.
 
 use async_trait::async_trait;
 
-use crate::{Amount, Fingerprint, Identity, Payment, Rejection, chain::PlannedTransaction};
+use crate::{Amount, Fingerprint, Identity, Payment, Rejection, chain::ChainUnavailable, transaction::Plan};
 
 /// A way of paying on one chain, for example `exact` on Base.
 pub trait Scheme: Send + Sync {
@@ -20,13 +20,13 @@ pub trait Scheme: Send + Sync {
 /// A payer's authorization, read and not yet believed.
 #[async_trait]
 pub trait Authorization: Send + Sync {
-    /// Who pays, in the family's canonical spelling.
+    /// The account that pays, in the family's canonical spelling.
     fn payer(&self) -> &str;
 
     /// The payment's one name. Needs no verification.
     fn identity(&self) -> Identity;
 
-    /// What a request must match to join the settlement of another.
+    /// The hash that a request must match to join the settlement of another.
     fn fingerprint(&self) -> Fingerprint;
 
     /// The number that the payer drew for this payment, as the specification
@@ -36,12 +36,12 @@ pub trait Authorization: Send + Sync {
     /// Makes every check of the scheme, in the specification's order. Reads
     /// only: nothing on chain and nothing in the store changes. Called for
     /// every verify, and for every settle before anything is claimed.
-    async fn verify(&self, purpose: Purpose) -> Verdict;
+    async fn verify(&self, occasion: Occasion) -> Verdict;
 }
 
-/// What a verification is for.
+/// The request that a verification belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum Occasion {
     /// `/verify`: an advice.
     Verify,
     /// `/settle`: money is spent on the strength of it. What a `/verify` found
@@ -57,25 +57,32 @@ pub enum Verdict {
     /// A check failed; asking again will not help.
     Invalid(Rejection),
     /// We could not find out.
-    Unavailable(crate::chain::ChainUnavailable),
+    Unavailable(ChainUnavailable),
 }
 
 /// The proof that every check passed, and the only input to a settlement.
 #[derive(Clone, Debug)]
 pub struct VerifiedPayment {
-    /// What moves to the payee.
+    /// The account that pays, in the family's canonical spelling. Usually
+    /// [`Authorization::payer`]; another where only the checks tell.
+    pub payer: String,
+    /// The amount that moves to the payee.
     pub amount: Amount,
-    /// The transaction that moves it.
-    pub plan: PlannedTransaction,
+    /// The action that moves it.
+    pub plan: Plan,
     /// The payment is good and asks for nothing (`upto` with amount 0): it is
     /// stored as settled, and no transaction is sent.
     pub nothing_to_send: bool,
-    /// What it is paid from; `None` where the chain did not tell.
+    /// The balance that it is paid from; `None` where the chain did not tell.
     pub funds: Option<Funds>,
+    /// Names the code that decides about the payer's signature, the same for
+    /// all payers that run the same code; `None` for a payer with a key alone,
+    /// whose payments fail on chain only by the payer's own transactions.
+    pub payer_code: Option<String>,
 }
 
-/// What a payment is paid from, as the chain showed it. Each payment alone may
-/// be good against it and all of them together not.
+/// The balance that a payment is paid from, as the chain showed it. Each
+/// payment alone may be good against it and all of them together not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Funds {
     /// Names what holds the money, unlike any other of any network: payments

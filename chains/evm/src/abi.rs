@@ -10,6 +10,7 @@ mod generated {
         interface Token {
             event Transfer(address indexed from, address indexed to, uint256 value);
             event AuthorizationUsed(address indexed authorizer, bytes32 indexed nonce);
+            event Approval(address indexed owner, address indexed spender, uint256 value);
             event AuthorizationCanceled(address indexed authorizer, bytes32 indexed nonce);
 
             function balanceOf(address account) external view returns (uint256);
@@ -70,13 +71,13 @@ pub(crate) fn domain_separator(name: &str, version: &str, chain_id: u64, token: 
     domain.eip712_hash_struct()
 }
 
-/// What the payer signs.
+/// The hash that the payer signs.
 pub(crate) fn signing_hash(domain: B256, transfer: &TransferWithAuthorization) -> B256 {
     use alloy::sol_types::SolStruct;
     typed_data_hash(domain, transfer.eip712_hash_struct())
 }
 
-/// What is signed of typed data: EIP-712 over a domain separator and a struct's hash.
+/// The hash that is signed of typed data: EIP-712 over a domain separator and a struct's hash.
 pub(crate) fn typed_data_hash(domain: B256, message: B256) -> B256 {
     let mut bytes = [0_u8; 66];
     bytes[0] = 0x19;

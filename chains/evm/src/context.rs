@@ -1,73 +1,96 @@
-//! What the parts of one network's chain share.
+//! State that the parts of one network's chain share.
 
 use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use alloy::primitives::{Address, B256, U256};
 use chains_core::{
-    Fingerprint, Memory,
+    Code, Fingerprint, Rejection,
+    chain::ChainUnavailable,
     clock::Clock,
-    scheme::{Funds, VerifiedPayment},
+    scheme::{Funds, Occasion, VerifiedPayment},
 };
+use chains_rpc::TtlCache;
 use tokio::sync::Semaphore;
 
 use crate::{
-    config::Config,
-    gas_wallet::GasWallets,
-    heads::Heads,
-    lens::{self, Lens},
-    permit2,
-    plan::Method,
+    blocks::BlockTracker,
+    call_batcher::{self, CallBatcher},
+    config::{Config, ContractWallets},
+    extension::sponsoring::ledger::Ledger,
+    health::token_code::TokenCodeMonitor,
+    method::permit2,
     rpc::Rpc,
-    simulation::{Price, Simulator},
-    sponsoring::ledger::Ledger,
-    upgrades::Upgrades,
+    scheme::requirements::Timing,
+    simulation::{BlockPlace, Price, Simulator},
+    tx::plan::Method,
+    wallet::GasWallets,
 };
+
+/// Seconds for which a settlement waits to become valid, at most.
+const WAIT_SECONDS_MAX: u64 = 5;
+
+/// The pause between two looks at the time.
+const WAIT_STEP: Duration = Duration::from_millis(50);
 
 /// Approvals that are simulated at a time.
 const SPONSORSHIPS_MAX: usize = 4;
+
+/// The distance from the newest block at which something is tried out.
+#[derive(Clone, Copy, Debug)]
+enum BlocksAhead {
+    One,
+    Later,
+}
 
 /// Everything about one network. Holds nothing that must survive.
 pub(crate) struct Context {
     pub config: Config,
     pub wallets: GasWallets,
     pub rpc: Rpc,
-    pub heads: Heads,
-    pub lens: Lens<lens::eip3009::Body>,
+    pub blocks: BlockTracker,
+    pub eip3009_batcher: CallBatcher<call_batcher::eip3009::Body>,
+    /// The same, for calls in a later block.
+    pub later_eip3009_batcher: CallBatcher<call_batcher::eip3009::Body>,
     /// One for each gas wallet, in their order; never empty.
-    permit2_lenses: Vec<Lens<lens::permit2::Body>>,
+    permit2_batchers: Vec<CallBatcher<call_batcher::permit2::Body>>,
+    /// The same, for calls in a later block.
+    later_permit2_batchers: Vec<CallBatcher<call_batcher::permit2::Body>>,
     /// Permit2's EIP-712 domain separator.
     pub permit2_domain: B256,
     pub capabilities: Capabilities,
     pub clock: Arc<dyn Clock>,
-    /// Payments found good a moment ago, with the height of the newest block
+    /// Payments found good a moment ago, with the name of the newest block
     /// then, so that a settle that follows its verify need not ask again.
-    pub verified: Memory<Fingerprint, (u64, VerifiedPayment)>,
-    /// What the tokens run.
-    pub upgrades: Upgrades,
-    /// What payers of this network are given for their approvals.
+    pub verified: TtlCache<Fingerprint, (Arc<str>, VerifiedPayment)>,
+    /// The monitor of the code that the tokens run.
+    pub token_code: TokenCodeMonitor,
+    /// The ledger of gas money given to payers for their approvals.
     pub ledger: Ledger,
     /// Places for simulations of approvals.
     pub sponsorships: Semaphore,
-    /// How often the network was looked at, each time through another endpoint first.
+    /// The number of proofs so far; each goes through another endpoint first.
     pub looks: AtomicUsize,
 }
 
 impl Context {
     pub fn new(config: Config, wallets: GasWallets, rpc: Rpc, clock: Arc<dyn Clock>) -> Self {
-        let heads = Heads::new(config.block_time);
-        let lens = Lens::new(wallets.first());
-        let permit2_lenses = wallets.addresses().map(Lens::new).collect();
+        let blocks =
+            BlockTracker::new(config.network.clone(), config.block_time, config.clock_skew_max, Arc::clone(&clock));
+        let (eip3009_batcher, later_eip3009_batcher) =
+            (CallBatcher::new(wallets.first()), CallBatcher::new(wallets.first()));
+        let permit2_batchers = wallets.addresses().map(CallBatcher::new).collect();
+        let later_permit2_batchers = wallets.addresses().map(CallBatcher::new).collect();
         let permit2_domain = permit2::abi::domain_separator(config.chain_id);
         let capabilities = Capabilities::default();
-        let verified = Memory::new(config.block_time);
-        let upgrades = Upgrades::new(config.network.clone(), config.token_upgrades);
-        // A sponsored payment holds its share of a lane for three blocks and more.
+        let verified = TtlCache::new(config.block_time);
+        let token_code = TokenCodeMonitor::new(config.network.clone(), config.token_upgrades);
+        // A sponsored payment takes several transactions of a gas wallet, over three blocks and more.
         let under_way_max = (config.in_flight_max * wallets.names().len() / 2).max(1);
         let ledger = Ledger::new(config.sponsor_funding_per_hour_max, under_way_max);
         let sponsorships = Semaphore::new(SPONSORSHIPS_MAX);
@@ -75,67 +98,159 @@ impl Context {
             config,
             wallets,
             rpc,
-            heads,
-            lens,
-            permit2_lenses,
+            blocks,
+            eip3009_batcher,
+            later_eip3009_batcher,
+            permit2_batchers,
+            later_permit2_batchers,
             permit2_domain,
             capabilities,
             clock,
             verified,
-            upgrades,
+            token_code,
             ledger,
             sponsorships,
             looks: AtomicUsize::new(0),
         }
     }
 
-    /// The lens that asks about payments by Permit2 in the name of this gas
+    /// The batcher that asks about payments by Permit2 in the name of this gas
     /// wallet, or of any.
-    pub fn permit2_lens(&self, sender: Option<Address>) -> &Lens<lens::permit2::Body> {
-        let of_sender = self.permit2_lenses.iter().find(|lens| Some(lens.sender()) == sender);
-        of_sender.unwrap_or(&self.permit2_lenses[0])
+    pub fn permit2_batcher(&self, sender: Option<Address>) -> &CallBatcher<call_batcher::permit2::Body> {
+        named(&self.permit2_batchers, sender)
+    }
+
+    /// The same, for calls in a later block.
+    pub fn later_permit2_batcher(&self, sender: Option<Address>) -> &CallBatcher<call_batcher::permit2::Body> {
+        named(&self.later_permit2_batchers, sender)
     }
 
     /// The payment, when it was found good less than a block ago; once.
-    pub fn recall(&self, fingerprint: &Fingerprint, head: u64) -> Option<VerifiedPayment> {
+    pub fn recall(&self, fingerprint: &Fingerprint, block: &str) -> Option<VerifiedPayment> {
         let (found_at, payment) = self.verified.take(fingerprint, Instant::now())?;
-        (found_at == head).then_some(payment)
+        (*found_at == *block).then_some(payment)
     }
 
-    /// What a payer has of a token, of which so much can be taken.
+    /// The name of the newest block; empty before the first.
+    pub fn newest_block(&self) -> Arc<str> {
+        self.blocks.newest().map_or_else(|| Arc::from(""), |newest| newest.header.hash.as_str().into())
+    }
+
+    /// The funds of a payer in a token, of which so much can be taken.
     pub fn funds(&self, token: Address, payer: Address, available: U256) -> Funds {
         Funds { account: format!("{}/{token}/{payer}", self.config.network), available: available.into() }
     }
 
-    /// What a transaction pays for gas now; `None` before the first block.
+    /// The price of gas that a transaction pays now; `None` before the first block.
     pub fn price(&self) -> Option<Price> {
-        self.heads.newest().map(|newest| Price::after(newest.base_fee, self.config.tip_per_gas))
+        self.blocks.newest().map(|newest| Price::after(newest.header.base_fee, self.config.tip_per_gas))
     }
 
-    /// Tries transactions out, at the price of the moment where nodes heed it.
+    /// Tries transactions out in the block to come, at the price of the
+    /// moment, as far as nodes heed either.
     pub fn simulator(&self) -> Simulator<'_> {
-        let price = self.capabilities.has_prices().then(|| self.price()).flatten();
-        Simulator { rpc: &self.rpc, price }
+        self.simulator_in(BlocksAhead::One)
     }
 
-    /// The time that validity windows are judged by: the later one of the
-    /// machine's clock and the chain's. A chain whose blocks are late will
-    /// execute us at about the machine's time, one that runs ahead at its own.
+    /// Tries transactions out in a block that comes later than expected: what
+    /// code answers there must not differ.
+    pub fn later_simulator(&self) -> Simulator<'_> {
+        self.simulator_in(BlocksAhead::Later)
+    }
+
+    fn simulator_in(&self, ahead: BlocksAhead) -> Simulator<'_> {
+        let price = self.capabilities.has_prices().then(|| self.price()).flatten();
+        let place = self.capabilities.has_block_overrides().then(|| self.place(ahead)).flatten();
+        Simulator { rpc: &self.rpc, price, place }
+    }
+
+    fn place(&self, ahead: BlocksAhead) -> Option<BlockPlace> {
+        let number = self.blocks.newest()?.header.number;
+        let next = self.blocks.next_timestamp();
+        Some(match ahead {
+            BlocksAhead::One => BlockPlace { number: number.saturating_add(1), timestamp: next },
+            BlocksAhead::Later => BlockPlace {
+                number: number.saturating_add(2),
+                timestamp: next.saturating_add(self.config.block_seconds()),
+            },
+        })
+    }
+
+    /// The time that validity windows are evaluated at: that of the block to come.
     pub fn now_seconds(&self) -> u64 {
-        self.clock.now().seconds().max(self.heads.timestamp())
+        self.blocks.next_timestamp()
+    }
+
+    /// Refuses payers with code where they may not pay, or could fool a simulation.
+    ///
+    /// # Errors
+    /// In the words and with the code of the payment's method.
+    pub fn check_contract_wallets(&self, code: Code) -> Result<(), Rejection> {
+        match self.config.contract_wallets {
+            ContractWallets::Unsimulated => Ok(()),
+            ContractWallets::Simulated if self.capabilities.has_block_overrides() => Ok(()),
+            ContractWallets::Simulated => {
+                let message = "payers with code are not accepted on this network now: its nodes cannot simulate in \
+                               the block to come";
+                Err(Rejection::new(code, message))
+            }
+            ContractWallets::Refused => Err(Rejection::new(code, "payers with code are not accepted here")),
+        }
+    }
+
+    /// That nobody can say which payments are valid now, where that is so.
+    ///
+    /// # Errors
+    /// This machine's clock and the chain's cannot both be right.
+    pub fn check_clocks(&self) -> Result<(), ChainUnavailable> {
+        self.blocks.trouble().map_or(Ok(()), |trouble| Err(self.rpc.unavailable(trouble)))
+    }
+
+    /// That time, with what is asked of it.
+    pub fn timing(&self) -> Timing {
+        let config = &self.config;
+        Timing { now: self.now_seconds(), slack: config.expiry_slack(), valid_for_max: config.valid_for_max }
+    }
+
+    /// Waits for what becomes valid in a moment, until a simulation can show
+    /// it: at this chain time. Nothing is waited for that is further away.
+    pub async fn wait_until_valid(&self, valid_after: U256, occasion: Occasion) {
+        let Ok(valid_after) = u64::try_from(valid_after) else { return };
+        let ahead = match occasion {
+            Occasion::Verify => 0,
+            Occasion::Settle => WAIT_SECONDS_MAX,
+        };
+        if valid_after > self.now_seconds().saturating_add(ahead) {
+            return;
+        }
+        let shown =
+            || if self.capabilities.has_block_overrides() { self.now_seconds() } else { self.blocks.timestamp() };
+        let deadline = Instant::now() + Duration::from_secs(WAIT_SECONDS_MAX + 2 * self.config.block_seconds());
+        // Before the first block nothing tells the chain's time.
+        while self.blocks.newest().is_some() && shown() <= valid_after && Instant::now() < deadline {
+            tokio::time::sleep(WAIT_STEP).await;
+        }
     }
 }
 
-/// What the network was found to be able to when it was opened.
+fn named(
+    batchers: &[CallBatcher<call_batcher::permit2::Body>],
+    sender: Option<Address>,
+) -> &CallBatcher<call_batcher::permit2::Body> {
+    batchers.iter().find(|batcher| Some(batcher.sender()) == sender).unwrap_or(&batchers[0])
+}
+
+/// The abilities that the network was found to have.
 #[derive(Debug, Default)]
 pub(crate) struct Capabilities {
     permit2: AtomicBool,
     upto: AtomicBool,
     prices: AtomicBool,
+    block_overrides: AtomicBool,
 }
 
 impl Capabilities {
-    /// Whether payments of this sort can be verified and settled.
+    /// Returns whether payments of this sort can be verified and settled.
     pub fn has(&self, method: Method) -> bool {
         match method {
             Method::Eip3009 => true,
@@ -152,7 +267,7 @@ impl Capabilities {
         self.upto.fetch_or(upto, Ordering::Relaxed);
     }
 
-    /// Whether simulations can be made at a transaction's price.
+    /// Returns whether simulations can be made at a transaction's price.
     pub fn has_prices(&self) -> bool {
         self.prices.load(Ordering::Relaxed)
     }
@@ -161,5 +276,16 @@ impl Capabilities {
     /// known before.
     pub fn found_prices(&self, heeded: bool) -> bool {
         self.prices.swap(heeded, Ordering::Relaxed)
+    }
+
+    /// Returns whether simulations can be made in the block to come.
+    pub fn has_block_overrides(&self) -> bool {
+        self.block_overrides.load(Ordering::Relaxed)
+    }
+
+    /// Remembers whether the nodes heed the block that a simulation names;
+    /// what was known before.
+    pub fn found_block_overrides(&self, heeded: bool) -> bool {
+        self.block_overrides.swap(heeded, Ordering::Relaxed)
     }
 }

@@ -14,7 +14,7 @@ use chains_core::{
     clock::{ManualClock, Millis},
     config::{Report, Section},
 };
-use chains_nodes::Endpoint as _;
+use chains_rpc::Endpoint as _;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -30,7 +30,7 @@ use crate::{
 /// The time that tests begin at, in seconds.
 pub(crate) const NOW: u64 = 1_700_000_000;
 
-/// What it answers to one call.
+/// Its answer to one call.
 #[derive(Clone, Debug)]
 pub(crate) enum Say {
     Result(Value),
@@ -43,6 +43,9 @@ pub(crate) enum Say {
 
 type Handler = dyn Fn(&str, &Value) -> Say + Send + Sync;
 
+/// The answer to a whole request of so many calls, where it is another.
+type Gate = dyn Fn(usize) -> Option<Say> + Send + Sync;
+
 /// It runs until the test's runtime ends.
 #[derive(Clone)]
 pub(crate) struct FakeNode {
@@ -52,13 +55,23 @@ pub(crate) struct FakeNode {
 
 impl FakeNode {
     pub async fn start(handler: impl Fn(&str, &Value) -> Say + Send + Sync + 'static) -> Self {
+        Self::batched(|_| None, handler).await
+    }
+
+    /// The same, that answers a whole request of so many calls otherwise.
+    #[expect(clippy::disallowed_methods, reason = "a node of a test ends with the test's runtime")]
+    pub async fn batched(
+        gate: impl Fn(usize) -> Option<Say> + Send + Sync + 'static,
+        handler: impl Fn(&str, &Value) -> Say + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let requests = Arc::new(AtomicUsize::new(0));
         let (handler, counter): (Arc<Handler>, _) = (Arc::new(handler), Arc::clone(&requests));
+        let gate: Arc<Gate> = Arc::new(gate);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&handler), Arc::clone(&counter)));
+                tokio::spawn(serve(stream, Arc::clone(&gate), Arc::clone(&handler), Arc::clone(&counter)));
             }
         });
         Self { url, requests }
@@ -70,7 +83,7 @@ impl FakeNode {
     }
 }
 
-async fn serve(mut stream: TcpStream, handler: Arc<Handler>, counter: Arc<AtomicUsize>) {
+async fn serve(mut stream: TcpStream, gate: Arc<Gate>, handler: Arc<Handler>, counter: Arc<AtomicUsize>) {
     let mut received = Vec::new();
     loop {
         let Some((body, end)) = request(&received) else {
@@ -83,7 +96,12 @@ async fn serve(mut stream: TcpStream, handler: Arc<Handler>, counter: Arc<Atomic
         };
         received.drain(..end);
         counter.fetch_add(1, Ordering::Relaxed);
-        let Some(answer) = answer(&body, &*handler) else {
+        let whole = body.as_array().and_then(|calls| gate(calls.len()));
+        let answered = match whole {
+            Some(say) => said(&Value::Null, say),
+            None => answer(&body, &*handler),
+        };
+        let Some(answer) = answered else {
             return std::future::pending().await;
         };
         let text = answer.to_string();
@@ -110,8 +128,11 @@ fn answer(request: &Value, handler: &Handler) -> Option<Value> {
     if let Value::Array(calls) = request {
         return calls.iter().map(|call| answer(call, handler)).collect::<Option<Vec<_>>>().map(Value::Array);
     }
-    let id = &request["id"];
-    match handler(request["method"].as_str().expect("a method"), &request["params"]) {
+    said(&request["id"], handler(request["method"].as_str().expect("a method"), &request["params"]))
+}
+
+fn said(id: &Value, say: Say) -> Option<Value> {
+    match say {
         Say::Result(result) => Some(json!({ "jsonrpc": "2.0", "id": id, "result": result })),
         Say::Error(code, message) => {
             Some(json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } }))
@@ -137,10 +158,17 @@ pub(crate) fn rpc(nodes: &[&FakeNode]) -> Rpc {
 
 /// Base Sepolia with this node, at [`NOW`].
 pub(crate) fn context(node: &FakeNode) -> Context {
+    context_at(node, Arc::new(ManualClock::at(Millis(NOW * 1000))))
+}
+
+/// The same, by this clock.
+pub(crate) fn context_at(node: &FakeNode, clock: Arc<ManualClock>) -> Context {
     let text =
         format!("rpc = [{:?}]\ngas_wallets = [\"{}\"]\n{}", node.url, config::tests::KEY, config::tests::DEFAULTS);
     let section = Section::new("n", text.parse().expect("TOML"), Report::new(BTreeMap::new()));
     let (config, wallets, rpc) = config::read("eip155:84532".parse().expect("a network"), section).expect("read");
     rpc.endpoints().iter().for_each(|endpoint| endpoint.standing().prove());
-    Context::new(config, wallets, rpc, Arc::new(ManualClock::at(Millis(NOW * 1000))))
+    let context = Context::new(config, wallets, rpc, clock);
+    context.capabilities.found_block_overrides(true);
+    context
 }

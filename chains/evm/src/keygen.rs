@@ -6,7 +6,7 @@ use alloy::signers::k256::elliptic_curve::rand_core::OsRng;
 use alloy_signer_local::Secp256k1Signer;
 use chains_core::Secret;
 
-/// Why no key file was written.
+/// The reason why no key file was written.
 #[derive(Debug, thiserror::Error)]
 pub enum KeygenError {
     /// There is something at the path already, and it is not overwritten.

@@ -50,7 +50,7 @@ const MINTER: &str = "0x00000000000000000000000000000000000de000";
 const RECEIPT_LOOKS: u32 = 200;
 const RECEIPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Why the local chain did not do as told.
+/// The reason why the local chain did not do as told.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
     /// It did not answer.
@@ -164,7 +164,7 @@ impl LocalChain {
         self.call("evm_mine", json!([])).await.map(drop)
     }
 
-    /// How many tokens an account has.
+    /// The tokens that an account has.
     ///
     /// # Errors
     /// As for [`call`](Self::call).
@@ -175,7 +175,7 @@ impl LocalChain {
         number(&answer)
     }
 
-    /// How many wei an account has.
+    /// The wei that an account has.
     ///
     /// # Errors
     /// As for [`call`](Self::call).
@@ -193,7 +193,7 @@ fn number(answer: &Value) -> Result<Amount, LocalError> {
     value.map(Amount::from).ok_or_else(|| LocalError::Text(answer.to_string()))
 }
 
-/// What a payer signs.
+/// A message that a payer signs.
 #[derive(Clone, Debug)]
 pub struct Order {
     /// The chain id.
@@ -204,9 +204,9 @@ pub struct Order {
     pub name: String,
     /// The version in the token's EIP-712 domain.
     pub version: String,
-    /// Who is paid.
+    /// The payee.
     pub pay_to: String,
-    /// How much.
+    /// The amount.
     pub value: Amount,
     /// Seconds since the epoch after which it is valid.
     pub valid_after: u64,

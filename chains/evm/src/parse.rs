@@ -71,7 +71,7 @@ impl<'a> Fields<'a> {
     /// A decimal number.
     pub fn number(&self, key: &str) -> Result<U256, Rejection> {
         let amount = self.text(key)?.parse::<Amount>();
-        amount.map(Amount::to_u256).map_err(|error| self.bad(key, format_args!("is no number: {error}")))
+        amount.map(Amount::to_u256).map_err(|error| self.bad(key, format_args!("is not a number: {error}")))
     }
 
     /// A number, decimal or `0x` and 1 to 64 hex digits: how nonces of Permit2 are written.

@@ -154,8 +154,8 @@ pub const APPROVAL_BUDGET_EXHAUSTED: Code = Code::new("gas_budget_exhausted");
 /// A sponsored payment of this payer failed a short time ago.
 pub const APPROVAL_PAYER_REFUSED: Code = Code::new("erc20_approval_payer_refused");
 
-/// Errors of Permit2 and of x402's proxies, and what they stand for: the table
-/// of `protocol.md` 2.11, by selector.
+/// Errors of Permit2 and of x402's proxies, and what they stand for, as
+/// x402's specifications map them; by selector.
 const PERMIT2_ERRORS: [(&str, Code); 14] = [
     ("Permit2612AmountMismatch()", PERMIT2_2612_AMOUNT_MISMATCH),
     ("InvalidAmount()", PERMIT2_INVALID_AMOUNT),
@@ -173,7 +173,7 @@ const PERMIT2_ERRORS: [(&str, Code); 14] = [
     ("UnauthorizedFacilitator()", UPTO_UNAUTHORIZED_FACILITATOR),
 ];
 
-/// What Permit2 and its proxies say without a code of its own.
+/// Errors of Permit2 and its proxies without a code of their own.
 const PERMIT2_WORDS: [&str; 1] = ["ReentrancyGuardReentrantCall()"];
 
 /// Custom errors that tokens in the wild use, with the words of the table below.
@@ -195,7 +195,7 @@ const CUSTOM_ERRORS: [&str; 12] = [
 /// The longest text of a token that is passed on to people.
 const REVERT_TEXT_MAX: usize = 200;
 
-/// What a contract said when it reverted, as one line for people; empty when
+/// The words of a contract that reverted, as one line for people; empty when
 /// it said nothing readable.
 pub fn revert_text(data: &[u8]) -> String {
     if let Ok(Revert { reason }) = Revert::abi_decode(data) {
@@ -227,7 +227,7 @@ fn printable(text: &str) -> String {
 }
 
 /// The code that a revert text stands for; `None` when it says nothing of ours.
-/// The table of `protocol.md` 2.5: lines in order, letter case ignored, the
+/// The mapping of x402's official facilitators: lines in order, letter case ignored, the
 /// words of a line one after the other.
 pub fn of_revert(text: &str) -> Option<Code> {
     const TABLE: [(&[&str], Code); 17] = [

@@ -22,16 +22,17 @@ pub struct Signature {
     /// Without an ERC-6492 wrapper, otherwise as sent: a wallet may give the
     /// last byte a meaning of its own.
     pub inner: Bytes,
-    /// How to deploy the payer's wallet, when a wrapper says so.
+    /// The deployment of the payer's wallet, when a wrapper names one.
     pub deployment: Option<Deployment>,
-    /// The inner signature as one of a key: 65 bytes, low s, v in 0, 1, 27, 28.
+    /// The inner signature as one of a key: 65 bytes, low s, v in 0, 1, 27, 28;
+    /// or the same in the 64 bytes of EIP-2098.
     pub by_key: Option<ByKey>,
 }
 
-/// What an ERC-6492 wrapper says of the payer's wallet.
+/// The deployment that an ERC-6492 wrapper names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployment {
-    /// Whom to call.
+    /// The factory.
     pub factory: Address,
     /// With what.
     pub calldata: Bytes,
@@ -45,7 +46,7 @@ impl Signature {
     /// Reads `0x` and pairs of hex digits.
     ///
     /// # Errors
-    /// What is wrong, for people.
+    /// The fault, for people.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let digits = text.strip_prefix("0x").ok_or("`signature` must begin with 0x")?;
         if digits.len() > 2 * SIGNATURE_BYTES_MAX {
@@ -57,7 +58,21 @@ impl Signature {
         Ok(Self { inner, deployment, by_key })
     }
 
-    /// The one spelling of this signature: that with v 27 or 28.
+    /// The sentence for a payer without code whose key did not make it.
+    pub fn why_not_the_payers(&self) -> String {
+        match (self.by_key, self.inner.as_ref()) {
+            (Some(_), _) => "the signature is not the payer's for this authorization and domain".to_owned(),
+            (None, [.., v]) if self.inner.len() == 65 && !matches!(v, 0 | 1 | 27 | 28) => {
+                format!("the signature's last byte is {v}: 27 or 28 is expected")
+            }
+            (None, bytes) if matches!(bytes.len(), 64 | 65) => {
+                "the signature's s is not below half of the curve's order: contracts refuse that form".to_owned()
+            }
+            (None, bytes) => format!("the signature has {} bytes: 65 are expected", bytes.len()),
+        }
+    }
+
+    /// The one spelling of this signature: 65 bytes, with v 27 or 28.
     pub fn normalised(&self) -> Bytes {
         self.by_key.map_or_else(|| self.inner.clone(), |key| key.0.as_bytes().into())
     }
@@ -65,19 +80,26 @@ impl Signature {
 
 impl ByKey {
     fn read(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; 65] = bytes.try_into().ok()?;
-        let parity = match bytes[64] {
-            0 | 27 => false,
-            1 | 28 => true,
+        let (r, rest) = bytes.split_first_chunk::<32>()?;
+        let (s, v) = rest.split_first_chunk::<32>()?;
+        let (r, mut s) = (U256::from_be_bytes(*r), U256::from_be_bytes(*s));
+        let parity = match v {
+            [0 | 27] => false,
+            [1 | 28] => true,
+            // EIP-2098: the highest bit of s, which is always 0, says which.
+            [] => {
+                let parity = s.bit(255);
+                s.set_bit(255, false);
+                parity
+            }
             _ => return None,
         };
-        let (r, s) = (U256::from_be_slice(&bytes[..32]), U256::from_be_slice(&bytes[32..64]));
         let signature = Ecdsa::new(r, s, parity);
         // A high s is the same signature in a second spelling; tokens refuse it.
         (signature.normalize_s().is_none()).then_some(Self(signature))
     }
 
-    /// Who signed this hash, by the C library.
+    /// Returns the signer of this hash, by the C library.
     pub fn signer(&self, hash: B256) -> Option<Address> {
         recover_signer(&self.0, hash).ok()
     }
@@ -121,7 +143,7 @@ mod tests {
             for bytes in [bytes, wrapped] {
                 if let Ok(signature) = Signature::parse(&alloy::hex::encode_prefixed(&bytes)) {
                     assert!(signature.inner.len() <= bytes.len());
-                    assert!(signature.by_key.is_none() || signature.inner.len() == 65);
+                    assert!(signature.by_key.is_none() || matches!(signature.inner.len(), 64 | 65));
                 }
             }
         }
@@ -165,6 +187,20 @@ mod tests {
     }
 
     #[test]
+    fn the_64_bytes_of_eip_2098_are_the_same_signature() {
+        for byte in 0..8 {
+            let hash = B256::repeat_byte(byte);
+            let (signer, bytes) = signed(hash);
+            let mut compact = bytes[..64].to_vec();
+            compact[32] |= if bytes[64] == 28 { 0x80 } else { 0 };
+            let short = parse(&compact);
+            assert_eq!(short.by_key.and_then(|key| key.signer(hash)), Some(signer));
+            assert_eq!(short.normalised(), parse(&bytes).normalised(), "what contracts are given");
+            assert_eq!(short.inner.len(), 64, "a wallet sees what was sent");
+        }
+    }
+
+    #[test]
     fn the_twin_with_high_s_and_other_shapes_are_no_key_signatures() {
         let hash = B256::repeat_byte(3);
         let (_, bytes) = signed(hash);
@@ -174,8 +210,17 @@ mod tests {
         twin[64] = 55 - twin[64];
         let mut strange_v = bytes.clone();
         strange_v[64] = 29;
-        for bad in [twin, strange_v, bytes[..64].to_vec(), [bytes.as_slice(), &[0]].concat(), vec![]] {
-            assert_eq!(parse(&bad).by_key, None);
+        let forms = [
+            (twin, "s is not below half"),
+            (strange_v, "last byte is 29"),
+            (bytes[..63].to_vec(), "63 bytes: 65 are expected"),
+            ([bytes.as_slice(), &[0]].concat(), "66 bytes: 65 are expected"),
+            (vec![], "0 bytes: 65 are expected"),
+        ];
+        for (bad, part) in forms {
+            let parsed = parse(&bad);
+            assert_eq!(parsed.by_key, None);
+            assert!(parsed.why_not_the_payers().contains(part), "{}", parsed.why_not_the_payers());
         }
         assert_eq!(parse(&[0; 65]).by_key.and_then(|k| k.signer(hash)), None, "r = s = 0");
     }

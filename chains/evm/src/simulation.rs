@@ -22,7 +22,7 @@ use crate::rpc::{
 /// node by blocks that were not seen here yet: eleven full ones, at an eighth each.
 const OFFER_FACTOR: u128 = 4;
 
-/// What a simulated transaction pays for a unit of gas, in wei.
+/// The price that a simulated transaction pays for a unit of gas, in wei.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Price {
     base_fee: u128,
@@ -47,7 +47,7 @@ impl Price {
         self.base_fee.saturating_add(self.tip).saturating_mul(OFFER_FACTOR)
     }
 
-    /// What is paid in a block with this base fee: `tx.gasprice`, by EIP-1559.
+    /// The price paid in a block with this base fee: `tx.gasprice`, by EIP-1559.
     pub fn paid(self, base_fee: u128) -> u128 {
         base_fee.saturating_add(self.tip).min(self.offer())
     }
@@ -59,12 +59,21 @@ impl Price {
     }
 }
 
+/// The block that a simulation is made in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockPlace {
+    /// Its height.
+    pub number: u64,
+    /// Its time, seconds since the epoch.
+    pub timestamp: u64,
+}
+
 /// A transaction to be tried out on top of the newest block.
 #[derive(Clone, Debug)]
 pub struct Simulation {
-    /// Who sends it: a gas wallet.
+    /// The sender: a gas wallet.
     pub sender: Address,
-    /// What is called; `None`: the data is creation code.
+    /// The contract that is called; `None`: the data is creation code.
     pub to: Option<Address>,
     /// Hex with `0x`.
     pub data: String,
@@ -92,8 +101,8 @@ impl Simulation {
         Self { with_code, code: code.trim_end(), ..Self::of_call(sender, sender, data, gas) }
     }
 
-    /// The `eth_call`, at a price or at none.
-    pub fn call(&self, price: Option<Price>) -> Call {
+    /// The `eth_call`, at a price or at none, in a block to come or in the newest.
+    pub fn call(&self, price: Option<Price>, place: Option<BlockPlace>) -> Call {
         let Self { sender, data, gas, code, .. } = self;
         let mut params = String::with_capacity(data.len() + self.with_code.len() * (code.len() + 64) + 512);
         let _ = write!(params, "[{{\"from\":\"{sender:#x}\",\"gas\":\"{gas:#x}\"");
@@ -105,12 +114,17 @@ impl Simulation {
             let _ = write!(params, ",\"maxFeePerGas\":\"{offer:#x}\",\"maxPriorityFeePerGas\":\"{tip:#x}\"");
         }
         let _ = write!(params, ",\"data\":\"{data}\"}},\"latest\"");
-        self.write_overrides(&mut params, price);
+        let has_overrides = self.write_overrides(&mut params, price);
+        if let Some(BlockPlace { number, timestamp }) = place {
+            params.push_str(if has_overrides { "" } else { ",{}" });
+            let _ = write!(params, ",{{\"number\":\"{number:#x}\",\"time\":\"{timestamp:#x}\"}}");
+        }
         params.push(']');
         Call { method: Method::Call, params }
     }
 
-    fn write_overrides(&self, params: &mut String, price: Option<Price>) {
+    /// Writes the accounts that are other for this call; `false`: there are none.
+    fn write_overrides(&self, params: &mut String, price: Option<Price>) -> bool {
         let coins = price.map(|price| format!("\"balance\":\"{:#x}\"", price.coins(self.gas)));
         let lone_sender = coins.is_some() && !self.with_code.contains(&self.sender);
         let accounts = self.with_code.iter().map(|account| (*account, true));
@@ -131,6 +145,7 @@ impl Simulation {
         if before == "," {
             params.push('}');
         }
+        before == ","
     }
 }
 
@@ -141,19 +156,21 @@ pub struct Simulator<'a> {
     pub rpc: &'a Rpc,
     /// `None` where the nodes do not heed one, or none is known.
     pub price: Option<Price>,
+    /// `None` where the nodes do not heed one, or none is known.
+    pub place: Option<BlockPlace>,
 }
 
 impl Simulator<'_> {
-    /// What the transaction would do. A node that refuses the price itself is
+    /// Returns the outcome that the transaction would have. A node that refuses the price itself is
     /// asked once more without: too low an offer says nothing about a payment.
     ///
     /// # Errors
     /// No endpoint gave an answer of the type, or the call failed.
     pub async fn run<T: DeserializeOwned>(self, simulation: &Simulation) -> Result<T, CallError> {
-        match self.rpc.call(simulation.call(self.price)).await {
+        match self.rpc.call(simulation.call(self.price, self.place)).await {
             Err(CallError::Node { error, .. }) if self.price.is_some() && error.refuses_price() => {
                 tracing::debug!(%error, "the node refuses the price of a simulation");
-                self.rpc.call(simulation.call(None)).await
+                self.rpc.call(simulation.call(None, self.place)).await
             }
             answer => answer,
         }
@@ -197,7 +214,7 @@ mod tests {
             ),
         ];
         for (simulation, price, to, overrides) in cases {
-            let params: Value = serde_json::from_str(&simulation.call(price).params).expect("JSON");
+            let params: Value = serde_json::from_str(&simulation.call(price, None).params).expect("JSON");
             let offer = price.map_or(Value::Null, |_| json!("0x1a4"));
             let tip = price.map_or(Value::Null, |_| json!("0x5"));
             assert_eq!(
@@ -243,7 +260,7 @@ mod tests {
             })
             .await;
             let rpc = fake_node::rpc(&[&node]);
-            let answer = Simulator { rpc: &rpc, price }.run::<String>(&creation()).await;
+            let answer = Simulator { rpc: &rpc, price, place: None }.run::<String>(&creation()).await;
             assert_eq!(answer.as_deref().map_err(|_| ()), expected, "{says:?}");
             assert_eq!(node.requests(), requests, "{says:?}");
         }

@@ -1,29 +1,38 @@
 //! The smallest chain family: in memory, scripted, for tests. Read it first;
 //! copy it to begin a new family.
 //!
-//! * [`world`]: the chain itself: balances, a pool, blocks, and the knobs that
-//!   make it misbehave.
-//! * [`scheme`]: `exact` on it.
-//! * [`chain`]: the seam, [`chains_core::chain::Chain`], over a world.
+//! Code map, in reading order:
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`action`] | what plans, raw bytes and fee terms say, as JSON |
+//! | [`world`] | the chain itself: balances, a pool, blocks |
+//! | [`knobs`] | the knobs that make the world misbehave |
+//! | [`scheme`] | `exact` on it |
+//! | [`chain`] | the seam, [`chains_core::chain::Chain`], over a world |
 //!
 //! A payment's payload is `{"from", "nonce", "signature"}`; the signature is
-//! good when it reads `signed by <from>`.
+//! good when it reads `signed by <from>`. [`scheme`] lists the optional members.
 
+pub mod action;
 pub mod chain;
+pub mod knobs;
 pub mod scheme;
 pub mod world;
 
 use std::{sync::Arc, time::Duration};
 
 use chains_core::{
-    Network,
-    chain::{Chain, Pace},
+    Amount, Network,
+    chain::{Chain, LossBudget, Parameters},
     clock::Clock,
     config::Section,
     family::Family,
 };
 
+pub use action::{Action, Transaction, Transfer};
 pub use chain::FakeChain;
+pub use knobs::{Clarity, SendStep};
 pub use world::World;
 
 /// The family of fake chains; each network gets a world of its own.
@@ -42,14 +51,33 @@ impl Family for FakeFamily {
             return None;
         }
         let in_flight_max = section.required::<u64>("in_flight_max")?;
-        let pace = Pace {
+        let usual = parameters();
+        let parameters = Parameters {
             in_flight_max: usize::try_from(in_flight_max).unwrap_or(usize::MAX),
-            confirmations: section.optional("confirmations").unwrap_or(1),
+            confirmations: section.optional("confirmations").unwrap_or(usual.confirmations),
             block_time: section.required("block_time")?,
-            resend_after: 2,
-            final_after: 4,
-            recheck_interval: section.optional("recheck_interval").unwrap_or(Duration::from_mins(1)),
+            recheck_interval: section.optional("recheck_interval").unwrap_or(usual.recheck_interval),
+            ..usual
         };
-        Some(Arc::new(FakeChain::new(network, gas_wallets, pace, Arc::new(World::default()))))
+        Some(Arc::new(FakeChain::new(network, gas_wallets, parameters, Arc::new(World::default()))))
     }
 }
+
+/// The usual parameters of a fake chain: one confirmation, and budgets that no
+/// test reaches by accident.
+#[must_use]
+pub fn parameters() -> Parameters {
+    let plenty = Amount::from(u64::MAX);
+    Parameters {
+        in_flight_max: 16,
+        confirmations: 1,
+        block_time: Duration::from_millis(10),
+        resend_after: 2,
+        recheck_interval: Duration::from_mins(1),
+        balance_min: Amount::from(1_u64),
+        loss_budget: LossBudget { network: plenty, key: plenty, code: plenty },
+    }
+}
+
+#[cfg(test)]
+mod tests;

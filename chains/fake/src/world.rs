@@ -1,41 +1,34 @@
-//! The chain itself, and the knobs that make it misbehave.
+//! The chain itself: accounts, a pool of transactions, blocks.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use chains_core::chain::Broadcast;
+use chains_core::{observation::BlockRef, transaction::BroadcastResult};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-/// A transfer as the plan's body and the raw bytes describe it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Transfer {
-    /// Who pays.
-    pub from: String,
-    /// Who receives.
-    pub to: String,
-    /// How much.
-    pub value: u64,
-    /// The payer's number for it; each executes once.
-    pub nonce: String,
-}
+use crate::{
+    action::{Action, Transaction, Transfer},
+    knobs::{Knobs, SendStep},
+};
 
-/// A transaction of a gas wallet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Transaction {
-    /// Who pays the gas.
-    pub gas_wallet: String,
-    /// Its place in the gas wallet's sequence.
-    pub sequence: u64,
-    /// What it does.
-    pub transfer: Transfer,
+/// A transaction in a block.
+#[derive(Clone, Debug)]
+pub struct Mined {
+    /// Its hash.
+    pub hash: String,
+    /// Its content.
+    pub transaction: Transaction,
+    /// For each of its actions, whether it succeeded.
+    pub done: Vec<bool>,
 }
 
 /// A block.
 #[derive(Clone, Debug)]
 pub struct Block {
-    /// Its transactions by name, and whether each did its transfer.
-    pub transactions: Vec<(String, Transaction, bool)>,
+    /// Its name: another one each time a block is made, also at the same height.
+    pub hash: String,
+    /// Its transactions.
+    pub transactions: Vec<Mined>,
     /// Its time.
     pub timestamp: u64,
 }
@@ -43,116 +36,60 @@ pub struct Block {
 /// An in-memory chain. Blocks come when [`mine`](Self::mine) is called.
 #[derive(Debug)]
 pub struct World {
-    state: Mutex<State>,
+    pub(crate) state: Mutex<State>,
     height: watch::Sender<u64>,
+    pub(crate) investigations_held: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    balances: HashMap<String, u64>,
+pub(crate) struct State {
+    pub balances: HashMap<String, u64>,
     used: HashSet<(String, String)>,
-    sequences: BTreeMap<String, u64>,
-    pool: BTreeMap<(String, u64), (String, Transaction)>,
+    nonces: BTreeMap<String, u64>,
+    /// By hash.
+    pub pool: BTreeMap<String, Transaction>,
     blocks: Vec<Block>,
-    script: VecDeque<Step>,
-    broken: bool,
-    broadcasts: u64,
-}
-
-/// What happens to the next transaction that is sent, instead of acceptance.
-#[derive(Clone, Debug)]
-pub enum Step {
-    /// It arrives, and the sender hears this.
-    ArriveAndAnswer(Broadcast),
-    /// It is lost, and the sender hears this.
-    LoseAndAnswer(Broadcast),
+    blocks_made: u64,
+    pub knobs: Knobs,
 }
 
 impl Default for World {
     fn default() -> Self {
-        let genesis = Block { transactions: Vec::new(), timestamp: 1 };
-        let state = State { blocks: vec![genesis], ..State::default() };
-        Self { state: Mutex::new(state), height: watch::Sender::new(0) }
+        let mut state = State::default();
+        state.append(Vec::new());
+        Self { state: Mutex::new(state), height: watch::Sender::new(0), investigations_held: watch::Sender::new(false) }
     }
 }
 
 impl World {
-    /// Gives an account money.
-    pub fn fund(&self, account: &str, value: u64) {
-        *self.state.lock().balances.entry(account.to_owned()).or_default() += value;
-    }
-
-    /// Takes an account's money away.
-    pub fn drain(&self, account: &str) {
-        self.state.lock().balances.remove(account);
-    }
-
-    /// An account's money.
-    pub fn balance(&self, account: &str) -> u64 {
-        self.state.lock().balances.get(account).copied().unwrap_or(0)
-    }
-
-    /// Scripts what happens to the next sends, first to last.
-    pub fn script(&self, steps: impl IntoIterator<Item = Step>) {
-        self.state.lock().script.extend(steps);
-    }
-
-    /// Makes every question fail, or answer again.
-    pub fn set_broken(&self, broken: bool) {
-        self.state.lock().broken = broken;
-    }
-
-    /// Whether questions fail.
-    pub fn is_broken(&self) -> bool {
-        self.state.lock().broken
-    }
-
-    /// How many transactions were sent, repeats counted.
-    pub fn broadcasts(&self) -> u64 {
-        self.state.lock().broadcasts
-    }
-
-    /// Executes a transfer on behalf of somebody else, in a block of its own.
-    pub fn execute_elsewhere(&self, transfer: Transfer) {
-        let stranger = Transaction { gas_wallet: "stranger".into(), sequence: 0, transfer };
-        let mut state = self.state.lock();
-        let done = state.execute(&stranger.transfer);
-        let name = format!("foreign-{}", stranger.transfer.nonce);
-        let timestamp = state.blocks.len().try_into().unwrap_or(u64::MAX);
-        state.blocks.push(Block { transactions: vec![(name, stranger, done)], timestamp });
-        let height = state.height();
-        drop(state);
-        self.height.send_replace(height);
-    }
-
-    /// Makes a block of everything that can be executed.
+    /// Makes a block of everything that can be executed at the network's price.
     pub fn mine(&self) {
-        let mut state = self.state.lock();
-        let mut transactions = Vec::new();
-        while let Some((key, (name, transaction))) = state.next_executable() {
-            state.pool.remove(&key);
-            *state.sequences.entry(key.0).or_default() += 1;
-            let done = state.execute(&transaction.transfer);
-            transactions.push((name, transaction, done));
-        }
-        let timestamp = state.blocks.len().try_into().unwrap_or(u64::MAX);
-        state.blocks.push(Block { transactions, timestamp });
-        let height = state.height();
-        drop(state);
-        self.height.send_replace(height);
+        self.change(|state| {
+            let mut mined = Vec::new();
+            while let Some(hash) = state.next_executable() {
+                let Some(transaction) = state.pool.remove(&hash) else { break };
+                mined.push(state.execute(hash, transaction));
+            }
+            state.append(mined);
+        });
     }
 
-    /// Takes the newest block back; its transactions return to the pool.
+    /// Takes the newest block back, as a reorg does; its transactions return to the pool.
     pub fn unmine(&self) {
+        self.change(State::take_back);
+    }
+
+    /// Puts one transaction of somebody else into a block of its own.
+    pub(crate) fn mine_foreign(&self, hash: String, transaction: Transaction) {
+        self.change(|state| {
+            let mined = state.execute(hash, transaction);
+            state.append(vec![mined]);
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state.lock();
-        let Some(block) = state.blocks.pop() else { return };
-        for (name, transaction, done) in block.transactions.into_iter().rev() {
-            if done {
-                state.undo(&transaction.transfer);
-            }
-            *state.sequences.entry(transaction.gas_wallet.clone()).or_default() -= 1;
-            state.pool.insert((transaction.gas_wallet.clone(), transaction.sequence), (name, transaction));
-        }
+        change(&mut state);
         let height = state.height();
         drop(state);
         self.height.send_replace(height);
@@ -163,73 +100,162 @@ impl World {
         self.height.subscribe()
     }
 
+    /// The newest height.
+    pub fn height(&self) -> u64 {
+        self.state.lock().height()
+    }
+
     /// A block by height.
     pub fn block(&self, height: u64) -> Option<Block> {
-        self.state.lock().blocks.get(usize::try_from(height).ok()?).cloned()
+        self.state.lock().block(height).cloned()
     }
 
-    /// The height of the block that holds a transaction, and whether it did its transfer.
-    pub fn find(&self, name: &str) -> Option<(u64, bool)> {
-        let state = self.state.lock();
-        let with_height = (0..).zip(&state.blocks);
-        let mut all = with_height.flat_map(|(height, block)| block.transactions.iter().map(move |t| (height, t)));
-        all.find(|(_, (there, _, _))| there == name).map(|(height, (_, _, done))| (height, *done))
+    /// The block that holds a transaction, and the transaction.
+    pub fn find(&self, hash: &str) -> Option<(BlockRef, Mined)> {
+        self.state.lock().mined().find(|(_, mined)| mined.hash == hash).map(|(block, mined)| (block, mined.clone()))
     }
 
-    /// The height and name of the transaction that executed a payer's nonce.
-    pub fn executed(&self, from: &str, nonce: &str) -> Option<(u64, String)> {
-        let state = self.state.lock();
-        let with_height = (0..).zip(&state.blocks);
-        let mut all = with_height.flat_map(|(height, block)| block.transactions.iter().map(move |t| (height, t)));
-        all.find(|(_, (_, t, done))| *done && t.transfer.from == from && t.transfer.nonce == nonce)
-            .map(|(height, (name, _, _))| (height, name.clone()))
+    /// The block and the hash of the transaction that executed a payer's nonce.
+    pub fn executed(&self, from: &str, nonce: &str) -> Option<(BlockRef, String)> {
+        let executes = |mined: &Mined| {
+            let mut actions = mined.transaction.actions.iter().zip(&mined.done);
+            actions.any(|(action, done)| {
+                *done && matches!(action, Action::Transfer(t) if t.from == from && t.nonce == nonce)
+            })
+        };
+        self.state.lock().mined().find(|(_, mined)| executes(mined)).map(|(block, mined)| (block, mined.hash.clone()))
     }
 
-    /// Whether a payer's nonce is used up.
+    /// Returns whether a payer's nonce is used up.
     pub fn is_used(&self, from: &str, nonce: &str) -> bool {
         self.state.lock().used.contains(&(from.to_owned(), nonce.to_owned()))
     }
 
-    /// A gas wallet's next sequence.
-    pub fn sequence(&self, gas_wallet: &str) -> u64 {
-        self.state.lock().sequences.get(gas_wallet).copied().unwrap_or(0)
+    /// A gas wallet's next nonce, `depth` blocks below the newest.
+    pub fn nonce(&self, gas_wallet: &str, depth: u64) -> u64 {
+        let state = self.state.lock();
+        let settled = state.height().saturating_sub(depth);
+        let newer = state.mined().filter(|(block, mined)| {
+            block.number > settled && mined.transaction.gas_wallet == gas_wallet && mined.transaction.nonce.is_some()
+        });
+        let newer = u64::try_from(newer.count()).unwrap_or(u64::MAX);
+        state.nonces.get(gas_wallet).copied().unwrap_or(0).saturating_sub(newer)
     }
 
     /// Takes a transaction, or does what the script says.
-    pub fn receive(&self, name: &str, transaction: Transaction) -> Broadcast {
+    pub fn receive(&self, hash: &str, transaction: Transaction) -> BroadcastResult {
         let mut state = self.state.lock();
-        state.broadcasts += 1;
-        let step = state.script.pop_front();
-        if let Some(Step::LoseAndAnswer(answer)) = step {
-            return answer;
+        state.knobs.broadcasts += 1;
+        match state.knobs.script.pop_front() {
+            Some(SendStep::LoseAndAnswer(answer)) => answer,
+            Some(SendStep::ArriveAndAnswer(answer)) => {
+                state.receive(hash, transaction);
+                answer
+            }
+            None => state.receive(hash, transaction),
         }
-        let next = state.sequences.get(&transaction.gas_wallet).copied().unwrap_or(0);
-        let answer = if transaction.sequence < next {
-            Broadcast::SequenceConsumed
-        } else {
-            let key = (transaction.gas_wallet.clone(), transaction.sequence);
-            state.pool.insert(key, (name.to_owned(), transaction));
-            Broadcast::Accepted
-        };
-        if let Some(Step::ArriveAndAnswer(scripted)) = step { scripted } else { answer }
     }
 }
 
 impl State {
-    fn height(&self) -> u64 {
+    pub fn height(&self) -> u64 {
         u64::try_from(self.blocks.len()).unwrap_or(u64::MAX).saturating_sub(1)
     }
 
-    fn next_executable(&self) -> Option<((String, u64), (String, Transaction))> {
-        let next = |wallet: &str| self.sequences.get(wallet).copied().unwrap_or(0);
-        let mut pool = self.pool.iter();
-        pool.find(|((wallet, sequence), _)| next(wallet) == *sequence).map(|(k, v)| (k.clone(), v.clone()))
+    pub fn block(&self, height: u64) -> Option<&Block> {
+        self.blocks.get(usize::try_from(height).ok()?)
     }
 
-    fn execute(&mut self, transfer: &Transfer) -> bool {
+    fn mined(&self) -> impl Iterator<Item = (BlockRef, &Mined)> {
+        (0..).zip(&self.blocks).flat_map(|(number, block)| {
+            block.transactions.iter().map(move |mined| (BlockRef { number, hash: block.hash.clone() }, mined))
+        })
+    }
+
+    fn append(&mut self, transactions: Vec<Mined>) {
+        self.blocks_made += 1;
+        let (hash, timestamp) = (format!("block-{}", self.blocks_made), self.blocks_made);
+        self.blocks.push(Block { hash, transactions, timestamp });
+    }
+
+    /// Undoes the newest block; the first one stays.
+    fn take_back(&mut self) {
+        if self.blocks.len() <= 1 {
+            return;
+        }
+        let Some(block) = self.blocks.pop() else { return };
+        for Mined { hash, transaction, done } in block.transactions.into_iter().rev() {
+            for (action, _) in transaction.actions.iter().zip(done).filter(|(_, done)| *done) {
+                self.undo(action);
+            }
+            if transaction.nonce.is_some() {
+                *self.nonces.entry(transaction.gas_wallet.clone()).or_default() -= 1;
+            }
+            *self.balances.entry(transaction.gas_wallet.clone()).or_default() += transaction.fee();
+            self.pool.insert(hash, transaction);
+        }
+    }
+
+    fn next_nonce(&self, gas_wallet: &str) -> u64 {
+        self.nonces.get(gas_wallet).copied().unwrap_or(0)
+    }
+
+    fn next_executable(&self) -> Option<String> {
+        let can_execute = |t: &Transaction| {
+            let is_next = t.nonce.is_none_or(|nonce| nonce == self.next_nonce(&t.gas_wallet));
+            is_next && t.price >= self.knobs.price
+        };
+        self.pool.iter().find(|(_, transaction)| can_execute(transaction)).map(|(hash, _)| hash.clone())
+    }
+
+    fn receive(&mut self, hash: &str, transaction: Transaction) -> BroadcastResult {
+        let known = self.mined().any(|(_, mined)| mined.hash == hash);
+        let next = self.next_nonce(&transaction.gas_wallet);
+        match transaction.nonce {
+            Some(nonce) if nonce < next => return BroadcastResult::NonceTooLow,
+            None if known => return BroadcastResult::Accepted,
+            None if self.knobs.expired.contains(hash) => return BroadcastResult::Unknown("it has expired".to_owned()),
+            Some(_) | None => {}
+        }
+        if transaction.price < self.knobs.price {
+            return BroadcastResult::Underpriced(format!("price {} below {}", transaction.price, self.knobs.price));
+        }
+        if self.balances.get(&transaction.gas_wallet).copied().unwrap_or(0) < transaction.fee() {
+            return BroadcastResult::InsufficientFunds;
+        }
+        let rival = self.pool.iter().find(|(other, waiting)| {
+            *other != hash
+                && waiting.nonce.is_some()
+                && (&waiting.gas_wallet, waiting.nonce) == (&transaction.gas_wallet, transaction.nonce)
+        });
+        if let Some((rival, waiting)) = rival {
+            if waiting.price >= transaction.price {
+                return BroadcastResult::NonceTaken;
+            }
+            let rival = rival.clone();
+            self.pool.remove(&rival);
+        }
+        self.pool.insert(hash.to_owned(), transaction);
+        BroadcastResult::Accepted
+    }
+
+    fn execute(&mut self, hash: String, transaction: Transaction) -> Mined {
+        let fee = transaction.fee();
+        if transaction.nonce.is_some() {
+            *self.nonces.entry(transaction.gas_wallet.clone()).or_default() += 1;
+        }
+        let gas_wallet = self.balances.entry(transaction.gas_wallet.clone()).or_default();
+        *gas_wallet = gas_wallet.saturating_sub(fee);
+        let done = transaction.actions.iter().map(|action| self.perform(action)).collect();
+        Mined { hash, transaction, done }
+    }
+
+    fn perform(&mut self, action: &Action) -> bool {
+        let Action::Transfer(transfer) = action else { return true };
         let key = (transfer.from.clone(), transfer.nonce.clone());
         let balance = self.balances.get(&transfer.from).copied().unwrap_or(0);
-        if self.used.contains(&key) || balance < transfer.value {
+        let is_late = transfer.valid_before.is_some_and(|end| self.blocks_made + 1 >= end);
+        if is_late || self.used.contains(&key) || balance < transfer.value {
             return false;
         }
         self.used.insert(key);
@@ -238,9 +264,16 @@ impl State {
         true
     }
 
-    fn undo(&mut self, transfer: &Transfer) {
-        self.used.remove(&(transfer.from.clone(), transfer.nonce.clone()));
-        *self.balances.entry(transfer.from.clone()).or_default() += transfer.value;
-        *self.balances.entry(transfer.to.clone()).or_default() -= transfer.value;
+    fn undo(&mut self, action: &Action) {
+        let Action::Transfer(Transfer { from, to, value, nonce, .. }) = action else { return };
+        self.used.remove(&(from.clone(), nonce.clone()));
+        *self.balances.entry(from.clone()).or_default() += value;
+        let payee = self.balances.entry(to.clone()).or_default();
+        *payee = payee.saturating_sub(*value);
+    }
+
+    /// Uses up a payer's nonce without a transfer.
+    pub fn cancel(&mut self, from: &str, nonce: &str) {
+        self.used.insert((from.to_owned(), nonce.to_owned()));
     }
 }

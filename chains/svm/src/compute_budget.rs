@@ -1,12 +1,12 @@
-//! What a transaction may use, and what it may cost us.
+//! The units that a transaction may use, and the lamports that it may cost us.
 //!
 //! The payer fixes both, we pay: so both are capped.
 
 /// The most units that the runtime grants to a transaction, whatever it asks for.
 pub const UNIT_LIMIT_MAX: u32 = 1_400_000;
-/// What the runtime grants to each instruction, when the transaction does not ask.
+/// The units that the runtime grants to each instruction, when the transaction does not ask.
 pub const UNITS_PER_INSTRUCTION: u32 = 200_000;
-/// What each signature costs, in lamports.
+/// The lamports that each signature costs.
 pub const LAMPORTS_PER_SIGNATURE: u64 = 5_000;
 const MICRO_LAMPORTS_PER_LAMPORT: u128 = 1_000_000;
 
@@ -15,7 +15,7 @@ const MICRO_LAMPORTS_PER_LAMPORT: u128 = 1_000_000;
 pub enum Setting {
     /// The most compute units that the transaction may use.
     UnitLimit(u32),
-    /// What it offers for each unit of its limit, in millionths of a lamport.
+    /// The millionths of a lamport that it offers for each unit of its limit.
     UnitPrice(u64),
 }
 
@@ -31,7 +31,7 @@ impl Setting {
     }
 }
 
-/// What a transaction may use and offers.
+/// The units and the price that a transaction sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ComputeBudget {
     /// The most compute units.
@@ -41,14 +41,14 @@ pub struct ComputeBudget {
 }
 
 impl ComputeBudget {
-    /// What a transaction without `ComputeBudget` instructions gets.
+    /// The budget of a transaction without `ComputeBudget` instructions.
     pub fn implied(instructions: usize) -> Self {
         let instructions = u32::try_from(instructions).unwrap_or(u32::MAX);
         let unit_limit = instructions.saturating_mul(UNITS_PER_INSTRUCTION).min(UNIT_LIMIT_MAX);
         Self { unit_limit, unit_price: 0 }
     }
 
-    /// What the fee payer pays in lamports: fixed by the transaction, whether
+    /// The lamports that the fee payer pays: fixed by the transaction, whether
     /// it succeeds or fails.
     pub fn fee(self, signatures: usize) -> u64 {
         let micro = u128::from(self.unit_limit.min(UNIT_LIMIT_MAX)) * u128::from(self.unit_price);
@@ -79,13 +79,13 @@ impl Default for Limits {
     }
 }
 
-/// What of a payment is above its limit.
+/// The part of a payment that is above its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Excess {
     /// Too many compute units.
     #[error("{asked} compute units: at most {allowed} are allowed")]
     Units {
-        /// What the transaction asks for.
+        /// The units that the transaction asks for.
         asked: u32,
         /// The limit.
         allowed: u32,
@@ -93,7 +93,7 @@ pub enum Excess {
     /// Too high a price for one.
     #[error("{asked} micro-lamports for a compute unit: at most {allowed} are allowed")]
     UnitPrice {
-        /// What the transaction offers.
+        /// The price that the transaction offers.
         asked: u64,
         /// The limit.
         allowed: u64,
@@ -101,7 +101,7 @@ pub enum Excess {
     /// Too high a fee in total.
     #[error("the fee would be {asked} lamports: at most {allowed} are allowed")]
     Fee {
-        /// What the transaction costs.
+        /// The lamports that the transaction costs.
         asked: u64,
         /// The limit.
         allowed: u64,
@@ -109,7 +109,7 @@ pub enum Excess {
 }
 
 impl Limits {
-    /// What a transaction costs us in lamports, when that is allowed.
+    /// The lamports that a transaction costs us, when that is allowed.
     ///
     /// # Errors
     /// The first limit that it exceeds.

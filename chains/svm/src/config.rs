@@ -2,17 +2,17 @@
 //!
 //! Keys with the same default on every network must be there: the loader
 //! merges them in from `config.default.toml`. Keys whose default depends on
-//! the network come from [`networks`](crate::networks) unless the file has them.
+//! the network come from [`networks`] unless the file has them.
 
 use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
-use chains_core::{Amount, Network, config::Section};
+use chains_core::{Amount, Network, chain::LossBudget, config::Section};
 use reqwest::Url;
 use solana_sdk::pubkey::Pubkey;
 
 use crate::{
     compute_budget::{Limits, UNIT_LIMIT_MAX},
-    exact::demand::Asset,
+    exact::requirements::Asset,
     gas_wallet::GasWallets,
     mint::Danger,
     networks::{self, KnownAsset},
@@ -20,7 +20,7 @@ use crate::{
     rpc::{Rpc, endpoint::Endpoint},
 };
 
-/// What an account without data must hold to exist, in lamports: a fee payer
+/// The lamports that an account without data must hold to exist: a fee payer
 /// that a fee would take below it cannot pay that fee.
 pub const RENT_EXEMPT_MIN: u64 = 890_880;
 
@@ -34,7 +34,7 @@ pub const BLOCKHASH_BLOCKS: u64 = 150;
 /// The usual time between slots.
 const BLOCK_TIME: Duration = Duration::from_millis(400);
 
-/// What is configured of one network, besides keys and endpoints.
+/// The configuration of one network, besides keys and endpoints.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Its CAIP-2 identifier.
@@ -45,12 +45,16 @@ pub struct Config {
     pub in_flight_max: usize,
     /// The usual time between slots.
     pub block_time: Duration,
-    /// How often endpoints and mints are looked at again.
+    /// The pause after which endpoints and mints are proven again.
     pub recheck_interval: Duration,
-    /// What a fee payer must own to take new settlements, in lamports.
+    /// The lamports that a fee payer must own to take new settlements.
     pub gas_balance_min: u64,
-    /// What a transaction may use and cost.
+    /// The budget of payments that fail on chain.
+    pub loss_budget: LossBudget,
+    /// The limits of a transaction's units and fee.
     pub limits: Limits,
+    /// The price of a compute unit that is always accepted, in millionths of a lamport.
+    pub unit_price_floor: u64,
     /// Blocks for which a transaction's blockhash must still be accepted.
     pub blockhash_blocks_min: u64,
     /// The ceiling of the fee of a lone transfer without compute budget
@@ -59,12 +63,12 @@ pub struct Config {
     /// Wallet programs whose transactions are accepted for the transfer that a
     /// simulation finds in them; empty: none are.
     pub smart_wallets: Vec<Pubkey>,
-    /// What can be paid with.
+    /// The tokens that can be paid with.
     pub assets: Vec<Asset>,
     /// The assets are those of the known network: one that turns out to be
     /// unfit is left out. Those that the operator names have to be right.
     pub assets_are_preset: bool,
-    /// Where notifications come from; `None`: polling alone.
+    /// The source of notifications; `None`: polling alone.
     pub websocket: Option<Url>,
 }
 
@@ -79,13 +83,15 @@ pub fn read(network: Network, mut section: Section) -> Option<(Config, GasWallet
     let in_flight_max = between(section, "in_flight_max", 1, 10_000);
     let block_time = section.optional("block_time").unwrap_or(BLOCK_TIME);
     if block_time.is_zero() {
-        section.problem("block_time", "is no time", "write a duration such as \"400ms\"");
+        section.problem("block_time", "is not a time", "write a duration such as \"400ms\"");
     }
     let recheck_interval = section.required::<Duration>("recheck_interval");
     if recheck_interval.is_some_and(|interval| interval.is_zero()) {
-        section.problem("recheck_interval", "is no time", "write a duration such as \"1m\"");
+        section.problem("recheck_interval", "is not a time", "write a duration such as \"1m\"");
     }
+    let loss_budget = loss_budget(section);
     let limits = limits(section);
+    let unit_price_floor = section.required::<u64>("compute_unit_price_floor");
     let blockhash_blocks_min = between(section, "blockhash_blocks_min", 0, BLOCKHASH_BLOCKS - 1);
     let lone_transfer_fee_max = lone_transfer(section);
     let smart_wallets = smart_wallets(section);
@@ -102,7 +108,9 @@ pub fn read(network: Network, mut section: Section) -> Option<(Config, GasWallet
         block_time,
         recheck_interval: recheck_interval?,
         gas_balance_min: gas_balance_min.unwrap_or(RENT_EXEMPT_MIN.saturating_add(spare)),
+        loss_budget: loss_budget?,
         limits,
+        unit_price_floor: unit_price_floor?,
         blockhash_blocks_min: blockhash_blocks_min?,
         lone_transfer_fee_max: lone_transfer_fee_max.ok()?,
         smart_wallets: smart_wallets?,
@@ -152,12 +160,12 @@ fn websocket(section: &mut Section, rpc: Option<&Url>) -> Result<Option<Url>, Re
     let url = Url::parse(written.expose()).ok();
     let good = url.filter(|url| matches!(url.scheme(), "ws" | "wss") && url.host_str().is_some());
     if good.is_none() {
-        section.problem("websocket", "is no ws or wss URL", "write one, or \"off\", or leave it out");
+        section.problem("websocket", "is not a ws or wss URL", "write one, or \"off\", or leave it out");
     }
     good.map(Some).ok_or(Reported)
 }
 
-/// Where a node has its notifications: on the next port when the port is
+/// The URL of a node's notifications: on the next port when the port is
 /// written, as validators do, else on the same, as providers do.
 fn derived(rpc: &Url) -> Option<Url> {
     let mut url = rpc.clone();
@@ -177,8 +185,15 @@ fn between(section: &mut Section, key: &str, min: u64, max: u64) -> Option<u64> 
     good.then_some(value)
 }
 
-/// What no network's fee comes near; a ceiling above it is a slip.
+/// A fee that no network comes near; a ceiling above it is a slip.
 const LAMPORTS_MAX: u64 = 1_000_000_000;
+
+fn loss_budget(section: &mut Section) -> Option<LossBudget> {
+    let [network, key, code] =
+        ["lamports_lost_per_hour_max", "lamports_lost_per_hour_key_max", "lamports_lost_per_hour_code_max"]
+            .map(|key| section.required::<u64>(key).map(Amount::from));
+    Some(LossBudget { network: network?, key: key?, code: code? })
+}
 
 fn limits(section: &mut Section) -> Option<Limits> {
     let units_max = between(section, "compute_unit_limit_max", 1, u64::from(UNIT_LIMIT_MAX));
@@ -310,11 +325,13 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// What the loader merges in: `[defaults.solana]` of `config.default.toml`.
+    /// The keys that the loader merges in: `[defaults.solana]` of `config.default.toml`.
     pub(crate) const DEFAULTS: &str = "rpc_timeout = \"5s\"\nrpc_hedge_after = \"500ms\"\nrecheck_interval = \"1m\"\nin_flight_max = 200\n\
-        allow_genesis_mismatch = false\ncompute_unit_limit_max = 400000\ncompute_unit_price_max = 5000000\n\
+        allow_genesis_mismatch = false\ncompute_unit_limit_max = 400000\ncompute_unit_price_max = 5000000\ncompute_unit_price_floor = 100000\n\
         fee_max_lamports = 200000\nblockhash_blocks_min = 30\nlone_transfers = false\n\
-        lone_transfer_fee_max_lamports = 10000\nsmart_wallets = false\n";
+        lone_transfer_fee_max_lamports = 10000\nsmart_wallets = false\n\
+        lamports_lost_per_hour_max = 20000000\nlamports_lost_per_hour_key_max = 20000000\n\
+        lamports_lost_per_hour_code_max = 5000000\n";
 
     const DEVNET: &str = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
 

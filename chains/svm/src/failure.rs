@@ -1,10 +1,10 @@
-//! What a failed transaction, executed or simulated, says of the payment. Pure.
+//! The meaning of a transaction's failure, executed or simulated, for the payment. Pure.
 
 use solana_sdk::{instruction::InstructionError, transaction::TransactionError};
 
 use crate::{exact::transaction::Transaction, programs};
 
-/// Whose fault it is that a transaction would not execute.
+/// The cause of a transaction's failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The payment's: asking again will not help.
@@ -18,7 +18,7 @@ pub(crate) enum Fault {
     Passing,
 }
 
-/// Who has to do something about it.
+/// The cause that an error names.
 pub(crate) fn fault(error: &TransactionError) -> Fault {
     match error {
         TransactionError::BlockhashNotFound => Fault::Blockhash,

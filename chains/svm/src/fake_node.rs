@@ -14,7 +14,7 @@ use chains_core::{
     clock::{ManualClock, Millis},
     config::{Report, Section},
 };
-use chains_nodes::{Endpoint as _, Fault};
+use chains_rpc::{Endpoint as _, Fault};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use solana_client::{
@@ -26,12 +26,13 @@ use solana_client::{
 use crate::{
     config,
     context::Context,
-    local::{NETWORK, USDC},
+    local::{DECIMALS, NETWORK, USDC},
+    mint::SoundMint,
     programs,
     rpc::{Rpc, endpoint::Endpoint, error},
 };
 
-/// What it answers to one call.
+/// Its answer to one call.
 #[derive(Clone, Debug)]
 pub(crate) enum Say {
     Result(Value),
@@ -54,6 +55,11 @@ pub(crate) struct FakeNode {
 impl FakeNode {
     pub fn new(handler: impl Fn(&str, &Value) -> Say + Send + Sync + 'static) -> Self {
         Self { handler: Arc::new(handler), calls: Arc::default(), methods: Arc::default() }
+    }
+
+    /// Its answer to a call, which is not counted.
+    pub fn say(&self, method: &str, params: &Value) -> Say {
+        (self.handler)(method, params)
     }
 
     /// Calls so far.
@@ -129,6 +135,6 @@ pub(crate) fn context_with(nodes: &[&FakeNode], defaults: &str) -> Context {
     let section = Section::new("n", text.parse().expect("TOML"), Report::default());
     let (config, wallets, _) = config::read(NETWORK.parse().expect("a network"), section).expect("good");
     let context = Context::new(config, wallets, rpc(nodes), Arc::new(ManualClock::at(Millis(1_700_000_000_000))));
-    context.mints.write().insert(USDC, programs::TOKEN);
+    context.mints.write().insert(USDC, SoundMint { program: programs::TOKEN, decimals: DECIMALS });
     context
 }

@@ -24,7 +24,7 @@ pub struct GasWallets {
     addresses: Vec<Pubkey>,
     names: Vec<String>,
     by_name: HashMap<String, usize>,
-    /// How many of them are announced to servers.
+    /// The number of them that are announced to servers.
     announced: usize,
 }
 
@@ -124,12 +124,12 @@ fn read(secret: &Secret, source: &Source, testnet: bool) -> Result<Keypair, Bad>
     }
     if matches!(source, Source::File) && !testnet {
         return Err(bad(
-            "is a literal key in the configuration file of a network that is no testnet",
+            "is a literal key in the configuration file of a network that is not a testnet",
             "take it from the environment, \"${SOLANA_KEYPAIR}\", or from a file, \"file:/path/keypair.json\"",
         ));
     }
     let key = Keypair::try_from_base58_string(text).ok().or_else(|| of_json(text));
-    key.ok_or_else(|| bad("is no key pair", "write the base58 of its 64 bytes, or \"file:/path/keypair.json\""))
+    key.ok_or_else(|| bad("is not a key pair", "write the base58 of its 64 bytes, or \"file:/path/keypair.json\""))
 }
 
 /// The form of key files: 64 numbers.
@@ -142,7 +142,7 @@ fn key_file(path: &Path) -> Result<Keypair, Bad> {
     let shown = path.display();
     let meta = fs::metadata(path).map_err(|error| bad(format!("names {shown}: {error}"), "name a readable file"))?;
     if meta.len() > FILE_BYTES_MAX || !meta.is_file() {
-        return Err(bad(format!("names {shown}, which is no key file"), "name a file as `solana-keygen` writes it"));
+        return Err(bad(format!("names {shown}, which is not a key file"), "name a file as `solana-keygen` writes it"));
     }
     if is_open_to_others(&meta) {
         return Err(bad(format!("names {shown}, which others can read"), format!("run: chmod 600 {shown}")));

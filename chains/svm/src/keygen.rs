@@ -5,7 +5,7 @@ use std::{io::Write, path::Path};
 use chains_core::Secret;
 use solana_sdk::{signature::Keypair, signer::Signer};
 
-/// Why no key file was written.
+/// The reason why no key file was written.
 #[derive(Debug, thiserror::Error)]
 pub enum KeygenError {
     /// There is something at the path already, and it is not overwritten.

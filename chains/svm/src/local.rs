@@ -51,14 +51,14 @@ pub const PYUSD: Pubkey = Pubkey::from_str_const("CXk2AMBfi3TwaEL2468s6zP8xq9NxT
 /// The decimals of both.
 pub const DECIMALS: u8 = 6;
 
-/// What a token account must hold to exist, in lamports.
+/// The lamports that a token account must hold to exist.
 const TOKEN_ACCOUNT_LAMPORTS: u64 = 2_039_280;
 
-/// How long a transaction may take, and the pause between two looks.
+/// The time that a transaction may take, and the pause between two looks.
 const CONFIRMED_MAX: Duration = Duration::from_secs(30);
 const CONFIRMED_PAUSE: Duration = Duration::from_millis(50);
 
-/// Why the local chain did not do as told.
+/// The reason why the local chain did not do as told.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
     /// It did not answer, or not as hoped.
@@ -80,7 +80,7 @@ pub fn program_of(mint: &Pubkey) -> Pubkey {
     if *mint == PYUSD { programs::TOKEN_2022 } else { programs::TOKEN }
 }
 
-/// Who may mint and freeze the local tokens.
+/// The key that may mint and freeze the local tokens.
 fn mint_authority() -> Keypair {
     numbered("mint authority", 0)
 }
@@ -91,7 +91,7 @@ fn numbered(word: &str, number: u64) -> Keypair {
     Keypair::new_from_array(seed.into())
 }
 
-/// What the validator's ledger begins with.
+/// The accounts that the validator's ledger begins with.
 #[derive(Debug)]
 pub struct Genesis(Vec<Value>);
 
@@ -188,7 +188,7 @@ impl LocalChain {
         Self { client, url }
     }
 
-    /// Where it is.
+    /// Its URL.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -198,7 +198,7 @@ impl LocalChain {
         &self.client
     }
 
-    /// Whether it takes transactions: before the first block is final, some
+    /// Returns whether it takes transactions: before the first block is final, some
     /// 32 slots after its start, it drops most of them.
     pub async fn is_up(&self) -> bool {
         let finalized = self.client.get_block_height_with_commitment(CommitmentConfig::finalized());
@@ -213,7 +213,7 @@ impl LocalChain {
         Ok(self.client.get_latest_blockhash().await?)
     }
 
-    /// How many tokens an account has; none without a token account.
+    /// The tokens that an account has; none without a token account.
     ///
     /// # Errors
     /// No answer.
@@ -225,7 +225,7 @@ impl LocalChain {
         account.map(|account| account.amount).map_err(|error| LocalError::Text(error.to_string()))
     }
 
-    /// How many lamports an account has.
+    /// The lamports that an account has.
     ///
     /// # Errors
     /// No answer.

@@ -1,10 +1,11 @@
-//! Which of our transactions are confirmed, told by the node itself: one
+//! Our transactions that are confirmed, told by the node itself: one
 //! subscription for each fee payer, whose key stands in all of them.
 //!
-//! An accelerator and nothing more: what is not told here is found by asking.
+//! An accelerator and nothing more: a notification is a reason to ask, never a
+//! height, and what is not told here is found by asking.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
     future::Future,
     pin::Pin,
     sync::{
@@ -14,8 +15,11 @@ use std::{
     time::Duration,
 };
 
-use chains_nodes::host;
-use futures::stream::{StreamExt, select_all};
+use chains_rpc::host;
+use futures::{
+    future::ready,
+    stream::{StreamExt, once, select_all},
+};
 use parking_lot::Mutex;
 use reqwest::Url;
 use solana_client::{
@@ -28,7 +32,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// How long the node may take to connect, and to accept a subscription.
+/// The time that the node may take to connect, and to accept a subscription.
 const SUBSCRIBE_MAX: Duration = Duration::from_secs(10);
 
 /// The pause before connecting again: doubled each time it fails.
@@ -38,13 +42,13 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 /// Signatures that may wait to be taken; beyond, asking finds them.
 const WAITING_MAX: usize = 16_384;
 
-/// How long others of the same slot are waited for: a node tells them in a row.
+/// The time for which others of the same block are waited for: a node tells them in a row.
 const GATHER: Duration = Duration::from_millis(4);
 
-/// What the node has told and nobody has taken.
+/// The signatures that the node has told and nobody has taken.
 #[derive(Debug, Default)]
 struct Told {
-    by_slot: Mutex<BTreeMap<u64, HashSet<String>>>,
+    signatures: Mutex<HashSet<String>>,
     more: Notify,
     live: AtomicBool,
 }
@@ -75,14 +79,14 @@ impl Logs {
         Self { told, listening: tokio::sync::Mutex::new(listening) }
     }
 
-    /// Whether the node tells at the moment.
+    /// Returns whether the node tells at the moment.
     pub fn is_live(&self) -> bool {
         self.told.live.load(Ordering::Relaxed)
     }
 
-    /// Waits for the first slot in which something of ours was confirmed, and
-    /// takes what was told of it. What is given up half way is not lost.
-    pub async fn next(&self) -> (u64, HashSet<String>) {
+    /// Waits for transactions of ours that are confirmed, and takes their
+    /// signatures. A wait that is given up half way loses none.
+    pub async fn next(&self) -> HashSet<String> {
         let listen = async {
             let mut listening = self.listening.lock().await;
             listening.as_mut().await;
@@ -92,11 +96,12 @@ impl Logs {
         let take = async {
             loop {
                 let more = self.told.more.notified();
-                if self.told.by_slot.lock().is_empty() {
+                if self.told.signatures.lock().is_empty() {
                     more.await;
                     sleep(GATHER).await;
                 }
-                if let Some(told) = self.told.by_slot.lock().pop_first() {
+                let told = std::mem::take(&mut *self.told.signatures.lock());
+                if !told.is_empty() {
                     return told;
                 }
             }
@@ -105,6 +110,23 @@ impl Logs {
             () = listen => unreachable!("it waits for ever"),
             told = take => told,
         }
+    }
+
+    /// Tells of a transaction as the node does.
+    #[cfg(test)]
+    pub(crate) fn tell(&self, signature: &str) {
+        self.told.add(signature.to_owned());
+    }
+}
+
+impl Told {
+    fn add(&self, signature: String) {
+        let mut signatures = self.signatures.lock();
+        if signatures.len() < WAITING_MAX {
+            signatures.insert(signature);
+        }
+        drop(signatures);
+        self.more.notify_one();
     }
 }
 
@@ -136,25 +158,21 @@ async fn subscribe(url: &Url, fee_payers: &[String], told: &Told) -> Result<(), 
         let filter = RpcTransactionLogsFilter::Mentions(vec![fee_payer.clone()]);
         let subscribing = timeout(SUBSCRIBE_MAX, client.logs_subscribe(filter, config.clone())).await;
         let (stream, _) = subscribing.ok().and_then(Result::ok).ok_or("the subscription is refused")?;
-        streams.push(stream);
+        // One that ends ends them all: then every one is made anew.
+        streams.push(stream.map(Some).chain(once(ready(None))));
     }
     told.live.store(true, Ordering::Relaxed);
     let mut stream = select_all(streams);
-    while let Some(notification) = stream.next().await {
-        let mut by_slot = told.by_slot.lock();
-        if by_slot.values().map(HashSet::len).sum::<usize>() < WAITING_MAX {
-            by_slot.entry(notification.context.slot).or_default().insert(notification.value.signature);
-        }
-        drop(by_slot);
-        told.more.notify_one();
+    while let Some(Some(notification)) = stream.next().await {
+        told.add(notification.value.signature);
     }
     Ok(())
 }
 
-/// Whether a node accepts a subscription, for the doctor.
+/// Tries a subscription, for the doctor.
 ///
 /// # Errors
-/// What did not work.
+/// The step that did not work.
 pub(crate) async fn probe(url: &Url, fee_payer: &str) -> Result<(), &'static str> {
     let connecting = timeout(SUBSCRIBE_MAX, PubsubClient::new(url.as_str())).await;
     let client = connecting.ok().and_then(Result::ok).ok_or("the WebSocket cannot be opened")?;

@@ -1,4 +1,4 @@
-//! Which mints move exactly what they are told. Pure: reads an account's bytes.
+//! Checks that a mint moves exactly what it is told. Pure: reads an account's bytes.
 //!
 //! A mint of SPL Token has no extensions. A mint of Token-2022 may have any,
 //! and a payment is worth its amount only where none of them can change that:
@@ -97,21 +97,21 @@ pub struct SoundMint {
     pub decimals: u8,
 }
 
-/// Why no payment can be made in a mint.
+/// The reason why no payment can be made in a mint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MintError {
     /// The account belongs to another program.
-    #[error("its account belongs to {0}, which is no token program")]
+    #[error("its account belongs to {0}, which is not a token program")]
     Owner(Pubkey),
-    /// The account's data are no mint.
-    #[error("its account is no initialised mint, or has an extension that is unknown here")]
+    /// The account's data are not a mint.
+    #[error("its account is not an initialised mint, or has an extension that is unknown here")]
     NoMint,
     /// Extensions that are refused, and that the operator has not allowed.
     #[error("its extensions {} are not allowed", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     Dangers(Vec<Danger>),
 }
 
-/// Judges the mint account's owner and data. `allowed` are the dangers that
+/// Evaluates the mint account's owner and data. `allowed` are the dangers that
 /// the operator takes upon itself for this very mint.
 ///
 /// # Errors
@@ -140,7 +140,7 @@ pub fn check(owner: &Pubkey, data: &[u8], allowed: &BTreeSet<Danger>) -> Result<
     Ok(SoundMint { program: *owner, decimals: mint.base.decimals })
 }
 
-/// What an extension means for a payment.
+/// The meaning of an extension for a payment.
 enum Meaning {
     /// A name, a picture, the collection it belongs to.
     Describes,

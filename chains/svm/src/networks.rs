@@ -1,7 +1,7 @@
 //! The clusters and mints that are known without configuration, as data.
 //!
 //! Sources: the official SDKs' default assets and legacy names
-//! (`protocol.md` 5 and 7). A cluster's CAIP-2 reference is the beginning of
+//! (<https://github.com/x402-foundation/x402>). A cluster's CAIP-2 reference is the beginning of
 //! its genesis hash: <https://namespaces.chainagnostic.org/solana/caip2>.
 
 use chains_core::Network;
@@ -15,7 +15,7 @@ pub struct Known {
     pub genesis_hash: &'static str,
     /// Its name in protocol v1.
     pub legacy_name: &'static str,
-    /// Whether its coin has no value.
+    /// True when its coin has no value.
     pub testnet: bool,
     /// Its assets.
     pub assets: &'static [KnownAsset],
@@ -40,7 +40,7 @@ pub fn known(network: &Network) -> Option<&'static Known> {
     CLUSTERS.iter().find(|cluster| is_reference(network.reference(), cluster.genesis_hash))
 }
 
-/// Whether a CAIP-2 reference names the cluster with this genesis hash.
+/// Returns whether a CAIP-2 reference names the cluster with this genesis hash.
 pub fn is_reference(reference: &str, genesis_hash: &str) -> bool {
     genesis_hash.get(..REFERENCE_CHARS) == Some(reference)
 }

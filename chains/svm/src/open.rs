@@ -1,19 +1,24 @@
-//! Whether a cluster is what the configuration says: before it opens, and
-//! for the doctor.
+//! Proves that a cluster is what the configuration says, before it opens and
+//! while it is open; the same for the doctor.
 
 use std::{collections::HashMap, fmt, time::Duration};
 
-use chains_core::chain::{ChainUnavailable, Finding, OpenError, Severity, Watch};
-use chains_nodes::Endpoint as _;
+use chains_core::{
+    chain::{ChainUnavailable, ProofError},
+    diagnostic::{Finding, Severity},
+    observation::Urgency,
+};
+use chains_rpc::Endpoint as _;
 use futures::future::join_all;
 use solana_commitment_config::CommitmentConfig;
 use solana_sdk::{account::Account, pubkey::Pubkey};
 use tokio::time::Instant;
 
 use crate::{
+    abilities::{self, Inability},
     config::RENT_EXEMPT_MIN,
     context::Context,
-    exact::demand::Asset,
+    exact::requirements::Asset,
     logs,
     mint::{self, MintError, SoundMint},
     networks,
@@ -26,9 +31,9 @@ const LATENCY_WARNING: Duration = Duration::from_millis(500);
 /// Slots that an endpoint may be behind the best one.
 const LAG_WARNING: u64 = 8;
 
-/// Proves what a payment relies on; see [`Chain::open`](chains_core::chain::Chain::open).
-pub(crate) async fn open(context: &Context) -> Result<(), OpenError> {
-    let first = context.heads.newest().is_none();
+/// Proves what a payment relies on; see [`Health::prove`](chains_core::chain::Health::prove).
+pub(crate) async fn open(context: &Context) -> Result<(), ProofError> {
+    let first = context.blocks.newest().is_none();
     let hashes = context.rpc.prove().await;
     // Before anything was seen of the cluster every endpoint has to be right.
     // Later one that is not is left out, as long as another serves it.
@@ -40,19 +45,24 @@ pub(crate) async fn open(context: &Context) -> Result<(), OpenError> {
         return Err(context.rpc.unavailable(failure).into());
     }
     take_mints(context).await?;
-    let Context { heads, rpc, logs, clock, .. } = context;
-    heads.next(rpc, logs, &**clock, None, Watch::Closely).await?;
+    if let Some(missing) = abilities::missing(context).await.into_iter().next() {
+        let Inability { host, method, said } = missing;
+        let detail = format!("{host} does not answer {method} ({said}). {}. {}", Inability::MEANING, Inability::FIX);
+        return Err(mismatch(context, detail));
+    }
+    let Context { blocks, rpc, logs, clock, .. } = context;
+    blocks.next(rpc, logs, &**clock, None, Urgency::Closely).await?;
     Ok(())
 }
 
 /// Notes the mints that payments can be made in. Those that are configured by
 /// name have to be as configured; those of the known network may be missing.
-async fn take_mints(context: &Context) -> Result<(), OpenError> {
+async fn take_mints(context: &Context) -> Result<(), ProofError> {
     let mut taken = HashMap::new();
     let mut last = None;
     for looked in look_at_mints(context).await? {
         match looked {
-            Ok((mint, program)) => drop(taken.insert(mint, program)),
+            Ok((mint, sound)) => drop(taken.insert(mint, sound)),
             Err(wrong) if context.config.assets_are_preset => last = Some(wrong),
             Err(wrong) => return Err(mismatch(context, wrong.to_string())),
         }
@@ -64,8 +74,8 @@ async fn take_mints(context: &Context) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn mismatch(context: &Context, detail: String) -> OpenError {
-    OpenError::Mismatch { network: context.config.network.clone(), detail }
+fn mismatch(context: &Context, detail: String) -> ProofError {
+    ProofError::Mismatch { network: context.config.network.clone(), detail }
 }
 
 fn foreign(context: &Context, hashes: &GenesisHashes) -> Option<String> {
@@ -77,7 +87,7 @@ fn foreign(context: &Context, hashes: &GenesisHashes) -> Option<String> {
     ))
 }
 
-/// What is wrong with an asset.
+/// A fault of an asset.
 struct Wrong {
     seen: String,
     meaning: &'static str,
@@ -90,8 +100,8 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// Each configured mint with its token program, or what is wrong with it.
-async fn look_at_mints(context: &Context) -> Result<Vec<Result<(Pubkey, Pubkey), Wrong>>, ChainUnavailable> {
+/// Each configured mint with its token program, or its fault.
+async fn look_at_mints(context: &Context) -> Result<Vec<Result<(Pubkey, SoundMint), Wrong>>, ChainUnavailable> {
     let assets = &context.config.assets;
     let addresses: Vec<Pubkey> = assets.iter().map(|asset| asset.mint).collect();
     let found = context.rpc.read(|client| {
@@ -102,7 +112,7 @@ async fn look_at_mints(context: &Context) -> Result<Vec<Result<(Pubkey, Pubkey),
     Ok(assets.iter().zip(found).map(|(asset, account)| check_mint(asset, account.as_ref())).collect())
 }
 
-fn check_mint(asset: &Asset, account: Option<&Account>) -> Result<(Pubkey, Pubkey), Wrong> {
+fn check_mint(asset: &Asset, account: Option<&Account>) -> Result<(Pubkey, SoundMint), Wrong> {
     let name = format!("{} ({})", asset.mint, asset.symbol);
     let wrong = |seen: String, meaning, fix| Err(Wrong { seen, meaning, fix });
     let Some(account) = account else {
@@ -110,7 +120,7 @@ fn check_mint(asset: &Asset, account: Option<&Account>) -> Result<(Pubkey, Pubke
         return wrong(seen, "There is no token at this address on this cluster", "Correct the asset's `mint`");
     };
     match mint::check(&account.owner, &account.data, &asset.extensions_allowed) {
-        Ok(SoundMint { program, decimals }) if decimals == asset.decimals => Ok((asset.mint, program)),
+        Ok(sound) if sound.decimals == asset.decimals => Ok((asset.mint, sound)),
         Ok(SoundMint { decimals, .. }) => {
             let seen = format!("{name} has {decimals} decimals, not {}", asset.decimals);
             wrong(
@@ -120,7 +130,7 @@ fn check_mint(asset: &Asset, account: Option<&Account>) -> Result<(Pubkey, Pubke
             )
         }
         Err(error @ (MintError::Owner(_) | MintError::NoMint)) => {
-            wrong(format!("{name}: {error}"), "It is no token that is known here", "Correct the asset's `mint`")
+            wrong(format!("{name}: {error}"), "It is not a token that is known here", "Correct the asset's `mint`")
         }
         Err(error @ MintError::Dangers(_)) => {
             let meaning = "Payments in it may not arrive as signed, or may be taken back";
@@ -143,10 +153,14 @@ pub(crate) async fn check(context: &Context) -> Vec<Finding> {
     if context.rpc.prove().await.proven == 0 {
         return findings;
     }
+    for Inability { host, method, said } in abilities::missing(context).await {
+        let seen = format!("does not answer {method} ({said})");
+        findings.push(Finding::new(Severity::Error, &host, seen, Inability::MEANING, Inability::FIX));
+    }
     findings.push(check_websocket(context, &network).await);
     match look_at_mints(context).await {
         Ok(mints) => findings.extend(mints.into_iter().map(|looked| match looked {
-            Ok((mint, program)) => {
+            Ok((mint, SoundMint { program, .. })) => {
                 Finding::fine(&network, format!("mint {mint} of program {program} is as configured"))
             }
             Err(wrong) if context.config.assets_are_preset => {
@@ -163,7 +177,7 @@ pub(crate) async fn check(context: &Context) -> Vec<Finding> {
     findings
 }
 
-/// What was seen of one endpoint.
+/// The findings about one endpoint.
 struct Looked {
     host: String,
     slot: Option<u64>,

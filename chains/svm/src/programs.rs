@@ -14,8 +14,7 @@ pub const COMPUTE_BUDGET: Pubkey = Pubkey::from_str_const("ComputeBudget11111111
 pub const ADDRESS_LOOKUP_TABLE: Pubkey = Pubkey::from_str_const("AddressLookupTab1e1111111111111111111111111");
 /// Writes a text into the log.
 pub const MEMO: Pubkey = Pubkey::from_str_const("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr");
-/// Assertions that wallets add, so that a transaction fails when it would do
-/// more than they showed to the user.
+/// Assertions that wallets add; see [`guards`](crate::exact::guards).
 pub const LIGHTHOUSE: Pubkey = Pubkey::from_str_const("L2TExMFKdjpN9kozasaurPirfHy9P8sbXoAN1qA3S95");
 
 /// Smart wallets that the official SDKs allow by default: Squads v4, Squads
@@ -29,14 +28,7 @@ pub const SMART_WALLETS: [Pubkey; 6] = [
     Pubkey::from_str_const("CoREENxT6tW1HoK8ypY1SxRMZTcVPm7R94rH4PZNhX7d"),
 ];
 
-/// Whether this is one of the two token programs.
+/// Returns whether this is one of the two token programs.
 pub fn is_token(program: &Pubkey) -> bool {
     *program == TOKEN || *program == TOKEN_2022
-}
-
-/// Whether an instruction to Lighthouse only looks: its assertions, `AssertAccountData`
-/// (2) to `AssertBubblegumTreeConfigAccount` (16). `MemoryWrite` (0) and
-/// `MemoryClose` (1) create and close accounts, and move their rent.
-pub fn is_lighthouse_assertion(data: &[u8]) -> bool {
-    matches!(data.first(), Some(2..=16))
 }

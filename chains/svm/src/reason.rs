@@ -12,7 +12,7 @@ pub const MISSING_FEE_PAYER: Code = Code::new("invalid_exact_svm_payload_missing
 /// `extra.feePayer` is none of our keys.
 pub const FEE_PAYER_NOT_MANAGED: Code =
     Code::versions("fee_payer_not_managed_by_facilitator", "invalid_exact_svm_fee_payer_not_managed_by_facilitator");
-/// The text is no base64, the bytes are no transaction, or the transaction is
+/// The text is not base64, the bytes are not a transaction, or the transaction is
 /// one that no node would load.
 pub const COULD_NOT_BE_DECODED: Code = Code::new("invalid_exact_svm_payload_transaction_could_not_be_decoded");
 /// The transaction asks for more signatures than the fee payer's and the payer's.
@@ -104,3 +104,7 @@ pub const WALLET_TRANSFER_MISMATCH: Code = Code::new("invalid_exact_svm_smart_wa
 pub const WALLET_MULTIPLE_TRANSFERS: Code = Code::new("invalid_exact_svm_smart_wallet_multiple_matching_transfers");
 /// Smart wallets: it landed, and the payee's transfer is not in it.
 pub const TRANSFER_NOT_CONFIRMED: Code = Code::new("post_settlement_transfer_not_confirmed");
+
+/// The codes that the protocol versions spell in different ways.
+pub const SPELLED_BY_VERSION: [Code; 5] =
+    [UNSUPPORTED_SCHEME, NETWORK_MISMATCH, FEE_PAYER_NOT_MANAGED, SIMULATION_FAILED, TRANSACTION_FAILED];

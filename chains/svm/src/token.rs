@@ -1,5 +1,8 @@
 //! The token programs' transfer, and where a token account lives.
 
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
 use solana_sdk::pubkey::Pubkey;
 
 use crate::{exact::transaction::Instruction, programs};
@@ -15,7 +18,7 @@ pub struct TransferChecked {
     pub mint: Pubkey,
     /// The token account that is paid.
     pub destination: Pubkey,
-    /// Who moves the tokens: the source's owner or its delegate. The payer.
+    /// The payer, who moves the tokens: the source's owner or its delegate.
     pub authority: Pubkey,
     /// Atomic units of the token.
     pub amount: u64,
@@ -50,6 +53,31 @@ impl TransferChecked {
 pub fn associated_account(owner: &Pubkey, mint: &Pubkey, token_program: &Pubkey) -> Pubkey {
     let seeds = [owner.as_array().as_slice(), token_program.as_array().as_slice(), mint.as_array().as_slice()];
     Pubkey::find_program_address(&seeds, &programs::ASSOCIATED_TOKEN).0
+}
+
+/// Addresses that are remembered, at most: then all are forgotten.
+const ASSOCIATED_MAX: usize = 16_384;
+
+/// The associated token accounts of owners, each derived once: that takes
+/// longer than everything else that is done with a payment.
+#[derive(Debug, Default)]
+pub struct AssociatedAccounts(Mutex<HashMap<[Pubkey; 3], Pubkey>>);
+
+impl AssociatedAccounts {
+    /// The associated token account of an owner.
+    pub fn of(&self, owner: &Pubkey, mint: &Pubkey, token_program: &Pubkey) -> Pubkey {
+        let key = [*owner, *mint, *token_program];
+        if let Some(known) = self.0.lock().get(&key) {
+            return *known;
+        }
+        let derived = associated_account(owner, mint, token_program);
+        let mut known = self.0.lock();
+        if known.len() >= ASSOCIATED_MAX {
+            known.clear();
+        }
+        known.insert(key, derived);
+        derived
+    }
 }
 
 #[cfg(test)]
@@ -90,5 +118,18 @@ mod tests {
         assert_eq!(account(&programs::TOKEN), "GdNkbX8yeLqhDQZnF9KszuMNyiKoU68SMUB3rncKZqmA");
         assert_eq!(account(&programs::TOKEN_2022), "EnCM9U3QSYqSWK5L1EYGH2PcPBQEEmMPNvMdNen86vZV");
         assert_ne!(associated_account(&mint, &owner, &programs::TOKEN).to_string(), account(&programs::TOKEN));
+    }
+
+    #[test]
+    fn a_derived_address_is_remembered_and_memory_is_bounded() {
+        let accounts = AssociatedAccounts::default();
+        let [owner, mint] = [Pubkey::new_from_array([1; 32]), Pubkey::new_from_array([2; 32])];
+        let derived = associated_account(&owner, &mint, &programs::TOKEN);
+        for _ in 0..2 {
+            assert_eq!(accounts.of(&owner, &mint, &programs::TOKEN), derived);
+        }
+        accounts.0.lock().extend((0..ASSOCIATED_MAX).map(|_| ([Pubkey::new_unique(); 3], mint)));
+        assert_ne!(accounts.of(&mint, &owner, &programs::TOKEN), derived);
+        assert_eq!(accounts.0.lock().len(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a token account can be paid, and can pay. Pure: reads an account's bytes.
+//! Checks that a token account can be paid, and can pay. Pure: reads an account's bytes.
 
 use chains_core::Rejection;
 use solana_sdk::{program_option::COption, pubkey::Pubkey};
@@ -9,14 +9,14 @@ use spl_token_2022_interface::{
 
 use crate::{reason, token::TransferChecked};
 
-/// Why a token account is of no use for a payment.
+/// The reason why a token account cannot take part in a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccountError {
-    /// There is no such account. We create none: its rent would be at our cost.
+    /// The account does not exist. None is created: its rent would be at our cost.
     #[error("does not exist")]
     Missing,
     /// Another program's, not initialised, or of another mint.
-    #[error("is no account of this token")]
+    #[error("is not an account of this token")]
     OtherToken,
     /// Nobody can move tokens into or out of it.
     #[error("is frozen")]
@@ -35,7 +35,7 @@ pub enum AccountError {
     TooLittle,
 }
 
-/// How a transfer comes about.
+/// The caller of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// By an instruction of the transaction itself.
@@ -53,7 +53,7 @@ pub struct AccountView<'a> {
     pub data: &'a [u8],
 }
 
-/// Whether the payee's account can take the transfer; what it holds now.
+/// Checks that the payee's account can take the transfer, and returns what it holds now.
 ///
 /// # Errors
 /// See [`AccountError`].
@@ -72,7 +72,7 @@ pub fn check_destination(
     Ok(state.base.amount)
 }
 
-/// Whether the payer can make the transfer, as the account's owner or its
+/// Checks that the payer can make the transfer, as the account's owner or its
 /// delegate, but not with the payee's own tokens; what it may spend now.
 ///
 /// # Errors
@@ -95,7 +95,7 @@ pub fn check_source(
     Ok(spendable)
 }
 
-/// What the payer may spend of an account that it can pay from; `None` when it cannot.
+/// The tokens that the payer may spend of an account; `None` when it cannot pay from it.
 pub fn available(account: AccountView<'_>, transfer: &TransferChecked, pay_to: &Pubkey) -> Option<u64> {
     let state = read(Some(account), transfer).ok()?;
     spendable(&state.base, transfer, pay_to).ok()

@@ -7,7 +7,11 @@ use chains_core::clock::Millis;
 use clap::Args;
 
 use super::ConfigFile;
-use crate::{audit::audit, config::Environment, store::sqlite::SqliteStore};
+use crate::{
+    audit::audit,
+    config::Environment,
+    store::connect::{Access, connect},
+};
 
 /// Compares the store with the chain; exit code 1 if they differ, 2 if the
 /// nodes' history is too short to say.
@@ -24,13 +28,16 @@ impl Audit {
     pub(super) async fn run(self, environment: &Environment) -> anyhow::Result<ExitCode> {
         let config = self.config.load(environment)?;
         let from = self.from.as_deref().map(parse_time).transpose()?;
-        let store = SqliteStore::open_to_read(&config.store.path).await?;
+        let store = connect(&config.store.url, Access::Read).await?;
         let (mut differences, mut forgotten) = (0, 0);
         for chain in &config.chains {
-            chain.open().await?;
-            let audit = audit(&store, chain, from).await?;
+            chain.prove().await?;
+            let audit = audit(&*store, chain, from).await?;
             let (count, under_way) = (audit.settlements, audit.under_way);
             println!("{}: {count} settlements compared, {under_way} of them under way", chain.network());
+            for id in &audit.unresolved {
+                println!("  settlement {id} is unresolved: its proof is withheld");
+            }
             for difference in &audit.differences {
                 println!("  {difference}");
             }

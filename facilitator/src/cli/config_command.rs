@@ -37,6 +37,12 @@ impl ConfigCommand {
             let file = config.file.map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
             let networks: Vec<_> = config.chains.iter().map(|chain| chain.network().to_string()).collect();
             println!("no mistakes in {file}; networks: {}", networks.join(", "));
+            for set in config.report.overrides() {
+                println!("environment: {set}");
+            }
+            for name in environment.unread() {
+                println!("warning: nothing reads {name}; write FACILITATOR__SECTION__KEY, with two underscores each");
+            }
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -38,7 +38,7 @@ pub(super) struct Demo {
     solana: bool,
 }
 
-/// What the demonstration's article costs: one cent.
+/// The price of the demonstration's article: one cent.
 const PRICE: u64 = 10_000;
 
 impl Demo {

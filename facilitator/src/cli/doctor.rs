@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use chains_core::{
-    chain::{Finding, Severity},
     config::{Problem, Report, Source},
+    diagnostic::{Finding, Severity},
 };
 use clap::Args;
 use futures::future::join_all;
@@ -64,7 +64,7 @@ async fn examine(config: &Config) -> Vec<Finding> {
     ];
     findings.extend(of_file(config));
     findings.extend(of_listeners(config));
-    let online = join_all(config.chains.iter().map(|chain| chain.check())).await;
+    let online = join_all(config.chains.iter().map(|chain| chain.doctor())).await;
     findings.extend(online.into_iter().flatten());
     findings
 }
@@ -125,9 +125,9 @@ fn of_file(config: &Config) -> Option<Finding> {
     Some(finding(Severity::Warning, "configuration", seen, meaning, &fix))
 }
 
-/// Secrets that are written out in the file. Not those that are no use to a
-/// thief: hashes. Nor nodes, whose addresses are taken as secrets for the sake
-/// of the few that hold a key.
+/// Secrets that are written out in the file. Hashes are left out, since they are
+/// useless to a thief, and so are nodes, whose addresses are taken as secrets for
+/// the sake of the few that hold a key.
 fn literal_secrets(report: &Report) -> Vec<String> {
     let harmless =
         |key: &str| matches!(key.rsplit_once('.').map_or(key, |(_, name)| name), "sha256" | "token_sha256" | "rpc");
@@ -184,7 +184,8 @@ mod tests {
     #[tokio::test]
     async fn a_store_is_judged_as_the_service_would_find_it() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = |name: &str, auto_migrate| Store { path: folder.path().join(name), auto_migrate };
+        let store =
+            |name: &str, auto_migrate| Store { path: folder.path().join(name), url: String::new(), auto_migrate };
         std::fs::write(folder.path().join("text.db"), "no database at all, but long enough for a header")
             .expect("written");
         std::fs::write(folder.path().join("empty.db"), "").expect("written");

@@ -76,6 +76,8 @@ struct BadConfig;
 /// Runs what the arguments say.
 pub async fn run(environment: Environment) -> ExitCode {
     let cli = Cli::parse();
+    // Whatever a command writes, the store above all, is for this user only.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let ran = match cli.command {
         Command::Serve(command) => command.run(&environment).await,
         Command::Demo(command) => command.run(&environment).await,

@@ -2,50 +2,69 @@
 
 use std::process::ExitCode;
 
+use chains_core::clock::{Clock as _, SystemClock};
 use clap::Args;
-use tracing_subscriber::EnvFilter;
 
 use super::ConfigFile;
-use crate::{app, config::Environment, http::admin::install_metrics, lifecycle::Lifecycle};
+use crate::{
+    app,
+    config::{Config, Environment},
+    http::admin::install_metrics,
+    lifecycle::Lifecycle,
+    logging, machine,
+};
 
 /// Runs the service.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     #[command(flatten)]
     config: ConfigFile,
-    /// Go on although a gas wallet has sent transactions that the store does
+    /// Goes on although a gas wallet has sent transactions that the store does
     /// not know. Only after `audit`, and once.
     #[arg(long)]
-    accept_foreign_sequences: bool,
+    accept_foreign_nonces: bool,
 }
 
 impl Serve {
     pub(super) async fn run(self, environment: &Environment) -> anyhow::Result<ExitCode> {
         let config = self.config.load(environment)?;
+        let log = logging::to_stderr(&config.server.log, config.server.log_json)?;
+        machine::check_clock(SystemClock.now())?;
         no_core_dumps();
-        log_to_stderr(&config.server.log, config.server.log_json)?;
-        let metrics = install_metrics()?;
-        let running = app::start(config, metrics, self.accept_foreign_sequences, Lifecycle::default()).await?;
-        running.until_told().await?;
+        machine::keep_private(&config.store.path);
+        say_what_the_environment_sets(&config, environment);
+        let served = serve(config, self.accept_foreign_nonces).await;
+        log.flush();
+        served?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+async fn serve(config: Config, accept_foreign_nonces: bool) -> anyhow::Result<()> {
+    let metrics = install_metrics()?;
+    let running = app::start(config, metrics, accept_foreign_nonces, Lifecycle::default()).await?;
+    running.until_told().await?;
+    Ok(())
 }
 
 /// A core dump holds the keys (I06).
 fn no_core_dumps() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
-        eprintln!("warning: core dumps cannot be turned off: {error}. One would hold the gas wallets' keys");
+        tracing::warn!(%error, "core dumps cannot be turned off: one would hold the gas wallets' keys");
     }
 }
 
-fn log_to_stderr(filter: &str, json: bool) -> anyhow::Result<()> {
-    let filter: EnvFilter = filter.parse()?;
-    let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json {
-        logger.json().init();
-    } else {
-        logger.with_ansi(false).init();
+/// A variable that is left over from another time changes what the service does.
+fn say_what_the_environment_sets(config: &Config, environment: &Environment) {
+    let overrides = config.report.overrides();
+    if !overrides.is_empty() {
+        tracing::info!(variables = overrides.join(", "), "environment variables stand above the configuration file");
     }
-    Ok(())
+    for name in environment.unread() {
+        tracing::warn!(
+            variable = name,
+            "nothing reads this environment variable; FACILITATOR__SECTION__KEY sets a key"
+        );
+    }
 }

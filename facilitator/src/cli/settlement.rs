@@ -1,7 +1,9 @@
-//! `settlement`: everything that is stored of one.
+//! `settlement`: everything that is stored of one, and the operator's word on
+//! one whose proof is withheld.
 
 use std::process::ExitCode;
 
+use chains_core::clock::{Clock as _, SystemClock};
 use clap::Args;
 use uuid::Uuid;
 
@@ -9,38 +11,48 @@ use super::{ConfigFile, time};
 use crate::{
     config::Environment,
     http::status::SettlementBody,
-    settlement::{
-        SettlementId, State,
-        record::{Attempt, Outcome, Record, Timeline},
+    settlement::{Attempt, Record, SettlementId, State, Timeline, Transaction, TransactionState, record::Sends},
+    store::{
+        OperatorWord, Query, Store,
+        connect::{Access, connect},
     },
-    store::{Query, Store as _, sqlite::SqliteStore},
 };
 
-/// Shows everything that is stored of a settlement.
+/// Shows everything that is stored of a settlement, or ends an unresolved one.
 #[derive(Debug, Args)]
 pub(super) struct Settlement {
     #[command(flatten)]
     config: ConfigFile,
-    /// Its id, or the name of any of its transactions.
+    /// Its id, or the hash of any of its transactions.
     id_or_transaction: String,
-    /// For machines: what `GET /settlements/{id}` answers.
+    /// For machines: the answer of `GET /settlements/{id}`.
     #[arg(long)]
     json: bool,
+    /// Ends an unresolved settlement by your word: `settled:TRANSACTION` or
+    /// `failed`. Never overrides a proof. Works beside the running service.
+    #[arg(long, value_name = "settled:TX|failed", requires = "reason")]
+    resolve: Option<String>,
+    /// Why, in your words; stored with the settlement.
+    #[arg(long, requires = "resolve")]
+    reason: Option<String>,
 }
 
 impl Settlement {
     pub(super) async fn run(self, environment: &Environment) -> anyhow::Result<ExitCode> {
-        let path = self.config.load_store(environment)?.path;
-        // Beside a running service too: reading takes no lock.
-        let store = SqliteStore::open_to_read(&path).await?;
-        let Some(timeline) = find(&store, &self.id_or_transaction).await? else {
+        let url = self.config.load_store(environment)?.url;
+        // Beside a running service too: neither access takes the lock.
+        let access = if self.resolve.is_some() { Access::Operate } else { Access::Read };
+        let store = connect(&url, access).await?;
+        let Some(timeline) = find(&*store, &self.id_or_transaction).await? else {
             anyhow::bail!(
-                "no settlement in {} has the id or a transaction {}. If the payment was answered by another \
+                "no settlement in {url} has the id or a transaction {}. If the payment was answered by another \
                  instance, ask its store",
-                path.display(),
                 self.id_or_transaction
             );
         };
+        if let (Some(word), Some(reason)) = (&self.resolve, &self.reason) {
+            return resolve(&*store, &timeline.record, word, reason).await;
+        }
         if self.json {
             println!("{}", serde_json::to_string_pretty(&SettlementBody::from(timeline))?);
         } else {
@@ -50,12 +62,12 @@ impl Settlement {
     }
 }
 
-async fn find(store: &SqliteStore, name: &str) -> anyhow::Result<Option<Timeline>> {
+async fn find(store: &dyn Store, name: &str) -> anyhow::Result<Option<Timeline>> {
     let id = if let Ok(id) = name.parse::<Uuid>() {
         Some(SettlementId(id))
     } else {
         let query = Query { transaction: Some(name.to_owned()), limit: 1, ..Query::default() };
-        store.find(&query).await?.first().map(|record| record.id)
+        store.find(&query).await?.first().map(Record::id)
     };
     Ok(match id {
         Some(id) => store.timeline(id).await?,
@@ -63,68 +75,114 @@ async fn find(store: &SqliteStore, name: &str) -> anyhow::Result<Option<Timeline
     })
 }
 
+async fn resolve(store: &dyn Store, record: &Record, word: &str, reason: &str) -> anyhow::Result<ExitCode> {
+    let settled_by = match word.split_once(':') {
+        Some(("settled", transaction)) if !transaction.is_empty() => Some(transaction.to_owned()),
+        None if word == "failed" => None,
+        _ => anyhow::bail!("--resolve takes settled:TRANSACTION or failed, not {word:?}"),
+    };
+    anyhow::ensure!(!reason.trim().is_empty(), "--reason is empty: say how you know what happened");
+    let id = record.id();
+    let word = OperatorWord { id, settled_by, reason: reason.to_owned(), at: SystemClock.now() };
+    if store.resolve(word.clone()).await? {
+        let ended = if word.settled_by.is_some() { "settled" } else { "failed" };
+        println!("settlement {id} is {ended} by your word");
+        return Ok(ExitCode::SUCCESS);
+    }
+    anyhow::bail!(
+        "settlement {id} is {}, not unresolved: your word would override what is proven, or what the chain still \
+         decides. Nothing was changed",
+        record.status.as_str()
+    )
+}
+
 fn print(timeline: &Timeline) {
-    let record = &timeline.record;
-    println!("settlement   {}", record.id);
-    println!("state        {}", record.state.as_str());
-    println!("payment      {} of {} on {}, scheme {}", record.amount, record.asset, record.network, record.scheme);
-    println!("payer        {}", record.payer);
-    println!("payTo        {}", record.pay_to);
-    println!("nonce        {}", record.nonce);
-    if !record.caller.tenant.is_empty() {
-        println!("API key      {}", record.caller.tenant);
+    let Timeline { record, transactions, events, .. } = timeline;
+    let facts = &record.facts;
+    println!("settlement   {}", facts.id);
+    println!("state        {}", record.status.as_str());
+    println!("payment      {} of {} on {}, scheme {}", facts.amount, facts.asset, facts.network, facts.scheme);
+    println!("payer        {}", facts.payer);
+    println!("payTo        {}", facts.pay_to);
+    println!("nonce        {}", facts.nonce);
+    if !facts.caller.tenant.is_empty() {
+        println!("API key      {}", facts.caller.tenant);
     }
     println!("transaction  {}", record.transaction);
     print_end(record);
-    println!("\n{}  claimed, after block {}", time(record.created_at), record.claimed_at);
-    for attempt in &timeline.attempts {
-        print_attempt(attempt);
+    println!("\n{}  claimed, after block {}", time(facts.created_at), facts.claimed_block);
+    for (transaction, sends) in transactions {
+        print_transaction(transaction, sends);
     }
-    match (record.delivered_at, record.state) {
-        (Some(at), _) => println!("{}  the success was given to a request", time(at)),
-        (None, State::Settled) => println!("the success was given to nobody yet: the next request for it gets it"),
-        (None, State::Claimed | State::Signed | State::Broadcast | State::Failed) => {}
+    println!();
+    for event in events {
+        let detail = if event.detail.is_empty() { String::new() } else { format!(": {}", event.detail) };
+        println!("{}  {}{detail}", time(event.at), event.kind);
+    }
+    if record.delivered_at.is_none() && matches!(record.state, State::Settled(_)) {
+        println!("the success was given to nobody yet: the next request for it gets it");
     }
 }
 
 fn print_end(record: &Record) {
-    match &record.outcome {
-        Some(Outcome::Settled { transaction, block }) => {
-            println!("settled in   block {} {}", block.number, block.hash);
-            if *transaction != record.transaction {
-                println!("by           {transaction}");
-            }
-        }
-        Some(Outcome::NothingToSend) => println!("settled      the payment asked for nothing: no transaction"),
-        Some(Outcome::Failed { reason, message, transaction, block }) => {
-            println!("failed       {reason}: {message}");
-            if let (Some(transaction), Some(block)) = (transaction, block) {
+    match &record.state {
+        State::Settled(settled) => match &settled.proof {
+            Some((_, Some(block))) => println!("settled in   block {} {}", block.number, block.hash),
+            Some((_, None)) => println!("settled      by the operator's word"),
+            None => println!("settled      the payment asked for nothing: no transaction"),
+        },
+        State::Failed(failed) => {
+            println!("failed       {}: {}", failed.reason, failed.message);
+            if let (Some(transaction), Some(block)) = (&failed.transaction, &failed.block) {
                 println!("shown by     {transaction} in block {} {}", block.number, block.hash);
             }
+            if let Some(until) = failed.executable_until {
+                println!("executable   by whoever holds the payload, until chain time {until}");
+            }
         }
-        None => println!("             not final: the service follows it until the chain has decided"),
+        State::Unresolved { why } => {
+            println!("unresolved   {why}");
+            println!("             it is asked for again; end it by --resolve settled:TX|failed --reason TEXT");
+        }
+        State::Open => println!("             not final: the service follows it until the chain has decided"),
+    }
+    if let Some(at) = record.finalized_at {
+        println!("final        since {}", time(at));
+    }
+    if let Some(at) = record.reorged_at {
+        println!("reorged      at {}", time(at));
     }
 }
 
-fn print_attempt(attempt: &Attempt) {
-    let signed = &attempt.signed;
-    let sequence = signed.sequence.map_or_else(String::new, |sequence| format!(", sequence {sequence}"));
-    println!("{}  signed {}", time(attempt.created_at), signed.transaction);
+fn print_transaction(transaction: &Transaction, sends: &[Sends]) {
+    for attempt in &transaction.attempts {
+        let sends = sends.iter().find(|sends| sends.hash == attempt.signed.hash);
+        print_attempt(transaction, attempt, sends);
+    }
+    if let TransactionState::Dead { why } = &transaction.state {
+        println!("                          dead: {why}");
+    }
+}
+
+fn print_attempt(transaction: &Transaction, attempt: &Attempt, sends: Option<&Sends>) {
+    let nonce = transaction.nonce.map_or_else(String::new, |nonce| format!(", nonce {nonce}"));
+    println!("{}  signed {} ({})", time(attempt.created_at), attempt.signed.hash, attempt.kind.as_str());
     println!(
-        "                          by {}{sequence}, at most {} per gas",
-        signed.gas_wallet, signed.fees.per_gas_max
+        "                          by {}{nonce}, at most {} in all",
+        transaction.gas_wallet, attempt.signed.fee.amount_max
     );
-    for send in &attempt.sends {
+    let answers = sends.map_or(&[][..], |sends| &sends.answers);
+    for send in answers {
         let detail = if send.detail.is_empty() { String::new() } else { format!(": {}", send.detail) };
         println!("{}  sent: {}{detail}", time(send.at), send.answer);
     }
-    let kept = u64::try_from(attempt.sends.len()).unwrap_or(u64::MAX);
-    if attempt.sends_total > kept {
-        println!("                          and {} times more", attempt.sends_total - kept);
+    let kept = u64::try_from(answers.len()).unwrap_or(u64::MAX);
+    let more = sends.map_or(0, |sends| sends.count.saturating_sub(kept));
+    if more > 0 {
+        println!("                          and {more} times more");
     }
-    if let Some(landed) = &attempt.landed {
-        let block = &landed.block;
-        println!("                          landed in block {} {}", block.number, block.hash);
-        println!("                          for {} of gas, {} paid", landed.gas_used, landed.fee_paid);
+    if let Some(inclusion) = &attempt.inclusion {
+        println!("                          included in block {} {}", inclusion.block.number, inclusion.block.hash);
+        println!("                          for {} of gas, {} paid", inclusion.gas_used, inclusion.fee_paid);
     }
 }

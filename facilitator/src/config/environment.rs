@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use chains_core::config::{Source, join};
+use chains_core::config::{OVERRIDE_PREFIX, Source, join};
 use toml::{Table, Value};
 
 use super::layers::{Sources, record};
-
-/// The beginning of variables that set a key.
-const PREFIX: &str = "FACILITATOR__";
 
 /// Environment variables by name. Its `Debug` shows no values: among them are keys.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -32,7 +29,7 @@ impl Environment {
         Self::default()
     }
 
-    /// The environment of this process. What is no Unicode is not there.
+    /// The environment of this process, without variables that are not Unicode.
     pub fn of_process() -> Self {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -45,13 +42,25 @@ impl Environment {
         self.0.get(name).map(String::as_str)
     }
 
+    /// Variables that look like ours and that nothing reads.
+    pub fn unread(&self) -> Vec<&str> {
+        let ours = |name: &&str| name.starts_with("FACILITATOR_") && !name.starts_with(OVERRIDE_PREFIX);
+        self.0.keys().map(String::as_str).filter(ours).filter(|name| *name != super::FILE_VARIABLE).collect()
+    }
+
+    /// The values of all variables that `${NAME}` in a text reads.
+    pub(super) fn values_in(&self, text: &str) -> Vec<String> {
+        let names = text.split("${").skip(1).filter_map(|after| after.split_once('}')).map(|(name, _)| name);
+        names.filter_map(|name| self.get(name)).map(str::to_owned).collect()
+    }
+
     /// Puts the variables that set keys over `table`.
     pub(super) fn override_keys(&self, table: &mut Table, sources: &mut Sources) {
         if let Some(log) = self.get("RUST_LOG").filter(|log| !log.is_empty()) {
             set(table, "", &["SERVER", "LOG"], log, &Source::Environment("RUST_LOG".to_owned()), sources);
         }
         for (name, value) in &self.0 {
-            if let Some(path) = name.strip_prefix(PREFIX) {
+            if let Some(path) = name.strip_prefix(OVERRIDE_PREFIX) {
                 let segments: Vec<_> = path.split("__").collect();
                 set(table, "", &segments, value, &Source::Environment(name.clone()), sources);
             }
@@ -93,7 +102,7 @@ fn guess(path: &str, segment: &str) -> String {
 }
 
 /// A variable's text as the kind of value that the key had below; without
-/// one, as whatever it looks like.
+/// one, as the kind that it looks like.
 fn read(text: &str, below: Option<&Value>) -> Value {
     let string = || Value::String(text.to_owned());
     let toml = || format!("v = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("v"));

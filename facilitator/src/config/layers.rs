@@ -15,7 +15,7 @@ pub const DEFAULTS: &str = include_str!("../../config.default.toml");
 /// and one for each of its places.
 pub(super) type Sources = BTreeMap<String, Source>;
 
-/// Everything in force, before anybody has judged it.
+/// Everything in force, before it is checked.
 pub(super) struct Layers {
     pub table: Table,
     pub sources: Sources,
@@ -41,7 +41,7 @@ fn parse(text: &str, problems: &mut Vec<Problem>) -> Table {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         problems.push(Problem {
             key: format!("line {}", before.lines().count().max(1)),
-            seen: format!("the file is no TOML: {}", error.message()),
+            seen: format!("the file is not TOML: {}", error.message()),
             fix: "correct the line; the rest of the file is read only then".to_owned(),
         });
         Table::new()
@@ -56,7 +56,7 @@ fn merge(below: &mut Table, above: Table, path: &str, sources: &mut Sources, pro
             (Some(Value::Table(below)), Value::Table(above)) => merge(below, above, &path, sources, problems),
             // The defaults stay, so that this is one mistake and not one for each key in it.
             (Some(Value::Table(_)), _) => problems.push(Problem {
-                seen: "is no table".to_owned(),
+                seen: "is not a table".to_owned(),
                 fix: format!("write a table, `[{path}]`"),
                 key: path,
             }),

@@ -82,7 +82,7 @@ pub fn load(
 pub fn load_store(path: Option<&Path>, environment: &Environment) -> Result<Store, Report> {
     let (_, text) = text(path, environment)?;
     let layers = layers::stack(&text, environment);
-    let report = Report::new(layers.sources);
+    let report = Report::new(layers.sources).hiding(environment.values_in(&text));
     for problem in layers.problems {
         // One that is about no key is about the whole file.
         if problem.key.starts_with("store") || !problem.key.contains('.') {
@@ -95,7 +95,7 @@ pub fn load_store(path: Option<&Path>, environment: &Environment) -> Result<Stor
     store.filter(|_| report.problems().is_empty()).ok_or(report)
 }
 
-/// The configuration file, and what is in it.
+/// The configuration file's path and text.
 fn text(path: Option<&Path>, environment: &Environment) -> Result<(Option<PathBuf>, String), Report> {
     let named = path.map(Path::to_owned).or_else(|| environment.get(FILE_VARIABLE).map(PathBuf::from));
     let Some(file) = named.or_else(|| Path::new(FILE_DEFAULT).exists().then(|| FILE_DEFAULT.into())) else {
@@ -128,7 +128,7 @@ pub fn read(
     let mut layers = layers::stack(file, environment);
     let strangers = strange_defaults(&layers.table, families);
     layers::underlay(&mut layers.table, &mut layers.sources);
-    let report = Report::new(layers.sources);
+    let report = Report::new(layers.sources).hiding(environment.values_in(file));
     for problem in layers.problems {
         report.problem_only(problem);
     }
@@ -161,7 +161,7 @@ fn networks(mut section: Section, families: &[&dyn Family], clock: &Arc<dyn Cloc
     let mut chains = Vec::with_capacity(tables.len());
     for (key, table) in tables {
         let Ok(network) = key.parse::<Network>() else {
-            table.problem("", "is no network", chains_core::network::NetworkError.to_string());
+            table.problem("", "is not a network", chains_core::network::NetworkError.to_string());
             table.forget();
             continue;
         };

@@ -1,4 +1,4 @@
-//! What the service's own sections mean. Networks are their families' affair.
+//! The service's own sections. Networks are their families' affair.
 
 use std::{collections::HashSet, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -9,12 +9,13 @@ use crate::{
     http::{
         auth::{Key, Keys, Scope},
         host::Hosts,
+        server::places::{PlacesMax, Waits},
     },
-    settlement::failures::Patience,
+    limits::payer_failures::FailureLimit,
 };
 
-/// The shortest and the longest `settle_wait`: a request that does not wait is
-/// no settle request, and nobody keeps a connection for longer.
+/// The shortest and the longest `settle_wait`: a settle request waits for the
+/// chain, and clients keep a connection for no longer.
 const SETTLE_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
 
 /// The smallest and the largest `body_max_bytes`: room for every payment
@@ -33,23 +34,21 @@ const VERIFIED_HOLD: (Duration, Duration) = (Duration::ZERO, Duration::from_mins
 pub struct Server {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// How long a settle request waits for the chain.
+    /// The time for which a settle request waits for the chain.
     pub settle_wait: Duration,
     /// Bytes of a body.
     pub body_max: usize,
     /// Time for a body.
     pub body_wait: Duration,
-    /// Time for a head.
-    pub header_wait: Duration,
-    /// Connections at a time.
-    pub connections_max: usize,
-    /// Connections of one address at a time.
-    pub connections_per_ip_max: usize,
+    /// The time that callers have on a connection.
+    pub waits: Waits,
+    /// Connections at a time, of all callers and of one.
+    pub places: PlacesMax,
     /// The names it answers to.
     pub hosts: Hosts,
-    /// What is logged, as directives of `tracing`.
+    /// The lines that are logged, as directives of `tracing`.
     pub log: String,
-    /// Whether it is logged as JSON.
+    /// True when lines are JSON.
     pub log_json: bool,
 }
 
@@ -72,9 +71,9 @@ pub struct Auth {
 /// `[payers]`: what payers may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payers {
-    /// How much failing is put up with.
-    pub patience: Patience,
-    /// How long a verified payment holds its part of what its payer has; zero: not at all.
+    /// The failures that a payer may have.
+    pub limit: FailureLimit,
+    /// The time for which a verified payment holds its part of its payer's balance; zero: not at all.
     pub verified_hold: Duration,
 }
 
@@ -83,7 +82,9 @@ pub struct Payers {
 pub struct Store {
     /// The SQLite file.
     pub path: PathBuf,
-    /// Whether `serve` brings an older schema up to date.
+    /// The same as a URL.
+    pub url: String,
+    /// True when `serve` brings an older schema up to date.
     pub auto_migrate: bool,
 }
 
@@ -94,7 +95,9 @@ pub(super) fn server(mut section: Section) -> Option<Server> {
     });
     let body_max = between(&mut section, "body_max_bytes", BODY_MAX, |bytes: u64| bytes.to_string());
     let body_wait = time(&mut section, "body_timeout");
-    let header_wait = time(&mut section, "header_timeout");
+    let head = time(&mut section, "header_timeout");
+    let idle = time(&mut section, "idle_timeout");
+    let answer = time(&mut section, "write_timeout");
     let connections_max = count(&mut section, "connections_max");
     let connections_per_ip_max = count(&mut section, "connections_per_ip_max");
     let hosts = section.required::<Vec<String>>("hosts");
@@ -115,10 +118,9 @@ pub(super) fn server(mut section: Section) -> Option<Server> {
         settle_wait: settle_wait?,
         body_max: usize::try_from(body_max?).ok()?,
         body_wait: body_wait?,
-        header_wait: header_wait?,
-        connections_max: connections_max?,
-        connections_per_ip_max: connections_per_ip_max?,
-        hosts: Hosts::of(listen, hosts?),
+        waits: Waits { head: head?, answer: answer?, idle: idle? },
+        places: PlacesMax { all: connections_max?, per_caller: connections_per_ip_max? },
+        hosts: Hosts::of(listen, &hosts?),
         log: log?,
         log_json: log_json?,
     })
@@ -141,7 +143,7 @@ pub(super) fn admin(mut section: Section) -> Option<Admin> {
     Some(Admin { listen: listen?, token_sha256: token_sha256.map_or(Some(None), |digest| digest.map(Some))? })
 }
 
-/// What `auth.mode` says.
+/// The value of `auth.mode`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Open,
@@ -216,8 +218,8 @@ pub(super) fn payers(mut section: Section) -> Option<Payers> {
     let verified_hold = between(&mut section, "verified_hold", VERIFIED_HOLD, |hold: Duration| {
         humantime::format_duration(hold).to_string()
     });
-    let patience = Patience { failures_max: usize::try_from(failures_max?).ok()?, window: window? };
-    Some(Payers { patience, verified_hold: verified_hold? })
+    let limit = FailureLimit { failures_max: usize::try_from(failures_max?).ok()?, window: window? };
+    Some(Payers { limit, verified_hold: verified_hold? })
 }
 
 pub(super) fn store(mut section: Section) -> Option<Store> {
@@ -245,7 +247,7 @@ pub(super) fn store(mut section: Section) -> Option<Store> {
             None
         }
     };
-    Some(Store { path: path?, auto_migrate: auto_migrate? })
+    Some(Store { path: path?, url, auto_migrate: auto_migrate? })
 }
 
 /// A database in memory would lose what was sent; parameters would be ignored.
@@ -278,7 +280,7 @@ fn digest(section: &mut Section, key: &str) -> Option<[u8; 32]> {
 fn time(section: &mut Section, key: &str) -> Option<Duration> {
     let time = section.required::<Duration>(key)?;
     if time.is_zero() {
-        section.problem(key, "is no time", "write a duration such as \"10s\"");
+        section.problem(key, "is not a time", "write a duration such as \"10s\"");
     }
     Some(time)
 }

@@ -1,4 +1,4 @@
-//! Tables of what is written and what comes of it.
+//! Tables of configurations and the values or mistakes that they lead to.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -24,7 +24,7 @@ impl Family for Stub {
     fn configure(&self, _: Network, mut section: Section, _: Arc<dyn Clock>) -> Option<Arc<dyn Chain>> {
         section.secrets("rpc");
         section.secrets("gas_wallets");
-        for key in ["rpc_timeout", "rpc_hedge_after", "recheck_interval", "token_upgrades", "batch"] {
+        for key in ["rpc_timeout", "rpc_hedge_after", "recheck_interval", "clock_skew_max", "token_upgrades"] {
             section.required::<String>(key);
         }
         let numbers = ["in_flight_max", "gas_limit_eoa", "gas_limit_contract_wallet"];
@@ -34,7 +34,7 @@ impl Family for Stub {
         for key in ["builder_code", "service_code", "sponsor_funding_max", "sponsor_funding_per_hour_max"] {
             section.required::<String>(key);
         }
-        for key in ["contract_wallets", "sponsor_eip2612", "sponsor_erc20_approval"] {
+        for key in ["contract_wallets", "contract_wallets_unsimulated", "sponsor_eip2612", "sponsor_erc20_approval"] {
             section.required::<bool>(key);
         }
         section.required::<Vec<String>>("erc6492_factories");

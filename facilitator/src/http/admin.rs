@@ -15,13 +15,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     error::{Failure, RequestId, Shape},
-    host::Hosts,
+    headers,
+    host::{self, Hosts},
 };
 
 /// Upper bounds of the latency histograms, in seconds.
 const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0];
 
-/// What the admin listener shares.
+/// The state that the admin listener's handlers share.
 #[derive(Clone)]
 pub struct Admin {
     /// Where the metrics are.
@@ -37,12 +38,14 @@ pub struct Admin {
 /// # Errors
 /// There is one already.
 pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
-    PrometheusBuilder::new()
+    let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
-        .install_recorder()
+        .install_recorder()?;
+    crate::metrics::describe();
+    Ok(recorder)
 }
 
-/// How often samples are folded into their histograms.
+/// The time between two foldings of samples into their histograms.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Folds samples into histograms until `stop`: without it they pile up in
@@ -51,6 +54,7 @@ pub async fn upkeep(metrics: PrometheusHandle, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(UPKEEP);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         metrics.run_upkeep();
+        crate::metrics::log_lines_dropped(crate::logging::dropped());
     }
 }
 
@@ -60,11 +64,13 @@ pub fn router(admin: Admin) -> Router {
 }
 
 async fn metrics(State(admin): State<Admin>, request: Request) -> Response {
+    if host::is_ambiguous(&request) {
+        return Failure::TwoHosts.respond(Shape::Unknown, &RequestId::none());
+    }
     if !admin.hosts.include(&request) {
         return Failure::Host.respond(Shape::Unknown, &RequestId::none());
     }
-    let given = request.headers().get("authorization").and_then(|value| value.to_str().ok());
-    let token = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or("");
+    let token = headers::bearer(request.headers()).unwrap_or("");
     let allowed = admin.token_sha256.is_none_or(|hash| bool::from(hash.ct_eq(&Sha256::digest(token))));
     if !allowed {
         return Failure::Unauthorized.respond(Shape::Unknown, &RequestId::none());

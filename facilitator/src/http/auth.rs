@@ -1,12 +1,12 @@
-//! Who may ask: API keys as bearer tokens, of which we know only the hash.
+//! API keys: bearer tokens of which only the hash is known, and what each may do.
 
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::error::Failure;
+use super::{error::Failure, headers};
 
-/// What a key may do.
+/// A right of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// `POST /verify`.
@@ -37,9 +37,9 @@ pub struct Key {
     pub name: String,
     /// SHA-256 of the token.
     pub sha256: [u8; 32],
-    /// What it may do.
+    /// The rights of its holder.
     pub scopes: Vec<Scope>,
-    /// The only payees it may settle for; empty allows all. Letter case is ignored.
+    /// The only payees it may settle for; empty allows all. The case of hex digits is ignored.
     pub pay_to: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ pub enum Keys {
     Required(Vec<Key>),
 }
 
-/// Who asks.
+/// The caller of a request.
 #[derive(Clone, Debug)]
 pub enum Principal<'a> {
     /// Anybody, in open mode.
@@ -78,24 +78,29 @@ impl Principal<'_> {
         }
     }
 
-    /// Whether settlements for this payee may be asked for.
+    /// Returns true when settlements for this payee may be asked for.
     pub fn may_pay(&self, pay_to: &str) -> bool {
         match self {
             Self::Anybody => true,
-            Self::Key(key) => key.pay_to.is_empty() || key.pay_to.iter().any(|one| one.eq_ignore_ascii_case(pay_to)),
+            Self::Key(key) => key.pay_to.is_empty() || key.pay_to.iter().any(|one| is_same_payee(one, pay_to)),
         }
     }
 }
 
+/// Hex means the same in any case; in base58 another case is another address.
+fn is_same_payee(one: &str, other: &str) -> bool {
+    let hex = |text: &str| text.starts_with("0x");
+    if hex(one) && hex(other) { one.eq_ignore_ascii_case(other) } else { one == other }
+}
+
 impl Keys {
-    /// Who asks, if he may.
+    /// Returns who asks, if that is allowed.
     ///
     /// # Errors
     /// No known key, or one without the scope.
-    pub fn check(&self, headers: &HeaderMap, scope: Scope) -> Result<Principal<'_>, Failure> {
+    pub fn check(&self, head: &HeaderMap, scope: Scope) -> Result<Principal<'_>, Failure> {
         let Self::Required(keys) = self else { return Ok(Principal::Anybody) };
-        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = given.and_then(|value| value.strip_prefix("Bearer ")).ok_or(Failure::Unauthorized)?;
+        let token = headers::bearer(head).ok_or(Failure::Unauthorized)?;
         let hash = Sha256::digest(token.as_bytes());
         // Every key is compared in full: how long it takes says nothing.
         let mut found = None;
@@ -111,6 +116,8 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header;
+
     use super::*;
 
     #[test]
@@ -127,9 +134,21 @@ mod tests {
         };
         assert_eq!(ask(Some("Bearer token"), Scope::Verify), Ok(("shop".into(), true)));
         assert_eq!(ask(Some("Bearer token"), Scope::Settle), Err(Failure::Forbidden));
-        for wrong in [None, Some("Bearer"), Some("Bearer "), Some("Bearer other"), Some("bearer token"), Some("token")]
-        {
+        assert_eq!(ask(Some("bearer  token"), Scope::Verify), Ok(("shop".into(), true)));
+        for wrong in [None, Some("Bearer"), Some("Bearer "), Some("Bearer other"), Some("Basic token"), Some("token")] {
             assert_eq!(ask(wrong, Scope::Verify), Err(Failure::Unauthorized), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn payees_are_compared_as_their_chain_writes_them() {
+        for (one, other, same) in [
+            ("0xAb", "0xaB", true),
+            ("0xAb", "0xAc", false),
+            ("So11111111111111111111111111111111111111112", "So11111111111111111111111111111111111111112", true),
+            ("So11111111111111111111111111111111111111112", "so11111111111111111111111111111111111111112", false),
+        ] {
+            assert_eq!(is_same_payee(one, other), same, "{one} {other}");
         }
     }
 }

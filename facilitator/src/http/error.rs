@@ -1,20 +1,18 @@
 //! Status codes, and the body that every kind of client understands.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use axum::{
     Json,
     extract::Request,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use chains_core::{
-    Code,
-    protocol::{BodyError, SettleResponse, UNKNOWN_NETWORK, VerifyResponse, Version, json::JsonError},
-    reason,
-};
+use chains_core::protocol::{BodyError, UNKNOWN_NETWORK};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use super::codes;
 
 /// Names one request, in the log and to the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,14 +46,14 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Whose shape an error body has.
+/// The routes whose members an error body has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// `/verify`.
     Verify,
     /// `/settle`.
     Settle,
-    /// Neither: both shapes at once.
+    /// Neither.
     Unknown,
 }
 
@@ -72,8 +70,9 @@ impl Shape {
     }
 }
 
-/// The body of every error: whatever a client looks for, it finds. The fields
-/// of `/verify`, of `/settle`, or of both, and a sentence and the request's id.
+/// The body of every error: a code, a sentence and the request's id; on `/verify`
+/// and `/settle` the members of their answers too, so that every client finds
+/// those that it reads.
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ErrorBody {
@@ -101,21 +100,30 @@ pub struct ErrorBody {
     /// The network as the request wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
-    /// Who pays; empty when unknown.
-    pub payer: String,
+    /// The account that pays; empty when unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payer: Option<String>,
+    /// The code, on every route.
+    pub code: String,
     /// The same for people.
     pub error: String,
     /// Names this request in our log.
     pub request_id: String,
 }
 
-/// Why a request is not served.
+/// A reason not to serve a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The body is no payment request.
+    /// The body is not a payment request.
     Body(BodyError),
-    /// A header, parameter or path is not of its form.
+    /// A parameter or path is not of its form.
     BadRequest(&'static str),
+    /// Two `Host` headers.
+    TwoHosts,
+    /// `Idempotency-Key` is not of its form.
+    IdempotencyKey,
+    /// The body ended early.
+    Incomplete,
     /// No, or no known, API key.
     Unauthorized,
     /// The key may not do this.
@@ -132,6 +140,10 @@ pub enum Failure {
     MediaType,
     /// The `Host` is not ours.
     Host,
+    /// Bodies hold as many bytes as they may.
+    Busy,
+    /// A network has not opened since the start.
+    Opening,
     /// A bug.
     Panic,
     /// The store does not answer.
@@ -139,44 +151,11 @@ pub enum Failure {
 }
 
 impl Failure {
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::Body(_) | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Host => StatusCode::MISDIRECTED_REQUEST,
-            Self::Panic => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Store => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    fn code(&self) -> Option<Code> {
-        match self {
-            Self::Body(BodyError::Json(JsonError::Syntax(_))) => Some(reason::INVALID_JSON),
-            Self::Body(BodyError::Json(JsonError::Ambiguous(_))) => Some(reason::INVALID_PAYLOAD),
-            Self::Body(BodyError::Missing { .. }) => Some(reason::MISSING_PARAMETERS),
-            _ => None,
-        }
-    }
-
     fn message(&self) -> String {
         match self {
             Self::Body(error) => error.to_string(),
             Self::BadRequest(message) | Self::NotFound(message) => (*message).to_owned(),
-            Self::Unauthorized => "an API key is needed: Authorization: Bearer …".into(),
-            Self::Forbidden => "this API key may not do this".into(),
-            Self::Method => "this path does not have that method".into(),
-            Self::Slow => "the body took too long to arrive".into(),
-            Self::TooLarge => "the body is too large".into(),
-            Self::MediaType => "the body must be application/json, not encoded".into(),
-            Self::Host => "this service does not answer to that Host; see server.hosts".into(),
-            Self::Panic => "this is a bug of the service; nothing is known to have been lost".into(),
-            Self::Store => "the store does not answer; try again".into(),
+            _ => codes::of(self).message.to_owned(),
         }
     }
 
@@ -186,84 +165,41 @@ impl Failure {
             Self::Body(BodyError::Missing { network: Some(network), .. }) => network.clone(),
             _ => UNKNOWN_NETWORK.to_owned(),
         };
-        let message = self.message();
-        let mut body = ErrorBody { error: message.clone(), request_id: id.to_string(), ..ErrorBody::default() };
-        let code = |fallback: Code| Some(self.code().unwrap_or(fallback).spelling(Version::V2).to_owned());
-        if matches!(shape, Shape::Verify | Shape::Unknown) {
+        let (row, message) = (codes::of(self), self.message());
+        let (error, request_id, code) = (message.clone(), id.to_string(), row.code.to_owned());
+        let mut body = ErrorBody { code, error, request_id, ..ErrorBody::default() };
+        body.payer = (shape != Shape::Unknown).then(String::new);
+        if shape == Shape::Verify {
             body.is_valid = Some(false);
-            body.invalid_reason = code(reason::UNEXPECTED_VERIFY_ERROR);
+            body.invalid_reason = Some(row.code.to_owned());
             body.invalid_message = Some(message.clone());
         }
-        if matches!(shape, Shape::Settle | Shape::Unknown) {
+        if shape == Shape::Settle {
             body.success = Some(false);
-            body.error_reason = code(reason::UNEXPECTED_SETTLE_ERROR);
+            body.error_reason = Some(row.code.to_owned());
             body.error_message = Some(message);
             body.transaction = Some(String::new());
             body.network = Some(network);
         }
-        let mut response = (self.status(), Json(body)).into_response();
+        let mut response = (row.status, Json(body)).into_response();
         let headers = response.headers_mut();
         match self {
             Self::Unauthorized => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             // What is left of the body is not read: the connection is of no more use.
-            Self::Slow | Self::TooLarge => {
+            Self::Slow | Self::TooLarge | Self::Incomplete | Self::TwoHosts => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Self::Store => {
+            Self::Busy => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::Store | Self::Opening => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
             }
             _ => {}
         }
         response
     }
-}
-
-/// A verify answer that is no verdict, with its status.
-pub fn verify_unavailable(response: VerifyResponse, retry_after: Duration, id: &RequestId) -> Response {
-    let VerifyResponse { is_valid, invalid_reason, invalid_message, payer } = response;
-    let error = invalid_message.clone().unwrap_or_default();
-    let request_id = id.to_string();
-    let body = ErrorBody {
-        is_valid: Some(is_valid),
-        invalid_reason,
-        invalid_message,
-        payer,
-        error,
-        request_id,
-        ..ErrorBody::default()
-    };
-    later((StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response(), retry_after)
-}
-
-/// A settle answer that is no outcome.
-pub fn settle_unavailable(response: SettleResponse, retry_after: Duration, id: &RequestId) -> Response {
-    later((StatusCode::SERVICE_UNAVAILABLE, Json(of_settle(response, id))).into_response(), retry_after)
-}
-
-/// An `Idempotency-Key` of another request.
-pub fn key_reused(response: SettleResponse, id: &RequestId) -> Response {
-    (StatusCode::CONFLICT, Json(of_settle(response, id))).into_response()
-}
-
-fn of_settle(response: SettleResponse, id: &RequestId) -> ErrorBody {
-    let SettleResponse { success, error_reason, error_message, payer, transaction, network, .. } = response;
-    let error = error_message.clone().unwrap_or_default();
-    ErrorBody {
-        success: Some(success),
-        error_reason,
-        error_message,
-        payer,
-        transaction: Some(transaction),
-        network: Some(network),
-        error,
-        request_id: id.to_string(),
-        ..ErrorBody::default()
-    }
-}
-
-fn later(mut response: Response, after: Duration) -> Response {
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
-    response
 }

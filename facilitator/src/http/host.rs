@@ -1,11 +1,14 @@
-//! Whose name a request was sent to.
+//! The name that a request was sent to.
 //!
 //! A page in somebody's browser can make its own name point to this machine
 //! (DNS rebinding); the `Host` header then gives it away.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use axum::{extract::Request, http::header};
+use axum::{
+    extract::Request,
+    http::{header, uri::Authority},
+};
 
 /// The names that a listener answers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,27 +17,44 @@ pub struct Hosts(Vec<String>);
 impl Hosts {
     /// On loopback, only names of this machine and those that are configured; on
     /// other addresses names are the proxy's business, unless some are configured.
-    pub fn of(listen: SocketAddr, mut configured: Vec<String>) -> Self {
+    pub fn of(listen: SocketAddr, configured: &[String]) -> Self {
+        let mut names: Vec<_> = configured.iter().map(|name| without_dot(name).to_owned()).collect();
         if listen.ip().is_loopback() {
-            configured.extend(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned));
-            configured.push(listen.ip().to_string());
+            names.extend(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned));
+            names.push(match listen.ip() {
+                IpAddr::V4(address) => address.to_string(),
+                IpAddr::V6(address) => format!("[{address}]"),
+            });
         }
-        Self(configured)
+        Self(names)
     }
 
-    /// Whether the request was sent to one of them.
+    /// Returns true for a request that was sent to one of them.
     pub fn include(&self, request: &Request) -> bool {
         if self.0.is_empty() {
             return true;
         }
-        let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+        // A target with a name in it stands above the header (RFC 9112, 3.2.2).
+        let named = request.uri().authority().map(Authority::as_str);
+        let named = named.or_else(|| request.headers().get(header::HOST).and_then(|host| host.to_str().ok()));
         let Some(host) = named else { return false };
         let name = match host.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
             _ => host,
         };
-        self.0.iter().any(|ours| ours.eq_ignore_ascii_case(name))
+        self.0.iter().any(|ours| ours.eq_ignore_ascii_case(without_dot(name)))
     }
+}
+
+/// A name with the root's dot at its end is the same name.
+fn without_dot(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// Returns true for a request whose head names two hosts: a proxy before us
+/// may have gone by the other one (RFC 9112, 3.2).
+pub fn is_ambiguous(request: &Request) -> bool {
+    request.headers().get_all(header::HOST).iter().nth(1).is_some()
 }
 
 #[cfg(test)]
@@ -47,20 +67,29 @@ mod tests {
 
     #[test]
     fn a_rebound_name_is_not_ours() {
-        let hosts = Hosts::of("127.0.0.1:8402".parse().expect("an address"), vec!["facilitator.internal".into()]);
+        let hosts = Hosts::of("127.0.0.1:8402".parse().expect("an address"), &["facilitator.internal".into()]);
         for (host, expected) in [
             ("127.0.0.1:8402", true),
             ("LOCALHOST", true),
             ("[::1]:8402", true),
             ("[::1]", true),
             ("facilitator.internal", true),
+            ("facilitator.internal.:8402", true),
+            ("Facilitator.Internal.", true),
+            ("localhost.", true),
+            ("evil.example.", false),
+            (".", false),
             ("evil.example:8402", false),
             ("127.0.0.1.evil.example", false),
             ("", false),
         ] {
             assert_eq!(hosts.include(&named(host)), expected, "{host}");
         }
-        let public = Hosts::of("0.0.0.0:8402".parse().expect("an address"), vec![]);
+        let rebound = Request::builder().uri("http://evil.example/verify").header("host", "127.0.0.1");
+        assert!(!hosts.include(&rebound.body(axum::body::Body::empty()).expect("a request")), "the target counts");
+        let v6 = Hosts::of("[::1]:8402".parse().expect("an address"), &[]);
+        assert!(v6.include(&named("[::1]:8402")));
+        let public = Hosts::of("0.0.0.0:8402".parse().expect("an address"), &[]);
         assert!(public.include(&named("any.example")));
     }
 }

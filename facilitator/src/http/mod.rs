@@ -2,10 +2,12 @@
 //!
 //! * [`server`]: connections, their limits and their end.
 //! * [`body`]: from bytes to a request, or to the reason why not.
-//! * [`x402`]: `/verify`, `/settle`, `/supported`.
+//! * [`x402`]: `/verify`, `/settle`, `/supported`; [`response`] makes their answers.
 //! * [`status`]: `/settlements…`, `/health`, `/ready`, `/`.
 //! * [`auth`]: who may ask.
-//! * [`error`]: status codes and the hybrid error body.
+//! * [`headers`]: the header fields that are read, each by its grammar.
+//! * [`codes`]: the reasons not to serve a request, in one table.
+//! * [`error`]: the hybrid error body.
 //! * [`openapi`]: the contract, made from the handlers.
 //! * [`host`]: the names that are answered to.
 //! * [`admin`]: the second listener, with the metrics.
@@ -17,9 +19,12 @@
 pub mod admin;
 pub mod auth;
 pub mod body;
+pub mod codes;
 pub mod error;
+pub mod headers;
 pub mod host;
 pub mod openapi;
+pub mod response;
 pub mod server;
 pub mod status;
 pub mod x402;
@@ -35,16 +40,16 @@ use axum::{
     routing::{get, post},
 };
 use futures::FutureExt;
-use uuid::Uuid;
+use tokio_util::sync::CancellationToken;
 
 use self::{
     auth::Keys,
     error::{Failure, RequestId, Shape},
     host::Hosts,
 };
-use crate::payment::Payments;
+use crate::{metrics, payment::Payments};
 
-/// How the public listener behaves.
+/// The options of the public listener.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The largest body, in bytes.
@@ -53,16 +58,18 @@ pub struct Options {
     pub body_wait: Duration,
     /// The names that are answered to.
     pub hosts: Hosts,
+    /// Cancelled when the service stops: it is then ready for nothing new.
+    pub draining: CancellationToken,
 }
 
-/// What the handlers share.
+/// The state that the handlers share.
 #[derive(Clone)]
 pub struct Api {
     /// The use cases.
     pub payments: Arc<Payments>,
-    /// Who may ask.
+    /// The keys of callers that may ask.
     pub keys: Arc<Keys>,
-    /// How the listener behaves.
+    /// The listener's options.
     pub options: Arc<Options>,
 }
 
@@ -106,12 +113,12 @@ async fn method_not_allowed(request: Request) -> Response {
 
 /// A panic is a bug: it is counted, logged by the hook, and answered without detail.
 fn panicked(route: &'static str, id: &RequestId) -> Response {
-    metrics::counter!("panics_total").increment(1);
+    metrics::panicked();
     tracing::error!(route, request = %id, "a request panicked: this is a bug");
     Failure::Panic.respond(Shape::of(route), id)
 }
 
-/// What happens to every request before it is routed.
+/// Names, times and counts every request, and puts its path right before it is routed.
 async fn at_the_door(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let id = request_id(&request);
     request.extensions_mut().insert(id.clone());
@@ -124,7 +131,9 @@ async fn at_the_door(State(api): State<Api>, mut request: Request, next: Next) -
     let route = route_label(request.uri().path());
     let is_post = request.method() == Method::POST;
     let asked = std::time::Instant::now();
-    let mut response = if api.options.hosts.include(&request) {
+    let mut response = if host::is_ambiguous(&request) {
+        Failure::TwoHosts.respond(Shape::of(route), &id)
+    } else if is_probe(route) || api.options.hosts.include(&request) {
         // Nothing that a panic leaves behind is used again but what is made for it.
         let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
         answered.unwrap_or_else(|_| panicked(route, &id))
@@ -135,12 +144,15 @@ async fn at_the_door(State(api): State<Api>, mut request: Request, next: Next) -
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }
     let status = response.status().as_u16() / 100;
-    metrics::counter!("http_requests_total", "route" => route, "status" => STATUS_CLASSES[usize::from(status.min(5))])
-        .increment(1);
-    if is_post {
-        metrics::histogram!("http_request_seconds", "route" => route).record(asked.elapsed());
-    }
+    let took = is_post.then(|| asked.elapsed());
+    metrics::answered(route, STATUS_CLASSES[usize::from(status.min(5))], took);
     response
+}
+
+/// Load balancers ask by address, by any name or by none; what these routes
+/// tell need not be hidden from a page that has rebound its name.
+fn is_probe(route: &str) -> bool {
+    matches!(route, "/health" | "/ready")
 }
 
 const STATUS_CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -174,7 +186,13 @@ fn request_id(request: &Request) -> RequestId {
         (1..=ID_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
     };
     let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane);
-    RequestId::new(given.map_or_else(|| Uuid::now_v7().simple().to_string(), str::to_owned))
+    RequestId::new(given.map_or_else(new_id, str::to_owned))
+}
+
+/// Makes an id without the time, since the clock may be anything.
+#[expect(clippy::disallowed_methods, reason = "an id has to differ from others, and to mean nothing")]
+fn new_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{OpenApi, ToSchema};
 
-use super::{error::ErrorBody, status, x402};
+use super::{codes, error::ErrorBody, status, x402};
 
 /// The whole contract.
 #[derive(OpenApi)]
@@ -42,7 +42,11 @@ struct Contract;
 
 /// The contract as a document.
 pub fn document() -> utoipa::openapi::OpenApi {
-    Contract::openapi()
+    let mut document = Contract::openapi();
+    let about = document.info.description.unwrap_or_default();
+    let codes = "A request that is not served is answered with one of these statuses and codes:";
+    document.info.description = Some(format!("{about}\n\n{codes}\n\n{}", codes::table()));
+    document
 }
 
 /// The contract as it stands in `openapi.yaml`.
@@ -70,10 +74,10 @@ pub struct PaymentRequest {
     /// Ignored; the payload's own version counts.
     #[serde(rename = "x402Version")]
     pub x402_version: Option<u64>,
-    /// What the buyer signed. Its `x402Version` decides how the request is read.
+    /// The payload that the buyer signed. Its `x402Version` decides how the request is read.
     #[schema(value_type = Object)]
     pub payment_payload: Value,
-    /// What the resource server demands. Every check takes its values from here.
+    /// The requirements of the resource server. Every check takes its values from here.
     #[schema(value_type = Object)]
     pub payment_requirements: Value,
 }
@@ -90,7 +94,7 @@ pub struct VerifyAnswer {
     /// The same for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invalid_message: Option<String>,
-    /// Who pays; empty when the payload does not tell.
+    /// The account that pays; empty when the payload does not tell.
     pub payer: String,
 }
 
@@ -98,7 +102,7 @@ pub struct VerifyAnswer {
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SettleAnswer {
-    /// Whether the resource may be served.
+    /// True when the resource may be served.
     pub success: bool,
     /// The code, unless `success`. `settlement_pending`: ask again with the same body.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,13 +110,13 @@ pub struct SettleAnswer {
     /// The same for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
-    /// Who pays; empty when the payload does not tell.
+    /// The account that pays; empty when the payload does not tell.
     pub payer: String,
     /// The transaction; empty when none was sent.
     pub transaction: String,
     /// The network as the request wrote it.
     pub network: String,
-    /// What moved to the payee, in atomic units.
+    /// The amount that moved to the payee, in atomic units.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount: Option<String>,
     /// Our additions: `settlementId`.

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     settlement::{
-        SettlementId,
-        record::{Attempt, Outcome, Record, Timeline},
+        Attempt, Record, SettlementId, State as SettlementState, Timeline, Transaction, TransactionState,
+        record::{Event, RESOLVED, Sends},
     },
     store::Query,
 };
@@ -35,15 +35,15 @@ const PAGE_MAX: u32 = 100;
 pub struct SettlementBody {
     /// Its id.
     id: String,
-    /// `claimed`, `signed`, `broadcast`, `settled` or `failed`.
+    /// `signed`, `broadcast`, `settled`, `failed` or `unresolved`.
     state: String,
     /// CAIP-2.
     network: String,
     /// The scheme.
     scheme: String,
-    /// Who pays.
+    /// The account that pays.
     payer: String,
-    /// Who receives.
+    /// The account that receives.
     pay_to: String,
     /// The token.
     asset: String,
@@ -56,13 +56,21 @@ pub struct SettlementBody {
     /// The block that decided it.
     #[schema(value_type = Option<Object>)]
     block: Option<Value>,
-    /// What the gas wallet paid, in the coin's atomic units; not in lists.
+    /// The fee that the gas wallet paid, in the coin's atomic units; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     fee_paid: Option<String>,
-    /// Why it failed.
+    /// The code of its failure.
     reason: Option<String>,
-    /// The same for people.
+    /// The same for people; of an unresolved settlement, the proof that is missing.
     message: Option<String>,
+    /// Of a failure: the chain time, in seconds, until which whoever holds the
+    /// payload can still execute it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    executable_until: Option<u64>,
+    /// When the chain could no longer take its end back, Unix milliseconds.
+    finalized_at: Option<u64>,
+    /// When the chain took its transfer back, Unix milliseconds; null if it never did.
+    reorged_at: Option<u64>,
     /// Unix milliseconds.
     created_at: u64,
     /// Unix milliseconds.
@@ -73,6 +81,10 @@ pub struct SettlementBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Object>>)]
     attempts: Option<Vec<Value>>,
+    /// Its events, oldest first; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Object>>)]
+    events: Option<Vec<Value>>,
 }
 
 /// A page of settlements.
@@ -84,7 +96,7 @@ pub struct SettlementPage {
     cursor: Option<String>,
 }
 
-/// What to look for; everything is optional.
+/// The filters of a list; everything is optional.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(default, deny_unknown_fields)]
@@ -93,11 +105,11 @@ pub struct ListQuery {
     transaction: Option<String>,
     /// CAIP-2.
     network: Option<String>,
-    /// Who pays.
+    /// The account that pays.
     payer: Option<String>,
     /// The payer's number for the payment.
     nonce: Option<String>,
-    /// `signed`, `broadcast`, `settled` or `failed`.
+    /// `signed`, `broadcast`, `settled`, `failed` or `unresolved`.
     state: Option<String>,
     /// Claimed at or after, Unix milliseconds.
     from: Option<u64>,
@@ -152,7 +164,8 @@ async fn find_one(api: &Api, headers: &HeaderMap, id: &str) -> Result<Settlement
     let missing = Failure::NotFound("no such settlement");
     let Ok(id) = id.parse::<Uuid>() else { return Err(missing) };
     let timeline = api.payments.store().timeline(SettlementId(id)).await.map_err(store_failure)?;
-    let seen = timeline.filter(|found| principal.sees().is_none_or(|tenant| tenant == found.record.caller.tenant));
+    let seen =
+        timeline.filter(|found| principal.sees().is_none_or(|tenant| tenant == found.record.facts.caller.tenant));
     seen.map(SettlementBody::from).ok_or(missing)
 }
 
@@ -165,7 +178,7 @@ async fn find_page(api: &Api, headers: &HeaderMap, asked: ListQuery) -> Result<S
         network: asked.network.map(|n| n.parse()).transpose().map_err(form("network is not CAIP-2"))?,
         payer: asked.payer,
         nonce: asked.nonce,
-        state: asked.state.map(|s| s.parse()).transpose().map_err(|_| Failure::BadRequest("state is unknown"))?,
+        status: asked.state.map(|s| s.parse()).transpose().map_err(|_| Failure::BadRequest("state is unknown"))?,
         from: asked.from.map(Millis),
         tenant: principal.sees(),
         before: asked
@@ -177,7 +190,7 @@ async fn find_page(api: &Api, headers: &HeaderMap, asked: ListQuery) -> Result<S
     };
     let records = api.payments.store().find(&query).await.map_err(store_failure)?;
     let full = u32::try_from(records.len()).is_ok_and(|count| count == limit);
-    let cursor = records.last().filter(|_| full).map(|last| last.id.to_string());
+    let cursor = records.last().filter(|_| full).map(|last| last.id().to_string());
     Ok(SettlementPage { settlements: records.into_iter().map(describe).collect(), cursor })
 }
 
@@ -188,83 +201,114 @@ fn store_failure(error: crate::store::StoreError) -> Failure {
 }
 
 impl From<Timeline> for SettlementBody {
-    fn from(Timeline { record, attempts }: Timeline) -> Self {
+    fn from(Timeline { record, transactions, events, .. }: Timeline) -> Self {
         // Of every step: a settlement may take several transactions.
-        let fees = attempts.iter().filter_map(|attempt| attempt.landed.as_ref()).map(|landed| landed.fee_paid);
+        let attempts = transactions.iter().flat_map(|(transaction, _)| &transaction.attempts);
+        let fees = attempts.filter_map(|attempt| attempt.inclusion.as_ref()).map(|inclusion| inclusion.fee_paid);
         let fee_paid = fees.reduce(|sum, fee| sum.checked_add(fee).unwrap_or(sum)).map(|fee| fee.to_string());
-        let attempts = Some(attempts.iter().map(describe_attempt).collect());
-        Self { fee_paid, attempts, ..describe(record) }
+        let attempts = transactions.iter().flat_map(|(transaction, sends)| {
+            transaction.attempts.iter().map(|attempt| describe_attempt(transaction, attempt, sends))
+        });
+        let attempts = Some(attempts.collect());
+        let events = events.iter().map(describe_event).collect();
+        Self { fee_paid, attempts, events: Some(events), ..describe(record) }
     }
 }
 
+/// The endpoints' own words stay inside: `facilitator settlement` shows them.
+/// The operator's reason is for everybody who may see the settlement.
+fn describe_event(event: &Event) -> Value {
+    let reason = (event.kind == RESOLVED).then_some(&event.detail);
+    json!({"at": event.at, "event": event.kind, "reason": reason})
+}
+
 fn describe(record: Record) -> SettlementBody {
-    let (block, reason, message) = match record.outcome {
-        Some(Outcome::Settled { block, .. }) => (Some(block), None, None),
-        Some(Outcome::Failed { reason, message, block, .. }) => (block, Some(reason), Some(message)),
-        Some(Outcome::NothingToSend) | None => (None, None, None),
-    };
+    let Record { facts, state, status, transaction, delivered_at, finalized_at, reorged_at, updated_at, .. } = record;
+    let (mut block, mut reason, mut message, mut executable_until) = (None, None, None, None);
+    match state {
+        SettlementState::Open => {}
+        SettlementState::Settled(settled) => block = settled.block().cloned(),
+        SettlementState::Unresolved { why } => message = Some(why),
+        SettlementState::Failed(failed) => {
+            (block, executable_until) = (failed.block, failed.executable_until);
+            (reason, message) = (Some(failed.reason), Some(failed.message));
+        }
+    }
     SettlementBody {
-        id: record.id.to_string(),
-        state: record.state.as_str().to_owned(),
-        network: record.network.to_string(),
-        scheme: record.scheme,
-        payer: record.payer,
-        pay_to: record.pay_to,
-        asset: record.asset,
-        amount: record.amount.to_string(),
-        nonce: record.nonce,
-        transaction: record.transaction,
+        id: facts.id.to_string(),
+        state: status.as_str().to_owned(),
+        network: facts.network.to_string(),
+        scheme: facts.scheme.clone(),
+        payer: facts.payer.clone(),
+        pay_to: facts.pay_to.clone(),
+        asset: facts.asset.clone(),
+        amount: facts.amount.to_string(),
+        nonce: facts.nonce.clone(),
+        transaction,
         block: block.map(|block| json!({"number": block.number, "hash": block.hash})),
         fee_paid: None,
         reason,
         message,
-        created_at: record.created_at.0,
-        updated_at: record.updated_at.0,
-        delivered_at: record.delivered_at.map(|at| at.0),
+        executable_until,
+        finalized_at: finalized_at.map(|at| at.0),
+        reorged_at: reorged_at.map(|at| at.0),
+        created_at: facts.created_at.0,
+        updated_at: updated_at.0,
+        delivered_at: delivered_at.map(|at| at.0),
         attempts: None,
+        events: None,
     }
 }
 
-fn describe_attempt(attempt: &Attempt) -> Value {
-    let landed = attempt.landed.as_ref();
-    // The endpoints' own texts stay inside: `facilitator settlement` shows them.
-    let sends = attempt.sends.iter().map(|send| json!({"at": send.at, "answer": send.answer}));
+fn describe_attempt(transaction: &Transaction, attempt: &Attempt, sends: &[Sends]) -> Value {
+    let Attempt { signed, kind, created_at, inclusion } = attempt;
+    let sends = sends.iter().find(|sends| sends.hash == signed.hash);
+    let answers = sends.into_iter().flat_map(|sends| &sends.answers);
+    let answers = answers.map(|send| json!({"at": send.at, "answer": send.answer}));
+    let state = match &transaction.state {
+        TransactionState::Open => "open",
+        TransactionState::Included { .. } => "included",
+        TransactionState::Dead { .. } => "dead",
+    };
     json!({
-        "transaction": attempt.signed.transaction,
-        "gasWallet": attempt.signed.gas_wallet,
-        "sequence": attempt.signed.sequence,
-        "gasLimit": attempt.signed.gas_limit,
-        "feePerGasMax": attempt.signed.fees.per_gas_max.to_string(),
-        "createdAt": attempt.created_at,
-        "block": landed.map(|l| json!({"number": l.block.number, "hash": l.block.hash})),
-        "feePaid": landed.map(|l| l.fee_paid.to_string()),
-        "gasUsed": landed.map(|l| l.gas_used),
-        "sends": sends.collect::<Vec<_>>(),
+        "transaction": signed.hash,
+        "kind": kind.as_str(),
+        "gasWallet": signed.gas_wallet,
+        "nonce": transaction.nonce,
+        "state": state,
+        "feeMax": signed.fee.amount_max.to_string(),
+        "feeTerms": serde_json::from_str::<Value>(&signed.fee.terms).unwrap_or_default(),
+        "createdAt": created_at,
+        "block": inclusion.as_ref().map(|i| json!({"number": i.block.number, "hash": i.block.hash})),
+        "feePaid": inclusion.as_ref().map(|i| i.fee_paid.to_string()),
+        "gasUsed": inclusion.as_ref().map(|i| i.gas_used),
+        "sends": answers.collect::<Vec<_>>(),
     })
 }
 
 /// The process lives.
 #[utoipa::path(get, path = "/health", tag = "status", responses(
-    (status = 200, description = "it lives", body = Value),
-    (status = 421, description = "another host's name", body = ErrorBody)))]
+    (status = 200, description = "it lives", body = Value)))]
 pub async fn health() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
-/// Whether payments can be settled, part by part.
+/// The readiness of the store and of each network.
 #[utoipa::path(get, path = "/ready", tag = "status", responses(
     (status = 200, description = "everything is ready", body = Value),
-    (status = 421, description = "another host's name", body = ErrorBody),
     (status = 503, description = "what is not, and why", body = Value)))]
 pub async fn ready(State(api): State<Api>) -> Response {
     let readiness = api.payments.readiness().await;
-    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let draining = api.options.draining.is_cancelled();
+    let ready = readiness.ready && !draining;
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let lines = readiness.lines.iter();
     let lines = lines.map(|line| json!({"subject": line.subject, "ready": line.ready, "detail": line.detail}));
-    (status, Json(json!({"ready": readiness.ready, "parts": lines.collect::<Vec<_>>()}))).into_response()
+    let stopping = draining.then(|| json!({"subject": "service", "ready": false, "detail": "it is being stopped"}));
+    (status, Json(json!({"ready": ready, "parts": lines.chain(stopping).collect::<Vec<_>>()}))).into_response()
 }
 
-/// What this is, for people.
+/// A short page about this service, for people.
 #[utoipa::path(get, path = "/", tag = "status", responses(
     (status = 200, description = "a short page", body = String, content_type = "text/html"),
     (status = 421, description = "another host's name", body = ErrorBody)))]

@@ -13,13 +13,10 @@ use super::{
     Api,
     auth::{Principal, Scope},
     body,
-    error::{self, ErrorBody, Failure, RequestId, Shape},
-    openapi,
+    error::{ErrorBody, Failure, RequestId, Shape},
+    headers, openapi, response,
 };
-use crate::{
-    payment::{SettleOutcome, VerifyOutcome},
-    settlement::record::{Caller, Key},
-};
+use crate::settlement::{Caller, Key};
 
 /// The API key is not allowed to settle for this payee. Ours.
 const PAY_TO_NOT_ALLOWED: Code = Code::new("pay_to_not_allowed");
@@ -44,10 +41,10 @@ const PAY_TO_NOT_ALLOWED: Code = Code::new("pay_to_not_allowed");
 pub async fn verify(State(api): State<Api>, request: Request) -> Response {
     let id = RequestId::of(&request);
     match read(&api, request, Scope::Verify).await {
-        Ok((request, _)) => match api.payments.verify(request).await {
-            VerifyOutcome::Decided(response) => Json(response).into_response(),
-            VerifyOutcome::Unavailable { response, why } => error::verify_unavailable(response, why.retry_after, &id),
-        },
+        Ok((request, _)) => {
+            let (asked, outcome) = api.payments.verify(request).await;
+            response::verify(asked, outcome, &id)
+        }
         Err(failure) => failure.respond(Shape::Verify, &id),
     }
 }
@@ -81,27 +78,32 @@ pub async fn settle(State(api): State<Api>, request: Request) -> Response {
         Err(failure) => return failure.respond(Shape::Settle, &id),
     };
     match read(&api, request, Scope::Settle).await {
-        Ok((request, tenant)) => match api.payments.settle(request, Caller { tenant, key }).await {
-            SettleOutcome::Decided(response) => Json(response).into_response(),
-            SettleOutcome::KeyReused(response) => error::key_reused(response, &id),
-            SettleOutcome::Unavailable { response, why } => error::settle_unavailable(response, why.retry_after, &id),
-        },
+        Ok((request, tenant)) => {
+            let network = request.payment.as_ref().ok().map(|payment| payment.network.clone());
+            let (asked, outcome) = api.payments.settle(request, Caller { tenant, key }).await;
+            let codes = network.and_then(|network| Some(api.payments.chain(&network)?.codes())).unwrap_or_default();
+            response::settle(asked, outcome, codes, &id)
+        }
         Err(failure) => failure.respond(Shape::Settle, &id),
     }
 }
 
-/// What can be paid with here, now.
+/// The ways of paying here, now.
 #[utoipa::path(get, path = "/supported", tag = "x402", responses(
     (status = 200, description = "kinds, extensions, signers", body = openapi::SupportedAnswer),
     (status = 304, description = "as the ETag says"),
     (status = 421, description = "another host's name", body = ErrorBody),
+    (status = 503, description = "a network has not opened since the start: ask again after Retry-After", body = ErrorBody),
 ))]
 pub async fn supported(State(api): State<Api>, request: Request) -> Response {
     use sha2::{Digest, Sha256};
 
-    let text = serde_json::to_string(&*api.payments.supported()).unwrap_or_default();
+    let Some(supported) = api.payments.supported() else {
+        return Failure::Opening.respond(Shape::Unknown, &RequestId::of(&request));
+    };
+    let text = serde_json::to_string(&*supported).unwrap_or_default();
     let tag = format!("\"{}\"", hex::encode(&Sha256::digest(&text)[..8]));
-    let known = request.headers().get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == tag.as_bytes());
+    let known = headers::has_tag(request.headers(), &tag);
     let etag = HeaderValue::from_str(&tag).unwrap_or_else(|_| HeaderValue::from_static("\"\""));
     if known {
         return (StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response();
@@ -110,7 +112,7 @@ pub async fn supported(State(api): State<Api>, request: Request) -> Response {
     ([(header::CONTENT_TYPE, json), (header::ETAG, etag)], text).into_response()
 }
 
-/// What `POST /verify` is.
+/// A description of `POST /verify`.
 #[utoipa::path(get, path = "/verify", tag = "x402", responses(
     (status = 200, description = "a short description", body = Value),
     (status = 421, description = "another host's name", body = ErrorBody)))]
@@ -119,7 +121,7 @@ pub async fn about_verify() -> Json<Value> {
                 "body": {"paymentPayload": "PaymentPayload", "paymentRequirements": "PaymentRequirements"}}))
 }
 
-/// What `POST /settle` is.
+/// A description of `POST /settle`.
 #[utoipa::path(get, path = "/settle", tag = "x402", responses(
     (status = 200, description = "a short description", body = Value),
     (status = 421, description = "another host's name", body = ErrorBody)))]
@@ -128,11 +130,11 @@ pub async fn about_settle() -> Json<Value> {
                 "body": {"paymentPayload": "PaymentPayload", "paymentRequirements": "PaymentRequirements"}}))
 }
 
-/// Who asks, before anything is read; then what.
+/// Checks the caller before anything is read, then reads the request.
 async fn read(api: &Api, request: Request, scope: Scope) -> Result<(protocol::Request, String), Failure> {
     let (parts, body) = request.into_parts();
     let principal = api.keys.check(&parts.headers, scope)?;
-    let mut request = body::read(&parts.headers, body, &api.options, api.payments.names()).await?;
+    let mut request = body::read(&parts, body, &api.options, api.payments.names()).await?;
     request.payment = request.payment.and_then(|payment| {
         if principal.may_pay(&payment.pay_to) { Ok(payment) } else { Err(not_allowed(&principal)) }
     });
@@ -144,11 +146,11 @@ fn not_allowed(principal: &Principal<'_>) -> Rejection {
     Rejection::new(PAY_TO_NOT_ALLOWED, message)
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<Key>, Failure> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    match value.to_str().ok().filter(|text| Key::is_sane(text)) {
-        Some(text) => Ok(Some(Key::Server(text.to_owned()))),
-        None => Err(Failure::BadRequest("Idempotency-Key must be 16 to 128 of [A-Za-z0-9_-]")),
+fn idempotency_key(head: &HeaderMap) -> Result<Option<Key>, Failure> {
+    match headers::idempotency_key(head) {
+        Ok(None) => Ok(None),
+        Ok(Some(text)) if Key::is_sane(text) => Ok(Some(Key::Server(text.to_owned()))),
+        Ok(Some(_)) | Err(_) => Err(Failure::IdempotencyKey),
     }
 }
 
@@ -176,7 +178,10 @@ mod tests {
             transaction: "t".into(),
             network: "n".into(),
             amount: Some("1".into()),
-            extra: Some(chains_core::protocol::answer::SettleExtra { settlement_id: "i".into() }),
+            extra: Some(chains_core::protocol::response::SettleExtra {
+                settlement_id: "i".into(),
+                executable_until: Some(1),
+            }),
         };
         let read: openapi::VerifyAnswer = serde_json::from_value(json!(verify)).expect("all fields are known");
         assert_eq!(json!(read), json!(verify));

@@ -8,7 +8,7 @@
 use chains_core::{Payment, Rejection, reason};
 use serde_json::Value;
 
-use crate::settlement::record::Key;
+use crate::settlement::Key;
 
 /// The extension's key, in payloads and in `/supported`.
 pub const NAME: &str = "payment-identifier";

@@ -1,6 +1,5 @@
 //! The use cases: verify, settle, supported. No HTTP, no SQL.
 
-mod answer;
 mod identifier;
 pub mod outcome;
 mod settle;
@@ -15,40 +14,41 @@ use std::{
 
 use chains_core::{
     Network, Payment, Rejection,
+    chain::Chain,
     clock::Clock,
-    protocol::LegacyNames,
+    protocol::{LegacyNames, names_of},
     reason,
     scheme::{Authorization, Scheme},
 };
 
-pub use outcome::{SettleOutcome, Unavailable, VerifyOutcome};
+use tokio_util::task::TaskTracker;
+
+pub use outcome::{Asked, Pending, SettleOutcome, Unavailable, VerifyOutcome};
+use supported::Probe;
 pub use supported::{Readiness, ReadinessLine};
 
-use crate::{
-    settlement::{failures::Failures, replay_guard::ReplayGuard},
-    store::Store,
-    submitter::Submitter,
-};
+use crate::{in_flight::Registry, store::Store, submitter::Submitter};
 
 /// Everything that a request can ask of the service.
 pub struct Payments {
     networks: BTreeMap<Network, Arc<Submitter>>,
     names: LegacyNames,
     store: Arc<dyn Store>,
-    guard: Arc<ReplayGuard>,
-    failures: Arc<Failures>,
+    registry: Arc<Registry>,
     clock: Arc<dyn Clock>,
     waits: Waits,
+    tasks: TaskTracker,
     supported_turn: AtomicUsize,
+    probe: Probe,
 }
 
-/// How long things last.
+/// The waiting times of the use cases.
 #[derive(Clone, Copy, Debug)]
 pub struct Waits {
-    /// How long a settle request waits for the chain before it is told
+    /// The time for which a settle request waits for the chain before it is told
     /// `settlement_pending`.
     pub settle: Duration,
-    /// How long a verified payment holds its part of what its payer has;
+    /// The time for which a verified payment holds its part of its payer's balance;
     /// zero: not at all.
     pub verified_hold: Duration,
 }
@@ -58,19 +58,26 @@ impl Payments {
     pub fn new(
         submitters: Vec<Arc<Submitter>>,
         store: Arc<dyn Store>,
-        guard: Arc<ReplayGuard>,
-        failures: Arc<Failures>,
+        registry: Arc<Registry>,
         clock: Arc<dyn Clock>,
         waits: Waits,
+        tasks: TaskTracker,
     ) -> Self {
-        let name =
-            |s: &Arc<Submitter>| s.chain().legacy_name().map(|name| (name.to_owned(), s.chain().network().clone()));
-        let names = submitters.iter().filter_map(name).collect();
+        let mut names = LegacyNames::new();
+        for chain in submitters.iter().map(|submitter| submitter.chain()) {
+            let network = chain.network();
+            // What is configured stands above what is only known.
+            names.extend(chain.legacy_name().map(|name| (name.to_owned(), network.clone())));
+            for name in names_of(network, None) {
+                names.entry(name).or_insert_with(|| network.clone());
+            }
+        }
         let networks = submitters.into_iter().map(|s| (s.chain().network().clone(), s)).collect();
-        Self { networks, names, store, guard, failures, clock, waits, supported_turn: AtomicUsize::new(0) }
+        let (supported_turn, probe) = (AtomicUsize::new(0), Probe::default());
+        Self { networks, names, store, registry, clock, waits, tasks, supported_turn, probe }
     }
 
-    /// v1 names of the configured networks, for [`chains_core::protocol::parse`].
+    /// Spellings of the configured networks, for [`chains_core::protocol::parse`].
     pub const fn names(&self) -> &LegacyNames {
         &self.names
     }
@@ -94,16 +101,21 @@ impl Payments {
         Ok((submitter, scheme))
     }
 
-    /// Whether payments of this payer have failed on chain too often of late,
-    /// at our cost. Who the payer is is only claimed here; to be barred takes
+    /// The network of this identifier, if it is served here.
+    pub fn chain(&self, network: &Network) -> Option<&Arc<dyn Chain>> {
+        self.networks.get(network).map(|submitter| submitter.chain())
+    }
+
+    /// Refuses payers whose payments have failed on chain too often, at the gas
+    /// wallet's cost. The payer is only claimed here; to be barred takes
     /// payments that were verified.
-    fn check_barred(&self, network: &Network, payer: &str) -> Result<(), Rejection> {
+    async fn check_barred(&self, network: &Network, payer: &str) -> Result<(), Rejection> {
         let now = self.clock.now();
-        let Some(until) = self.failures.barred_until(network, payer, now) else { return Ok(()) };
+        let Some(barred) = self.registry.limits().barred(network, payer, now).await else { return Ok(()) };
         let message = format!(
-            "{} payments of this payer failed on chain of late: none is taken for another {} s",
-            self.failures.patience().failures_max,
-            until.0.saturating_sub(now.0).div_ceil(1000)
+            "{} payments of this payer failed on chain: none is taken for another {} s",
+            barred.failures,
+            barred.until.0.saturating_sub(now.0).div_ceil(1000)
         );
         Err(Rejection::new(reason::PAYER_FAILED_TOO_OFTEN, message))
     }

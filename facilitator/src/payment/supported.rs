@@ -3,16 +3,24 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
-use chains_core::protocol::{Supported, SupportedKind};
+use chains_core::{
+    Network,
+    protocol::{Supported, supported},
+};
+use parking_lot::RwLock;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 use super::{Payments, identifier};
+use crate::submitter::{Submitter, status::Condition};
 
-/// Whether the service can do its work, and what is in its way.
+/// The readiness of the service, part by part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
-    /// The store and at least one network are ready.
+    /// True when the store and every network are ready.
     pub ready: bool,
     /// One line for the store and for each network.
     pub lines: Vec<ReadinessLine>,
@@ -23,28 +31,34 @@ pub struct Readiness {
 pub struct ReadinessLine {
     /// `store`, or a network.
     pub subject: String,
-    /// Whether it is ready.
+    /// True when it is ready.
     pub ready: bool,
     /// `ok`, what an operator should know all the same, or what is wrong.
     pub detail: String,
 }
 
 impl Payments {
-    /// The kinds of payment that can be settled now. A network that is not
-    /// open, or has no gas money, is not among them: servers that start now
-    /// shall not offer it.
+    /// The kinds of payment that are settled here; `None` while a network has
+    /// never opened since the start: servers ask once and keep the list for
+    /// their lifetime. For the same reason a network that has opened stays on
+    /// the list while it is closed for a moment; one without gas money does not.
     /// Of several gas wallets each answer announces the next, so that payments
     /// that are bound to a wallet spread over them.
-    pub fn supported(&self) -> Arc<Supported> {
+    pub fn supported(&self) -> Option<Arc<Supported>> {
         let turn = self.supported_turn.fetch_add(1, Ordering::Relaxed);
         let mut kinds = Vec::new();
         let mut extensions = BTreeSet::from([identifier::NAME]);
         let mut signers: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for submitter in self.networks.values() {
-            let Some(gas_wallet) = submitter.announced(turn) else { continue };
+            if !self.probe.has_opened(submitter) {
+                return None;
+            }
             let chain = submitter.chain();
+            let closed = submitter.condition() != Condition::Open;
+            let first = chain.gas_wallets().first().map(String::as_str).filter(|_| closed);
+            let Some(gas_wallet) = submitter.announced(turn).or(first) else { continue };
             extensions.extend(chain.extensions());
-            kinds.extend(chain.kinds(gas_wallet).into_iter().map(SupportedKind::from));
+            kinds.extend(supported::kinds(chain.network(), chain.legacy_name(), &chain.offers(gas_wallet)));
             let family = signers.entry(format!("{}:*", chain.network().namespace())).or_default();
             for wallet in chain.gas_wallets() {
                 if !family.contains(wallet) {
@@ -52,7 +66,7 @@ impl Payments {
                 }
             }
         }
-        Arc::new(Supported { kinds, extensions: extensions.into_iter().map(str::to_owned).collect(), signers })
+        Some(Arc::new(Supported { kinds, extensions: extensions.into_iter().map(str::to_owned).collect(), signers }))
     }
 
     /// The networks that are configured, for people.
@@ -60,8 +74,26 @@ impl Payments {
         self.networks.keys().map(ToString::to_string).collect()
     }
 
-    /// Whether payments can be settled, part by part.
-    pub async fn readiness(&self) -> Readiness {
+    /// Returns the newest look at every part. Asking costs nothing: parts are
+    /// looked at by [`Payments::keep_looking`], however many ask.
+    pub async fn readiness(&self) -> Arc<Readiness> {
+        let seen = self.probe.seen.read().clone();
+        match seen {
+            Some(seen) => seen,
+            None => self.look().await,
+        }
+    }
+
+    /// Looks at every part once in a while, until `stop`.
+    pub async fn keep_looking(&self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            let _: Option<_> = stop.run_until_cancelled(self.look()).await;
+        }
+    }
+
+    async fn look(&self) -> Arc<Readiness> {
         let line = |subject: String, state: Result<String, String>| {
             let (ready, Ok(detail) | Err(detail)) = (state.is_ok(), state);
             ReadinessLine { subject, ready, detail }
@@ -70,11 +102,41 @@ impl Payments {
             tracing::error!(%error, "the store does not answer");
             "the store does not answer".to_owned()
         });
-        let networks = self.networks.iter().map(|(network, s)| line(network.to_string(), s.readiness()));
+        let networks = self.networks.iter().map(|(network, s)| {
+            self.probe.has_opened(s);
+            line(network.to_string(), s.readiness())
+        });
         let networks: Vec<_> = networks.collect();
         let ready = store.is_ok() && networks.iter().all(|line| line.ready);
         let mut lines = vec![line("store".to_owned(), store)];
         lines.extend(networks);
-        Readiness { ready, lines }
+        let seen = Arc::new(Readiness { ready, lines });
+        *self.probe.seen.write() = Some(Arc::clone(&seen));
+        seen
+    }
+}
+
+/// The time between two looks at the parts of the service.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The newest look at the parts of the service.
+#[derive(Debug, Default)]
+pub(super) struct Probe {
+    seen: RwLock<Option<Arc<Readiness>>>,
+    opened: RwLock<BTreeSet<Network>>,
+}
+
+impl Probe {
+    /// Returns true for a network that has opened since the start, if only once.
+    fn has_opened(&self, submitter: &Submitter) -> bool {
+        let network = submitter.chain().network();
+        if self.opened.read().contains(network) {
+            return true;
+        }
+        let open = submitter.condition() == Condition::Open;
+        if open {
+            self.opened.write().insert(network.clone());
+        }
+        open
     }
 }

@@ -1,9 +1,12 @@
-//! What must survive: settlements, their signed bytes, their outcomes.
+//! Everything that must survive: settlements, their signed bytes, their ends.
 //!
-//! The trait speaks of transitions of the domain, not of tables. [`sqlite`]
-//! keeps it in one file; [`contract`] is the suite that every implementation
-//! passes. Writes that arrive together share one commit.
+//! The trait speaks of transitions of the domain, not of tables. [`connect`]
+//! names the database; [`sqlite`] keeps everything in one file; `contract` is
+//! the suite that every implementation passes. Writes that arrive together
+//! share one commit.
 
+pub mod change;
+pub mod connect;
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod sqlite;
@@ -11,37 +14,51 @@ pub mod sqlite;
 use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
-use chains_core::{Identity, Network, chain::SignedTransaction, clock::Millis};
+use chains_core::{Identity, Network, clock::Millis};
+
+pub use change::{Change, OperatorWord, SendNote};
 
 use crate::settlement::{
-    SettlementId, State,
-    record::{Advanced, Caller, Failure, Finished, NewSettlement, Record, Sent, Timeline},
+    Caller, Record, SettlementId, Status, Timeline, Transaction,
+    record::{Followed, Loss},
 };
 
 /// The store of settlements. A method returns when its effect is durable.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Claims payments and stores their signed bytes, all or none, in one
-    /// commit. Called by a lane before it sends.
-    async fn begin(&self, settlements: Vec<NewSettlement>) -> Result<(), BeginError>;
-
-    /// Moves a settlement on to its next transaction: what the last one cost
-    /// and the next one's bytes, in one commit. Called by a lane before it sends.
-    async fn advance(&self, step: Advanced) -> Result<(), StoreError>;
-
-    /// Stores outcomes. A settlement that is final already stays as it is.
-    /// Called by the watcher when the chain has decided.
-    async fn finish(&self, finished: Vec<Finished>) -> Result<(), StoreError>;
+    /// Makes transitions, all or none, in one commit with their events.
+    /// Returns the settlements that a `Settle` or `Fail` of the call ended:
+    /// one that had ended before stays as it is, and is not among them.
+    ///
+    /// A transition that does not fit the state has no effect, unless bytes
+    /// would then be sent that are not stored: that is an error.
+    ///
+    /// # Errors
+    /// A payment or a caller's key is claimed already, the wallet's epoch is
+    /// over, or the store failed.
+    async fn apply(&self, changes: Vec<Change>, at: Millis) -> Result<Vec<SettlementId>, ApplyError>;
 
     /// Gives a settled payment's success away, once: `true` for exactly one
-    /// caller ever. Called when a request joins a settlement that ended while
-    /// nobody waited.
+    /// caller ever. Event `delivered`. Called when a request joins a
+    /// settlement that ended while nobody waited.
     async fn deliver(&self, id: SettlementId, at: Millis) -> Result<bool, StoreError>;
 
+    /// Ends an unresolved settlement by the operator's word; returns false when
+    /// it is not unresolved: the word never overrides a proof. Event `resolved`.
+    /// Also works beside the process that owns the store. A settlement that the
+    /// word settles is not looked at again; one that it fails is, as long as
+    /// its payload can be executed.
+    async fn resolve(&self, word: OperatorWord) -> Result<bool, StoreError>;
+
     /// Notes how sends went. Not durable on return: written with the next
-    /// commit, or soon. Nothing depends on it but the timeline and the word
-    /// `broadcast`.
-    fn note_sent(&self, sent: Vec<Sent>);
+    /// commit, or soon. Nothing depends on it but the timeline, the word
+    /// `broadcast` and [`Record::accepted`].
+    fn note_sent(&self, notes: Vec<SendNote>);
+
+    /// Takes the ownership of a gas wallet, and returns its new epoch: larger
+    /// than any before. A `Carry` of an older epoch is refused from then on.
+    /// Called before the wallet's worker opens.
+    async fn own_wallet(&self, network: &Network, gas_wallet: &str, owner: &str) -> Result<u64, StoreError>;
 
     /// The settlement of a payment. Called for every settle.
     async fn by_identity(&self, identity: &Identity) -> Result<Option<Record>, StoreError>;
@@ -49,27 +66,57 @@ pub trait Store: Send + Sync {
     /// The settlement that a caller began under its key.
     async fn by_key(&self, caller: &Caller) -> Result<Option<Record>, StoreError>;
 
-    /// Every settlement of a network that is not final, with its attempts, by
-    /// gas wallet and sequence. Called before the network's lanes open.
-    async fn live(&self, network: &Network) -> Result<Vec<Timeline>, StoreError>;
+    /// The settlement of this id, without its steps and events.
+    async fn record(&self, id: SettlementId) -> Result<Option<Record>, StoreError>;
 
-    /// The highest sequence ever stored for a gas wallet. Called before its lane opens.
-    async fn sequence_max(&self, network: &Network, gas_wallet: &str) -> Result<Option<u64>, StoreError>;
+    /// Every settlement of a network that is open, oldest first. Called before
+    /// the network's workers open.
+    async fn open_settlements(&self, network: &Network) -> Result<Vec<Followed>, StoreError>;
 
-    /// The newest signed form of each transaction of a gas wallet in a range of
-    /// sequences, in order, each with a settlement of it; the first of them
-    /// when there are many. Called when the chain has lost them.
-    async fn signed_at(
+    /// Unresolved settlements of a network, oldest first, after a given one.
+    /// Called by the task that asks for their proofs.
+    async fn unresolved(
+        &self,
+        network: &Network,
+        after: Option<SettlementId>,
+        limit: u32,
+    ) -> Result<Vec<Followed>, StoreError>;
+
+    /// Settled, not finalized, in a block up to this height, the lowest first;
+    /// those that the chain took back come last, so that they are not in the
+    /// way of others. Called by the finality check.
+    async fn due_for_finality(
+        &self,
+        network: &Network,
+        block_number: u64,
+        limit: u32,
+    ) -> Result<Vec<Followed>, StoreError>;
+
+    /// Failed, not finalized, and still executable by whoever holds the
+    /// payload, oldest first, after a given one. Called by the finality check.
+    async fn executable(
+        &self,
+        network: &Network,
+        after: Option<SettlementId>,
+        limit: u32,
+    ) -> Result<Vec<Followed>, StoreError>;
+
+    /// The highest nonce ever stored for a gas wallet. Called before its worker opens.
+    async fn highest_nonce(&self, network: &Network, gas_wallet: &str) -> Result<Option<u64>, StoreError>;
+
+    /// The transactions of a gas wallet in a range of nonces, in order, the
+    /// first of them when there are many. Called when the chain has lost them.
+    async fn transactions_at(
         &self,
         network: &Network,
         gas_wallet: &str,
-        sequences: Range<u64>,
-    ) -> Result<Vec<(SettlementId, SignedTransaction)>, StoreError>;
+        nonces: Range<u64>,
+    ) -> Result<Vec<Transaction>, StoreError>;
 
-    /// The settlements of a network that failed, at the gas wallet's cost,
-    /// since a time, oldest first; the newest of them when there are very many.
-    /// Called before the network opens.
-    async fn failures(&self, network: &Network, since: Millis) -> Result<Vec<Failure>, StoreError>;
+    /// The payments of a network that failed at the gas wallet's cost since a
+    /// time, oldest first; the newest of them when there are very many. Called
+    /// before the network opens.
+    async fn losses(&self, network: &Network, since: Millis) -> Result<Vec<Loss>, StoreError>;
 
     /// One settlement with everything known of it.
     async fn timeline(&self, id: SettlementId) -> Result<Option<Timeline>, StoreError>;
@@ -77,26 +124,28 @@ pub trait Store: Send + Sync {
     /// Settlements by what is asked for, newest first.
     async fn find(&self, query: &Query) -> Result<Vec<Record>, StoreError>;
 
-    /// Whether the store answers and can write. Called by `/ready`.
+    /// Answers when the store can be read, and its writer is alive. Writes
+    /// nothing. Called by `/ready`.
     async fn check(&self) -> Result<(), StoreError>;
 
     /// Writes what is still to be written and stops. Called last at shutdown.
     async fn close(&self);
 }
 
-/// A look-up of settlements. What is `None` does not narrow it.
+/// A look-up of settlements. A filter that is `None` does not narrow it.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
-    /// Any attempt's, or the winning, transaction.
+    /// Any attempt's, or the deciding, transaction.
     pub transaction: Option<String>,
     /// The chain.
     pub network: Option<Network>,
-    /// Who pays, in the family's spelling, letter case ignored.
+    /// The payer, in the family's spelling, letter case ignored.
     pub payer: Option<String>,
-    /// The payer's number for the payment, letter case ignored.
+    /// The payer's number for the payment, letter case ignored. Without the
+    /// payer it is looked for among all that the other filters leave.
     pub nonce: Option<String>,
-    /// How far it is.
-    pub state: Option<State>,
+    /// Its state as a word.
+    pub status: Option<Status>,
     /// Claimed at or after.
     pub from: Option<Millis>,
     /// The tenant that may see it; `None` sees all.
@@ -132,6 +181,10 @@ pub enum StoreError {
         /// The number.
         value: u64,
     },
+    /// A change that does not fit what is stored, and whose bytes must not be
+    /// sent. Nothing of the call is stored.
+    #[error("the change contradicts what is stored: {0}")]
+    Contradiction(&'static str),
     /// The store is closed, or was opened for reading only.
     #[error("the store is closed, or was opened for reading only")]
     Closed,
@@ -143,14 +196,19 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Why settlements were not begun. Nothing of them is stored.
+/// The reason why transitions were not made.
 #[derive(Debug, thiserror::Error)]
-pub enum BeginError {
-    /// These payments are claimed already; the others of the call were not
-    /// stored either, and may be tried again.
+pub enum ApplyError {
+    /// These payments, or their callers' keys, are claimed already; or, for a
+    /// later step, they have ended. Nothing of the call is stored; its others
+    /// may be tried again.
     #[error("{} payments are claimed already", .0.len())]
     Claimed(Vec<SettlementId>),
-    /// The store failed. Whether the rows are there is only known after a look.
+    /// The wallet belongs to a newer epoch, or to nobody. Nothing of the call is
+    /// stored.
+    #[error("the gas wallet belongs to another owner now")]
+    EpochOver,
+    /// The store failed. Whether the changes are there is known after a look.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -1,222 +1,226 @@
-//! What to do next with a settlement: pure functions, no clock, no I/O.
+//! The rules of the engine that must not be wrong: pure functions, no clock, no I/O.
 //!
-//! The rules of the engine that must not be wrong stand here alone:
-//! an unknown answer is not a failure; a failure needs proof; a success needs
-//! the effect; an effect that was there before our claim is not ours.
+//! An unknown answer is not a failure; a failure needs proof; a success needs
+//! the effect; an effect that was there before the claim is not this settlement's.
+
+use std::time::Duration;
 
 use chains_core::{
     Rejection,
-    chain::{BlockRef, Broadcast, Effect, Landed, Observation, PlannedTransaction},
-    protocol::Version,
+    observation::{BlockRef, Effect, Inclusion, Observation},
     reason,
+    transaction::{BroadcastResult, Plan},
 };
 
-use crate::settlement::record::{LandedAttempt, Outcome};
+use crate::settlement::{Failed, Settled};
 
 /// Blocks after which a transaction that no block listed is looked for by
-/// name: a list may have been lost with a block that the chain took back.
-pub const LOOK_EVERY_BLOCKS: u64 = 8;
+/// name: a list may have been lost with a block that the chain took back, or
+/// be a lie.
+pub const LOOK_EVERY_BLOCKS: u64 = 4;
 
-/// What follows from looking for a transaction.
+/// Blocks after which the oldest transaction of a wallet is investigated:
+/// another may have taken its nonce.
+pub const INVESTIGATE_AFTER_BLOCKS: u64 = 3;
+
+/// Investigations of a transaction with a used nonce that find nothing, after
+/// which its settlements are unresolved.
+pub const INVESTIGATIONS_MAX: u32 = 5;
+
+/// The shortest and the longest time between two investigations of one thing.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(10));
+
+/// The time to wait after so many investigations that found nothing.
+pub fn backoff(tries: u32) -> Duration {
+    BACKOFF.0.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(BACKOFF.1)
+}
+
+/// The verdict on an observation of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AfterLook {
-    /// Nothing was found, or nothing provable: go on.
-    Keep,
-    /// It is in this block, not yet deep enough: look again when it is.
-    Deepen {
-        /// The first height at which it counts.
-        final_at: u64,
-    },
-    /// This attempt did its part; the settlement goes on with the next
-    /// transaction.
-    GoOn(PlannedTransaction, LandedAttempt),
-    /// The end, proven.
-    Finish(Outcome, Option<LandedAttempt>),
+pub enum Verdict {
+    /// No block has it: go on.
+    Pending,
+    /// A block has it that is not deep enough: its nonce is used, its effects
+    /// do not count yet.
+    Confirming(BlockRef),
+    /// A confirmed block has it: what became of each item.
+    Included(Inclusion, Vec<ItemVerdict>),
+    /// Another transaction took its place: it is dead, its steps are not.
+    Replaced,
+    /// It is dead, and its steps with it.
+    Expired(Rejection),
+    /// It cannot be said now.
+    Unknown(String),
 }
 
-/// Decides on what was observed of a transaction that is called `newest`, with
-/// the chain at height `head`.
-pub fn after_look(observation: Observation, newest: &str, head: u64, confirmations: u64, claimed_at: u64) -> AfterLook {
-    let landed = match observation {
-        Observation::Pending | Observation::Unknown(_) => return AfterLook::Keep,
-        Observation::Expired(why) => return AfterLook::Finish(failed(why, newest.to_owned(), None), None),
-        Observation::Landed(landed) => landed,
-    };
-    let Landed { transaction, block, fee_paid, gas_used, effect } = landed;
-    let final_at = block.number.saturating_add(confirmations.max(1) - 1);
-    if head < final_at {
-        return AfterLook::Deepen { final_at };
+/// The verdict on one step of an included transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ItemVerdict {
+    /// The settlement succeeded.
+    Settled(Settled),
+    /// The settlement failed.
+    Failed(Failed),
+    /// The settlement goes on with this step.
+    Next(Plan),
+    /// There is no proof yet.
+    Unclear(String),
+}
+
+/// Decides on an observation of a transaction whose items were claimed at
+/// these heights.
+pub fn after_observation(observation: Observation, claimed_blocks: &[u64]) -> Verdict {
+    match observation {
+        Observation::Pending => Verdict::Pending,
+        Observation::Replaced => Verdict::Replaced,
+        Observation::Expired(why) => Verdict::Expired(why),
+        Observation::Unknown(why) => Verdict::Unknown(why),
+        Observation::Included(inclusion, _) if !inclusion.confirmed => Verdict::Confirming(inclusion.block),
+        Observation::Included(inclusion, effects) if effects.len() != claimed_blocks.len() => Verdict::Unknown(
+            format!("{} effects were observed of {} steps in {}", effects.len(), claimed_blocks.len(), inclusion.hash),
+        ),
+        Observation::Included(inclusion, effects) => {
+            let items = effects.into_iter().zip(claimed_blocks);
+            let items = items.map(|(effect, claimed)| after_effect(effect, &inclusion, *claimed)).collect();
+            Verdict::Included(inclusion, items)
+        }
     }
-    let attempt = LandedAttempt { transaction: transaction.clone(), block: block.clone(), fee_paid, gas_used };
+}
+
+/// Decides on the effect of one step in an included transaction.
+fn after_effect(effect: Effect, inclusion: &Inclusion, claimed_block: u64) -> ItemVerdict {
+    let Inclusion { hash, block, .. } = inclusion;
     match effect {
-        Effect::Done => AfterLook::Finish(Outcome::Settled { transaction, block }, Some(attempt)),
-        Effect::DoneElsewhere { transaction, block } if block.number > claimed_at => {
-            AfterLook::Finish(Outcome::Settled { transaction, block }, Some(attempt))
+        Effect::Done => ItemVerdict::Settled(Settled::by(hash.clone(), block.clone())),
+        Effect::Missing { why, executable_until } => {
+            let failed = Failed::new(why, Some(hash.clone()), Some(block.clone()));
+            ItemVerdict::Failed(Failed { executable_until, ..failed })
         }
-        Effect::DoneElsewhere { transaction, block } => {
-            let message = "the authorization was executed by another transaction before this settlement was claimed";
-            let why = Rejection::new(reason::DUPLICATE_SETTLEMENT, message);
-            AfterLook::Finish(failed(why, transaction, Some(block)), Some(attempt))
-        }
-        Effect::Missing(why) => AfterLook::Finish(failed(why, transaction, Some(block)), Some(attempt)),
-        Effect::Continues(next) => AfterLook::GoOn(next, attempt),
-        Effect::Unclear(_) => AfterLook::Keep,
+        Effect::Continues(next) => ItemVerdict::Next(next),
+        Effect::Unclear(why) => ItemVerdict::Unclear(why),
+        Effect::Elsewhere { hash, block } => elsewhere(hash, block, claimed_block),
     }
 }
 
-fn failed(why: Rejection, transaction: String, block: Option<BlockRef>) -> Outcome {
-    Outcome::Failed {
-        reason: why.code.spelling(Version::V2).to_owned(),
-        message: why.message.into_owned(),
-        transaction: Some(transaction),
-        block,
+fn elsewhere(hash: String, block: BlockRef, claimed_block: u64) -> ItemVerdict {
+    if block.number > claimed_block {
+        return ItemVerdict::Settled(Settled::by(hash, block));
+    }
+    let message = "the authorization was executed by another transaction before this settlement was claimed";
+    let why = Rejection::new(reason::DUPLICATE_SETTLEMENT, message);
+    ItemVerdict::Failed(Failed::new(why, Some(hash), Some(block)))
+}
+
+/// The verdict on a step whose transaction is dead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AfterDeath {
+    /// It is still good: a new transaction carries it.
+    CarryAnew,
+    /// It came to its end without us.
+    Ended(ItemVerdict),
+}
+
+/// Decides on the fate of a step without a transaction, from what became of
+/// its authorization.
+pub fn after_death(effect: Effect, claimed_block: u64) -> AfterDeath {
+    match effect {
+        Effect::Missing { executable_until: Some(_), .. } => AfterDeath::CarryAnew,
+        Effect::Missing { why, executable_until: None } => {
+            AfterDeath::Ended(ItemVerdict::Failed(Failed::new(why, None, None)))
+        }
+        Effect::Elsewhere { hash, block } => AfterDeath::Ended(elsewhere(hash, block, claimed_block)),
+        Effect::Unclear(why) => AfterDeath::Ended(ItemVerdict::Unclear(why)),
+        // Said of a transaction only; without one it proves nothing.
+        Effect::Done | Effect::Continues(_) => AfterDeath::Ended(ItemVerdict::Unclear("no transaction did it".into())),
     }
 }
 
-/// What follows from an answer to a send. None of them ends a settlement.
+/// The reaction to an answer to a send. None of them ends anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterSend {
     /// It is on its way: watch the blocks.
     Watch,
-    /// Whether it is on its way is not known: watch, and send again soon.
+    /// It may or may not be on its way: watch, and send again soon.
     SendAgain,
-    /// Something with its sequence has landed: look for it now.
-    LookNow,
+    /// Its nonce is used: find out by what.
+    Investigate,
     /// The gas wallet is empty: take no new work until it is not; send again.
     WalletEmpty,
-    /// It cannot land as things stand; an operator must know. Send again: an
-    /// endpoint can be wrong, and the bytes are the only claim on the sequence.
+    /// It cannot be included as things stand; an operator must know. Send
+    /// again: an endpoint can be wrong, and the bytes are the only claim on
+    /// the nonce.
     Alarm,
 }
 
 /// Decides on the answer to a send.
-pub const fn after_send(answer: &Broadcast) -> AfterSend {
+pub const fn after_send(answer: &BroadcastResult) -> AfterSend {
     match answer {
-        Broadcast::Accepted => AfterSend::Watch,
-        Broadcast::Unknown(_) | Broadcast::SequenceGap | Broadcast::Underpriced | Broadcast::PoolFull => {
-            AfterSend::SendAgain
+        BroadcastResult::Accepted => AfterSend::Watch,
+        BroadcastResult::Unknown(_) | BroadcastResult::NonceGap | BroadcastResult::PoolFull => AfterSend::SendAgain,
+        BroadcastResult::NonceTooLow => AfterSend::Investigate,
+        BroadcastResult::InsufficientFunds => AfterSend::WalletEmpty,
+        BroadcastResult::Underpriced(_) | BroadcastResult::NonceTaken | BroadcastResult::Rejected(_) => {
+            AfterSend::Alarm
         }
-        Broadcast::SequenceConsumed => AfterSend::LookNow,
-        Broadcast::GasWalletEmpty => AfterSend::WalletEmpty,
-        Broadcast::SequenceTaken | Broadcast::Refused(_) => AfterSend::Alarm,
     }
 }
 
-/// The stored word for an answer to a send.
-pub const fn word(answer: &Broadcast) -> &'static str {
-    match answer {
-        Broadcast::Accepted => "accepted",
-        Broadcast::Unknown(_) => "unknown",
-        Broadcast::SequenceConsumed => "sequence_consumed",
-        Broadcast::SequenceGap => "sequence_gap",
-        Broadcast::SequenceTaken => "sequence_taken",
-        Broadcast::Underpriced => "underpriced",
-        Broadcast::GasWalletEmpty => "gas_wallet_empty",
-        Broadcast::PoolFull => "pool_full",
-        Broadcast::Refused(_) => "refused",
-    }
-}
-
-/// Where a gas wallet's lane goes on.
+/// Where a gas wallet's worker goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NextSequence {
-    /// The chain has none.
+pub enum NextNonce {
+    /// The chain has no nonces.
     None,
     /// From here.
     From(u64),
     /// The chain is further than the store ever was: the key is in use
     /// elsewhere, or the store was restored from an old copy.
     Foreign {
-        /// The chain's next unused sequence.
+        /// The chain's next unused nonce.
         chain: u64,
         /// The highest one in the store.
         stored: u64,
     },
 }
 
-/// Decides where a lane goes on: never below what the chain has used, never
+/// Decides where a worker goes on: never below what the chain has used, never
 /// below what the store has given away.
-pub const fn next_sequence(chain: Option<u64>, stored_max: Option<u64>) -> NextSequence {
+pub const fn next_nonce(chain: Option<u64>, stored_max: Option<u64>) -> NextNonce {
     match (chain, stored_max) {
-        (None, _) => NextSequence::None,
-        (Some(chain), None) => NextSequence::From(chain),
-        (Some(chain), Some(stored)) if chain > stored + 1 => NextSequence::Foreign { chain, stored },
-        (Some(_), Some(stored)) => NextSequence::From(stored + 1),
+        (None, _) => NextNonce::None,
+        (Some(chain), None) => NextNonce::From(chain),
+        (Some(chain), Some(stored)) if chain > stored + 1 => NextNonce::Foreign { chain, stored },
+        (Some(_), Some(stored)) => NextNonce::From(stored + 1),
+    }
+}
+
+/// The verdict of the finality check on a transfer that is stored as settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finality {
+    /// It is there, in this block.
+    Stands(BlockRef),
+    /// It cannot be said now.
+    AskAgain(String),
+    /// The chain took it back, and it may come again.
+    TakenBack,
+    /// The chain took it back, and it cannot come again.
+    Lost(String),
+}
+
+/// Decides on an observation of a transfer that is stored as settled, in a
+/// block that the chain can no longer take back.
+pub fn finality(observation: Observation) -> Finality {
+    match observation {
+        Observation::Pending => Finality::TakenBack,
+        Observation::Unknown(why) => Finality::AskAgain(why),
+        Observation::Replaced => Finality::Lost("another transaction took its nonce".into()),
+        Observation::Expired(why) => Finality::Lost(why.message.into_owned()),
+        Observation::Included(inclusion, mut effects) => match effects.pop() {
+            Some(Effect::Done | Effect::Elsewhere { .. }) => Finality::Stands(inclusion.block),
+            Some(Effect::Missing { why, .. }) => Finality::Lost(why.message.into_owned()),
+            Some(Effect::Unclear(why)) => Finality::AskAgain(why),
+            Some(Effect::Continues(_)) | None => Finality::AskAgain("its effect was not observed".into()),
+        },
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use chains_core::{Amount, Code};
-
-    use super::*;
-
-    fn block(number: u64) -> BlockRef {
-        BlockRef { number, hash: format!("b{number}") }
-    }
-
-    fn landed(number: u64, effect: Effect) -> Observation {
-        let (fee_paid, transaction) = (Amount::from(1_u64), "ours".to_owned());
-        Observation::Landed(Landed { transaction, block: block(number), fee_paid, gas_used: 1, effect })
-    }
-
-    fn elsewhere(number: u64) -> Effect {
-        Effect::DoneElsewhere { transaction: "foreign".into(), block: block(number) }
-    }
-
-    fn summary(after: AfterLook) -> String {
-        match after {
-            AfterLook::Keep => "keep".into(),
-            AfterLook::Deepen { final_at } => format!("deepen {final_at}"),
-            AfterLook::GoOn(next, landed) => format!("go on with {} after {}", next.body, landed.transaction),
-            AfterLook::Finish(Outcome::Settled { transaction, .. }, _) => format!("settled {transaction}"),
-            AfterLook::Finish(Outcome::NothingToSend, _) => unreachable!("nothing was sent"),
-            AfterLook::Finish(Outcome::Failed { reason, transaction, .. }, _) => {
-                format!("failed {reason} {}", transaction.unwrap_or_default())
-            }
-        }
-    }
-
-    #[test]
-    fn only_proof_ends_a_settlement() {
-        let no = || Effect::Missing(Rejection::new(Code::new("why"), "because"));
-        let next = || PlannedTransaction { gas_wallet: None, body: "next".into(), valid_before: None };
-        let cases = [
-            (Observation::Pending, 99, 1, "keep"),
-            (Observation::Unknown("no history".into()), 99, 1, "keep"),
-            (Observation::Expired(Rejection::new(Code::new("why"), "because")), 1, 3, "failed why newest"),
-            (landed(10, Effect::Unclear("rpc".into())), 99, 1, "keep"),
-            (landed(10, Effect::Done), 10, 1, "settled ours"),
-            (landed(10, Effect::Done), 10, 0, "settled ours"),
-            (landed(10, Effect::Done), 9, 1, "deepen 10"),
-            (landed(10, Effect::Done), 11, 3, "deepen 12"),
-            (landed(10, Effect::Done), 12, 3, "settled ours"),
-            (landed(10, no()), 11, 3, "deepen 12"),
-            (landed(10, no()), 12, 3, "failed why ours"),
-            (landed(10, Effect::Continues(next())), 11, 3, "deepen 12"),
-            (landed(10, Effect::Continues(next())), 12, 3, "go on with next after ours"),
-            (landed(10, elsewhere(6)), 10, 1, "settled foreign"),
-            (landed(10, elsewhere(5)), 10, 1, "failed duplicate_settlement foreign"),
-        ];
-        for (observation, head, confirmations, expected) in cases {
-            let got = summary(after_look(observation.clone(), "newest", head, confirmations, 5));
-            assert_eq!(got, expected, "{observation:?} at {head} with {confirmations}");
-        }
-    }
-
-    #[test]
-    fn a_lane_never_goes_below_chain_or_store() {
-        let cases = [
-            (None, None, NextSequence::None),
-            (None, Some(3), NextSequence::None),
-            (Some(0), None, NextSequence::From(0)),
-            (Some(57), None, NextSequence::From(57)),
-            (Some(4), Some(3), NextSequence::From(4)),
-            (Some(2), Some(3), NextSequence::From(4)),
-            (Some(5), Some(3), NextSequence::Foreign { chain: 5, stored: 3 }),
-        ];
-        for (chain, stored, expected) in cases {
-            assert_eq!(next_sequence(chain, stored), expected, "{chain:?} {stored:?}");
-        }
-    }
-}
+mod tests;

@@ -31,7 +31,7 @@ interface ISignatureTransfer {
     ) external;
 }
 
-/// What both Permit2 proxies of x402 do: pay exactly who was signed for, never before the signed time.
+/// The part that both Permit2 proxies of x402 share: they pay exactly the signed payee, never before the signed time.
 ///
 /// The deployed ones got Permit2's address from their constructor. Here it is a constant, so that the runtime code can be put
 /// at the canonical address with anvil_setCode.
@@ -58,7 +58,7 @@ abstract contract Permit2Proxy is ReentrancyGuard {
     error PaymentTooEarly();
     error Permit2612AmountMismatch();
 
-    /// Who is paid, from when on, and the signed witness that says so.
+    /// The payee, the first time of the payment, and the signed witness of both.
     struct Payee {
         address to;
         uint256 validAfter;

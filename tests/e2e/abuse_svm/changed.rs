@@ -1,4 +1,4 @@
-//! What was good when it was looked at, and is so no longer when it lands.
+//! Payments that were good when they were looked at, and no longer are when they land.
 
 use chains_svm::{
     local::{AccountMeta, Instruction, Payer, USDC, program_of},
@@ -12,7 +12,7 @@ use e2e::{
 
 use super::{FEE, row, serve, settle_after};
 
-/// What the payer does to its token account.
+/// The payer's change to its token account.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Freezes,
@@ -53,7 +53,7 @@ fn close(payer: &Payer) -> Instruction {
 async fn f26_a_payers_account_that_is_frozen_emptied_or_closed_after_verify_is_no_success() {
     let validator = Validator::start().await;
     let proxy = Proxy::before(validator.chain.url()).await;
-    let (home, service) = serve(&validator, &proxy.url, "").await;
+    let (home, service) = serve(&validator, &proxy.url).await;
     let coins = || async { validator.chain.coin_balance(&fee_payer().address()).await.expect("a balance") };
     for (change, number) in [Change::Freezes, Change::Empties, Change::Closes].into_iter().zip(0..) {
         let draft = Draft::of(Payer::numbered(number));

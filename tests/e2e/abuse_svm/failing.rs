@@ -14,33 +14,25 @@ use e2e::{
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use super::{FEE, serve};
+use super::FEE;
+use crate::exact_svm::rich;
 
 /// Slots of 100 ms: a blockhash lives for 150.
 const TICKS_PER_SLOT: u32 = 16;
 
-/// How many transactions of each kind.
+/// The number of transactions of each kind.
 const LAND_WITH_AN_ERROR: u64 = 250;
 const ARE_LOST_AT_FIRST: u64 = 100;
 const EXPIRE: u64 = 150;
 
-/// How many are settled at a time: a fee payer takes 200.
+/// The number that is settled at a time: a fee payer takes 200.
 const AT_A_TIME: u64 = 125;
 
-/// What a process may hold more after all of them than after the first good
+/// The growth that a process may show after all of them since the first good
 /// ones: some connections to the node that wait for use; memory that caches
 /// take until they are full, which some thousand transactions bring about.
 const MORE_DESCRIPTORS: u64 = 16;
 const MORE_KIB: u64 = 32 * 1024;
-
-/// A node that says of every transaction that it would succeed.
-fn credulous() -> Fault {
-    Fault::Replace(json!({
-        "context": {"slot": 1, "apiVersion": "4.2.2"},
-        "value": {"err": null, "logs": [], "accounts": null, "unitsConsumed": 1, "returnData": null,
-            "innerInstructions": null},
-    }))
-}
 
 /// A node that says it took the transaction, and drops it.
 fn forgetful() -> Fault {
@@ -58,8 +50,12 @@ impl World {
     async fn start() -> Self {
         let validator = Validator::start_with(TICKS_PER_SLOT).await;
         let proxy = Proxy::before(validator.chain.url()).await;
-        let (home, service) =
-            serve(&validator, &proxy.url, "settle_wait = \"2s\"\n[payers]\nfailures_max = 1000").await;
+        let home = Home::on(&validator)
+            .rpc(&[&proxy.url])
+            .server("settle_wait", "2s")
+            .server("idle_timeout", "5s")
+            .section("payers", "failures_max", 1000);
+        let service = home.serve().await;
         Self { validator, proxy, home, service }
     }
 
@@ -113,7 +109,7 @@ impl World {
 }
 
 async fn land_with_an_error(world: &World) {
-    world.proxy.fail("simulateTransaction", credulous(), Times::Always);
+    world.proxy.lie("getMultipleAccounts", rich);
     for first in (0..LAND_WITH_AN_ERROR).step_by(usize::try_from(AT_A_TIME).expect("small")) {
         let bodies = world.bodies(first..LAND_WITH_AN_ERROR.min(first + AT_A_TIME), u64::MAX).await;
         for answer in world.decided(&bodies).await {

@@ -22,7 +22,7 @@ async fn paid(validator: &Validator) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn f07_a_restart_forgets_no_settled_message() {
     let validator = Validator::start().await;
-    let (home, service) = serve(&validator, validator.chain.url(), "").await;
+    let (home, service) = serve(&validator, validator.chain.url()).await;
     let draft = Draft::default();
     let payload = draft.payload(&validator.chain).await;
     let settled = service.post("/settle", &draft.v2(&payload)).await;
@@ -40,7 +40,7 @@ async fn f07_a_restart_forgets_no_settled_message() {
 #[tokio::test(flavor = "multi_thread")]
 async fn f25_a_message_that_somebody_else_has_settled_is_no_success_here() {
     let validator = Validator::start().await;
-    let (home, service) = serve(&validator, validator.chain.url(), "").await;
+    let (home, service) = serve(&validator, validator.chain.url()).await;
     let coins = validator.chain.coin_balance(&fee_payer().address()).await.expect("a balance");
     let draft = Draft::default();
     let payload = draft.payload(&validator.chain).await;
@@ -59,7 +59,7 @@ async fn f25_a_message_that_somebody_else_has_settled_is_no_success_here() {
 #[tokio::test(flavor = "multi_thread")]
 async fn f18_a_blockhash_about_to_expire_is_refused_before_it_costs_anything() {
     let validator = Validator::start_with(TICKS_PER_SLOT).await;
-    let (_home, service) = serve(&validator, validator.chain.url(), "").await;
+    let (_home, service) = serve(&validator, validator.chain.url()).await;
     let draft = Draft::default();
     let body = draft.v2(&draft.payload(&validator.chain).await);
     let height = || async { validator.chain.client().get_block_height().await.expect("a height") };

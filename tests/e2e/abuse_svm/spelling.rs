@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::{AFTER_SIGNATURES, CLIENT_SIGNATURE, FEE, FEE_PAYER_SIGNATURE, post_text, serve};
 
-/// How many ask for the one message at a time.
+/// The number of callers that ask for the one message at a time.
 const CALLERS: usize = 100;
 
 /// The fee payer's place holds whatever the sender likes: it is no part of
@@ -170,7 +170,7 @@ fn assert_audited(home: &Home) {
 #[tokio::test(flavor = "multi_thread")]
 async fn f05_one_message_in_eighty_spellings_is_one_success() {
     let validator = Validator::start().await;
-    let (home, service) = serve(&validator, validator.chain.url(), "").await;
+    let (home, service) = serve(&validator, validator.chain.url()).await;
     let before = lamports(&validator).await;
     let (draft, wire) = signed(&validator.chain).await;
     let spellings = same(&draft, &wire);

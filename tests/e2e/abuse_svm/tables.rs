@@ -14,7 +14,7 @@ use e2e::{
 };
 use serde_json::Value;
 
-use crate::smart_wallet_svm::{FEE, allowed};
+use crate::smart_wallet_svm::{FEE, with_smart_wallets};
 
 /// A fee payer of old: no longer announced, still ours.
 fn former() -> Payer {
@@ -22,13 +22,13 @@ fn former() -> Payer {
 }
 
 async fn start(validator: &Validator) -> (Home, Service) {
-    let more = format!("{}\nfee_payers_former = [\"{}\"]", allowed(), former().secret().expose());
-    let home = Home::serving("", &validator.table(validator.chain.url(), &more));
+    let former = vec![former().secret().expose().to_owned()];
+    let home = with_smart_wallets(validator).network("fee_payers_former", former);
     let service = home.serve().await;
     (home, service)
 }
 
-/// What the payee and the fee payer have.
+/// Returns the balances of the payee and the fee payer.
 async fn balances(validator: &Validator) -> (u64, u64) {
     let paid = validator.chain.token_balance(&payee().address(), &USDC).await.expect("a balance");
     (paid, validator.chain.coin_balance(&fee_payer().address()).await.expect("a balance"))

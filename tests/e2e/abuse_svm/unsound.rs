@@ -1,4 +1,4 @@
-//! What is wrong by itself is refused with the right code before any node is asked.
+//! A payment that is wrong by itself is refused with the right code before any node is asked.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use e2e::{proxy::Proxy, service::Service, svm::Draft, validator::Validator};
@@ -91,7 +91,7 @@ async fn refused(service: &Service, what: &str, draft: &Draft, wire: &[u8], code
 async fn f28_what_is_wrong_by_itself_gets_its_code_and_asks_no_node() {
     let validator = Validator::start().await;
     let proxy = Proxy::before(validator.chain.url()).await;
-    let (home, service) = serve(&validator, &proxy.url, "").await;
+    let (home, service) = serve(&validator, &proxy.url).await;
     let draft = Draft::default();
     let payload = draft.payload(&validator.chain).await;
     let wire = BASE64_STANDARD.decode(payload["transaction"].as_str().expect("a text")).expect("base64");

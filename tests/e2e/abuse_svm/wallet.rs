@@ -11,16 +11,16 @@ use e2e::{
 };
 
 use super::{row, settle_after};
-use crate::smart_wallet_svm::{FEE, allowed};
+use crate::smart_wallet_svm::{FEE, with_smart_wallets};
 
 /// Slots that pass before the chain itself makes the wallet do the other
 /// thing; until then it has been found good.
 const SLOTS: u64 = 25;
 
-/// Who has none of the token yet that the wallet looks at.
+/// An account without the token that the wallet looks at.
 const STRANGER: u64 = 500;
 
-/// What makes the wallet do the other thing.
+/// The change that makes the wallet do the other thing.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     /// That time passes.
@@ -40,7 +40,7 @@ impl World {
     async fn start() -> Self {
         let validator = Validator::start().await;
         let proxy = Proxy::before(validator.chain.url()).await;
-        let home = Home::serving("", &validator.table(&proxy.url, &allowed()));
+        let home = with_smart_wallets(&validator).rpc(&[&proxy.url]);
         let service = home.serve().await;
         Self { validator, proxy, home, service }
     }
@@ -53,7 +53,7 @@ impl World {
         self.validator.chain.mint(stranger, &PYUSD, 1).await.expect("minted");
     }
 
-    /// What the wallet looks at.
+    /// Returns the account that the wallet looks at.
     async fn witness(&self, change: Change) -> Witness {
         match change {
             Change::Slot => Witness::slot(self.slot().await + SLOTS),
@@ -87,7 +87,7 @@ impl World {
         settle_after(&self.service, &self.proxy, &body, self.turn(change, witness)).await
     }
 
-    /// What the payee and the fee payer have.
+    /// Returns the balances of the payee and the fee payer.
     async fn balances(&self) -> (u64, u64) {
         let paid = self.validator.chain.token_balance(&payee().address(), &USDC).await.expect("a balance");
         (paid, self.validator.chain.coin_balance(&fee_payer().address()).await.expect("a balance"))

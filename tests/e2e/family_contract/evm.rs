@@ -12,7 +12,7 @@ use e2e::{
     anvil::{Anvil, GAS_WALLET, PAYEE, USDC},
     payer::Draft,
     proxy::{Fault, Proxy, Times},
-    service::network_section,
+    service::chain_of,
 };
 use futures::future::BoxFuture;
 use serde_json::json;
@@ -30,7 +30,7 @@ impl EvmWorld {
         let anvil = Anvil::start_with(&["--no-mining"]).await;
         let proxy = Proxy::before(&anvil.node.url).await;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let chain = network_section(&proxy.url, &clock);
+        let chain = chain_of(&anvil, &proxy.url, &clock);
         Self { anvil, proxy, chain }
     }
 }

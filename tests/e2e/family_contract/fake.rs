@@ -1,19 +1,16 @@
 //! The fake family's world.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use chains_core::{
     Amount, Payment,
-    chain::{Chain, Pace},
+    chain::{Chain, Profile as _},
     payment::Chosen,
 };
-use chains_fake::{FakeChain, World as Fake};
+use chains_fake::{FakeChain, World as Fake, parameters};
 use futures::future::BoxFuture;
 use serde_json::{Map, json};
 
@@ -29,17 +26,9 @@ impl FakeWorld {
     pub(super) fn start() -> Self {
         let world = Arc::new(Fake::default());
         world.fund("payer", 1_000_000);
-        world.fund("gas", 1_000_000);
-        let pace = Pace {
-            in_flight_max: 16,
-            confirmations: 1,
-            block_time: Duration::from_millis(10),
-            resend_after: 2,
-            final_after: 4,
-            recheck_interval: Duration::from_mins(1),
-        };
+        world.fund("gas", 100_000_000);
         let network = "fake:local".parse().expect("CAIP-2");
-        let chain = Arc::new(FakeChain::new(network, vec!["gas".into()], pace, Arc::clone(&world)));
+        let chain = Arc::new(FakeChain::new(network, vec!["gas".into()], parameters(), Arc::clone(&world)));
         Self { world, chain, payments: AtomicU64::new(0) }
     }
 }

@@ -31,7 +31,7 @@ impl SvmWorld {
         let validator = Validator::start().await;
         let proxy = Proxy::before(validator.chain.url()).await;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let chain = chain_of(&validator.table(&proxy.url, ""), &clock);
+        let chain = chain_of(&validator, &proxy.url, &clock);
         Self { validator, proxy, chain }
     }
 }
@@ -65,7 +65,9 @@ impl World for SvmWorld {
 
     fn disconnect(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            for method in ["simulateTransaction", "getGenesisHash", "getEpochInfo", "getBalance"] {
+            let methods =
+                ["simulateTransaction", "getMultipleAccounts", "getGenesisHash", "getEpochInfo", "getBalance"];
+            for method in methods {
                 self.proxy.fail(method, Fault::LoseAnswer, Times::Always);
             }
         })

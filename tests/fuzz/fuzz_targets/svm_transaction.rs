@@ -8,15 +8,15 @@
 use chains_svm::{
     exact::{
         NAME,
-        demand::Demand,
         lookup::{self, Tables},
+        requirements::Requirements,
         rules::{self, Policy},
         smart_wallet,
         transaction::Transaction,
     },
     local::{Payer, Pubkey, USDC},
     programs,
-    token::{TransferChecked, associated_account},
+    token::{AssociatedAccounts, TransferChecked, associated_account},
 };
 use libfuzzer_sys::fuzz_target;
 use solana_sdk::{account::Account, signature::SIGNATURE_BYTES, signer::Signer};
@@ -29,8 +29,8 @@ fuzz_target!(|wire: &[u8]| {
     let Ok(transaction) = Transaction::from_wire(wire.to_vec()) else { return };
     assert_eq!(transaction.wire(), wire);
     assert!(transaction.instructions(&[]).all(|found| transaction.accounts().contains(found.program)));
-    judge(&transaction);
-    judge(&signed(&transaction));
+    evaluate(&transaction);
+    evaluate(&signed(&transaction));
 });
 
 /// With the signature of the seeds' payer, which no fuzzer finds.
@@ -45,11 +45,11 @@ fn signed(transaction: &Transaction) -> Transaction {
     Transaction::from_wire(wire).expect("nothing but a signature is another")
 }
 
-fn judge(transaction: &Transaction) {
+fn evaluate(transaction: &Transaction) {
     let Some(fee_payer) = transaction.fee_payer().copied() else { panic!("decoded without a fee payer") };
     // As favourable to the transaction as can be.
     let transfer = transaction.instructions(&[]).find_map(|found| TransferChecked::parse(&found));
-    let demand = Demand {
+    let requirements = Requirements {
         scheme: NAME.into(),
         chosen_scheme: NAME.into(),
         chosen_network: None,
@@ -59,19 +59,21 @@ fn judge(transaction: &Transaction) {
         fee_payer: Some(fee_payer.to_string()),
         memo: None,
     };
-    let ours = [fee_payer];
+    let (ours, associated) = ([fee_payer], AssociatedAccounts::default());
     for without_compute_budget in [false, true] {
-        let policy = Policy { ours: &ours, limits: Default::default(), without_compute_budget };
-        let Ok(judged) = rules::judge(transaction, &demand, fee_payer, policy) else { continue };
-        let to = associated_account(&demand.pay_to, &demand.asset, &judged.transfer.program);
-        assert!(transaction.clients_signed() && judged.fee <= policy.limits.fee_max);
-        assert_eq!((judged.transfer.destination, judged.transfer.amount), (to, demand.amount));
-        assert_eq!(transaction.signers(), [fee_payer, judged.transfer.authority]);
-        assert!(transaction.lookups().is_empty() && transaction.instructions(&[]).all(|i| !i.mentions(&fee_payer)));
+        let policy =
+            Policy { ours: &ours, limits: Default::default(), without_compute_budget, associated: &associated };
+        let Ok(evaluated) = rules::evaluate(transaction, &requirements, fee_payer, policy) else { continue };
+        let to = associated_account(&requirements.pay_to, &requirements.asset, &evaluated.transfer.program);
+        assert!(transaction.clients_signed() && evaluated.fee <= policy.limits.fee_max);
+        assert_eq!((evaluated.transfer.destination, evaluated.transfer.amount), (to, requirements.amount));
+        assert_eq!(transaction.signers(), [fee_payer, evaluated.transfer.authority]);
+        let mut others = transaction.instructions(&[]).filter(|found| *found.program != programs::LIGHTHOUSE);
+        assert!(transaction.lookups().is_empty() && others.all(|found| !found.mentions(&fee_payer)));
     }
     let programs: Vec<_> = transaction.instructions(&[]).map(|found| *found.program).collect();
     let policy = smart_wallet::Policy { ours: &ours, programs: &programs, limits: smart_wallet::default_limits() };
-    if let Ok(checked) = smart_wallet::check(transaction, &demand, fee_payer, policy) {
+    if let Ok(checked) = smart_wallet::check(transaction, &requirements, fee_payer, policy) {
         assert!(transaction.clients_signed() && checked.fee <= policy.limits.fee_max);
         look_up(transaction, fee_payer);
     }

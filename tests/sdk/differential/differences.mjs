@@ -50,6 +50,7 @@ export const DIFFERENCES = [
   }),
   ...rows("A permit has the 65 bytes of a key's signature; the reference learns it from a simulation that fails.", "invalid_eip2612_extension_format", {
     "in a permit: another signature": ALLOWANCE,
+    "in a permit: a signature of 64 bytes": ALLOWANCE,
     "in a permit: no signature": ALLOWANCE,
     "in a permit: a signature of more than 4,096 bytes": ALLOWANCE,
     "in a permit: an ERC-6492 wrapper around nothing": ALLOWANCE,
@@ -93,6 +94,9 @@ export const DIFFERENCES = [
     "an ERC-6492 wrapper": ["eip6492_factory_not_allowed", SIGNATURE, SIGNATURE_2],
     "a wrapper of a deployed wallet": SIGNATURE_2,
   }),
+  ...rows("64 bytes are a signature of EIP-2098, which Permit2 takes, and which says all that EIP-3009 asks for.", "valid", {
+    "a signature of 64 bytes": [SIGNATURE, SIGNATURE_2],
+  }),
   ...rows("The wallet is there: what a wrapper would call to deploy it is not called.", "valid", { "an ERC-6492 wrapper that calls somebody": SIGNATURE_2 }),
   ...rows("A wrapper that deploys nothing is taken off, once.", SIGNATURE, { "an ERC-6492 wrapper": "eip6492_factory_not_allowed" }),
   ...rows("A wrapper is strict ABI, or none.", SIGNATURE, { "an ERC-6492 wrapper with dirt in it": "valid" }),
@@ -109,6 +113,7 @@ export const DIFFERENCES = [
     "a permit over another amount": ALLOWANCE,
     "a permit that was changed": ALLOWANCE,
   }),
+  ...rows("The reference refuses the 64 bytes of the signature beside it, which ours takes.", "eip2612_deadline_expired", { "a permit that was changed": SIGNATURE_2 }),
   ...rows(CREDULOUS, "invalid_exact_evm_token_name_mismatch", { "a wallet that takes everything": "valid" }),
   ...rows(CREDULOUS, "invalid_exact_evm_token_version_mismatch", { "a wallet that takes everything": "valid" }),
   ...rows(CREDULOUS, "invalid_exact_evm_missing_eip712_domain", { "a wallet that takes everything": "valid" }),

@@ -54,9 +54,13 @@ export const SIGNATURES = [
     ["other v", (text) => `${text.slice(0, -2)}${text.slice(-2) === "1b" ? "1c" : "1b"}`], ["v of 29", (text) => `${text.slice(0, -2)}1d`], ["v of 35", (text) => `${text.slice(0, -2)}23`],
     ["zeros", always(`0x${"00".repeat(65)}`)], ["ones", always(`0x${"11".repeat(64)}1b`)], ["a bit flipped", (text) => `${text.slice(0, 20)}${(parseInt(text[20], 16) ^ 1).toString(16)}${text.slice(21)}`],
     ["r of zero", (text) => `0x${"00".repeat(32)}${text.slice(66)}`], ["s of zero", (text) => `${text.slice(0, 66)}${"00".repeat(32)}${text.slice(-2)}`],
-    ["a byte short", (text) => text.slice(0, -2)], ["a byte long", (text) => `${text}00`], ["twice", (text) => `${text}${text.slice(2)}`],
-    ["compact", (text) => `${text.slice(0, 66)}${(BigInt(`0x${text.slice(66, 130)}`) | (text.slice(-2) === "1c" ? 1n << 255n : 0n)).toString(16).padStart(64, "0")}`],
+    ["a byte long", (text) => `${text}00`], ["twice", (text) => `${text}${text.slice(2)}`],
     ["prefix alone", always("0x")], ["4,096 bytes", always(`0x${"11".repeat(4096)}`)],
+  ),
+  ...spelling(
+    "a signature of 64 bytes",
+    ["a byte short", (text) => text.slice(0, -2)],
+    ["compact", (text) => `${text.slice(0, 66)}${(BigInt(`0x${text.slice(66, 130)}`) | (text.slice(-2) === "1c" ? 1n << 255n : 0n)).toString(16).padStart(64, "0")}`],
   ),
   ...spelling("a signature of more than 4,096 bytes", ["4,097 bytes", always(`0x${"11".repeat(4097)}`)]),
   ...spelling(

@@ -6,10 +6,13 @@
 //!
 //! * [`json`]: strict JSON. No key twice, no NUL, bounded depth, UTF-8 only.
 //! * [`v1`], [`v2`]: the request shapes of each version.
-//! * [`answer`]: the answers.
+//! * [`aliases`]: other spellings of networks that are met.
+//! * [`response`]: the answers of `/verify` and `/settle`; [`supported`]: that of `/supported`.
 
-pub mod answer;
+pub mod aliases;
 pub mod json;
+pub mod response;
+pub mod supported;
 mod v1;
 mod v2;
 
@@ -17,8 +20,10 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-pub use answer::{SettleResponse, Supported, SupportedKind, VerifyResponse};
+pub use response::{SettleResponse, VerifyResponse};
+pub use supported::{Supported, SupportedKind};
 
+use self::json::Keep;
 use crate::{Network, Payment, Rejection, reason};
 
 /// A protocol version that we speak.
@@ -40,8 +45,15 @@ impl Version {
     }
 }
 
-/// v1 network names of the configured chains, for example `base-sepolia`.
+/// Spellings of the configured chains besides v2's own: v1 names, for example
+/// `base-sepolia`, and aliases ([`names_of`]).
 pub type LegacyNames = HashMap<String, Network>;
+
+/// Returns the spellings by which a network is known, the first of them v1's own name.
+pub fn names_of(network: &Network, legacy: Option<&str>) -> Vec<String> {
+    let aliases = aliases::of(network).map(str::to_owned);
+    legacy.map(str::to_owned).into_iter().chain(aliases).chain([network.to_string()]).collect()
+}
 
 /// A body that is a payment request, good or bad.
 #[derive(Clone, Debug)]
@@ -49,13 +61,13 @@ pub struct Request {
     /// The version that the answer's codes are spelled in.
     pub version: Version,
     /// `paymentRequirements.network` as it was sent, for the answer;
-    /// `unknown:unknown` when it is no text.
+    /// `unknown:unknown` when it is not a text.
     pub network: String,
     /// The payment, or the decided refusal of one that has the wrong form.
     pub payment: Result<Payment, Rejection>,
 }
 
-/// A body that is no payment request at all: the caller's program is wrong.
+/// A body that is not a payment request at all: the caller's program is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// Not acceptable as JSON.
@@ -80,9 +92,9 @@ pub const UNKNOWN_NETWORK: &str = "unknown:unknown";
 /// as some clients leave it out (protocol v2, section "HTTP API").
 ///
 /// # Errors
-/// A body that is no strict JSON object or lacks one of its two members.
+/// A body that is not a strict JSON object or lacks one of its two members.
 pub fn parse(body: &[u8], names: &LegacyNames) -> Result<Request, BodyError> {
-    let mut body = json::object(body)?;
+    let mut body = json::object(body, READ)?;
     let requirements = body.remove("paymentRequirements");
     let network = requirements.as_ref().and_then(|r| r.get("network")).and_then(Value::as_str).map(str::to_owned);
     let member = |member, value: Option<Value>| match value {
@@ -91,12 +103,51 @@ pub fn parse(body: &[u8], names: &LegacyNames) -> Result<Request, BodyError> {
     };
     let payload = member("paymentPayload", body.remove("paymentPayload"))?;
     let requirements = member("paymentRequirements", requirements)?;
-    let (version, payment) = match payload.get("x402Version").and_then(Value::as_u64) {
-        Some(1) => (Version::V1, v1::payment(payload, requirements, names)),
-        Some(2) => (Version::V2, v2::payment(payload, requirements)),
-        Some(_) | None => (Version::V2, Err(unknown_version())),
+    let (version, payment) = match version(&payload) {
+        Some(Version::V1) => (Version::V1, v1::payment(payload, requirements, names)),
+        Some(Version::V2) => (Version::V2, v2::payment(payload, requirements, names)),
+        None => (Version::V2, Err(unknown_version())),
     };
     Ok(Request { version, network: network.unwrap_or_else(|| UNKNOWN_NETWORK.to_owned()), payment })
+}
+
+/// The members that are read. All others are checked as JSON and not kept:
+/// they may be large, as the schemas are that servers echo.
+const READ: Keep = Keep::Members(&[
+    (
+        "paymentPayload",
+        Keep::Members(&[
+            ("x402Version", Keep::All),
+            ("version", Keep::All),
+            ("scheme", Keep::All),
+            ("network", Keep::All),
+            ("accepted", Keep::Members(&[("scheme", Keep::All), ("network", Keep::All)])),
+            ("payload", Keep::All),
+            ("extensions", Keep::Each { but: "bazaar", keep: &Keep::Members(&[("info", Keep::All)]) }),
+        ]),
+    ),
+    (
+        "paymentRequirements",
+        Keep::Members(&[
+            ("scheme", Keep::All),
+            ("network", Keep::All),
+            ("amount", Keep::All),
+            ("maxAmountRequired", Keep::All),
+            ("asset", Keep::All),
+            ("payTo", Keep::All),
+            ("extra", Keep::All),
+        ]),
+    ),
+]);
+
+/// Some clients of v1 write `"version": "x402/1.0"` instead of `x402Version`.
+fn version(payload: &Map<String, Value>) -> Option<Version> {
+    match (payload.get("x402Version"), payload.get("version").and_then(Value::as_str)) {
+        (Some(number), _) if number.as_u64() == Some(1) => Some(Version::V1),
+        (Some(number), _) if number.as_u64() == Some(2) => Some(Version::V2),
+        (None, Some("x402/1.0")) => Some(Version::V1),
+        _ => None,
+    }
 }
 
 fn unknown_version() -> Rejection {
@@ -197,6 +248,56 @@ mod tests {
             *body.pointer_mut(path).expect(path) = value.clone();
             assert_eq!(read(&body).payment.expect_err(path).code, code, "{path} = {value}");
         }
+    }
+
+    #[test]
+    fn known_aliases_are_read_as_the_network_and_answered_as_they_were_written() {
+        let devnet: Network = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1".parse().expect("CAIP-2");
+        let base: Network = "eip155:84532".parse().expect("CAIP-2");
+        let all = [(&base, Some("base-sepolia")), (&devnet, Some("solana-devnet"))];
+        let names: LegacyNames = all
+            .iter()
+            .flat_map(|(network, legacy)| names_of(network, *legacy).into_iter().map(|name| (name, (*network).clone())))
+            .collect();
+        for (body, spelling, expected) in [
+            (v1(), "base-sepolia", Some(&base)),
+            (v1(), "eip155:84532", Some(&base)),
+            (v1(), "solana:devnet", Some(&devnet)),
+            (v2(), "solana:devnet", Some(&devnet)),
+            (v2(), "eip155:84532", Some(&base)),
+            (v2(), "base-sepolia", None),
+            (v2(), "solana:Devnet", None),
+            (v1(), "base-mainnet", None),
+        ] {
+            let mut body = body;
+            for path in ["/paymentRequirements/network", "/paymentPayload/network", "/paymentPayload/accepted/network"]
+            {
+                if let Some(place) = body.pointer_mut(path) {
+                    *place = json!(spelling);
+                }
+            }
+            let request = parse(body.to_string().as_bytes(), &names).expect("a request");
+            assert_eq!(request.network, spelling);
+            let read = request.payment.ok().filter(|payment| payment.chosen.network.as_ref() == Some(&payment.network));
+            let read = read.map(|payment| payment.network);
+            // A well-formed network that is not configured is refused later.
+            let known = read.filter(|network| [&base, &devnet].contains(&network));
+            assert_eq!(known.as_ref(), expected, "{spelling}");
+        }
+    }
+
+    #[test]
+    fn a_version_in_words_is_v1_where_there_is_no_number() {
+        let mut body = v1();
+        let payload = body["paymentPayload"].as_object_mut().expect("an object");
+        payload.remove("x402Version");
+        payload.insert("version".to_owned(), json!("x402/1.0"));
+        let request = read(&body);
+        assert!(request.version == Version::V1 && request.payment.is_ok(), "{request:?}");
+        body["paymentPayload"]["x402Version"] = json!(2);
+        assert_eq!(read(&body).version, Version::V2, "the number counts");
+        body["paymentPayload"]["x402Version"] = json!(3);
+        assert!(read(&body).payment.is_err());
     }
 
     /// The places of all objects in a value, as JSON pointers.

@@ -26,7 +26,7 @@ pub(super) fn payment(
     let network = names.get(&network).cloned().ok_or_else(|| {
         Rejection::new(
             reason::INVALID_NETWORK,
-            format!("{of}.network: `{network}` is no v1 name of a network served here"),
+            format!("{of}.network: `{network}` is not a v1 name of a network served here"),
         )
     })?;
 

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{object_or_nothing, requirements_error, text};
-use crate::{Payment, Rejection, payment::Chosen, reason};
+use super::{LegacyNames, object_or_nothing, requirements_error, text};
+use crate::{Network, Payment, Rejection, network::NetworkError, payment::Chosen, reason};
 
 /// Reads `paymentPayload` and `paymentRequirements` of v2.
 ///
@@ -13,6 +13,7 @@ use crate::{Payment, Rejection, payment::Chosen, reason};
 pub(super) fn payment(
     mut payload: Map<String, Value>,
     mut requirements: Map<String, Value>,
+    names: &LegacyNames,
 ) -> Result<Payment, Rejection> {
     let of = "paymentRequirements";
     let mut required = |key| text(&mut requirements, of, key).map_err(requirements_error);
@@ -20,8 +21,8 @@ pub(super) fn payment(
         (required("scheme")?, required("network")?, required("asset")?, required("payTo")?, required("amount")?);
     let amount = amount.parse().map_err(|error| requirements_error(format!("{of}.amount: {error}")))?;
     let extra = object_or_nothing(&mut requirements, of, "extra").map_err(requirements_error)?;
-    let network =
-        network.parse().map_err(|error| Rejection::new(reason::INVALID_NETWORK, format!("{of}.network: {error}")))?;
+    let network = read_network(&network, names)
+        .map_err(|error| Rejection::new(reason::INVALID_NETWORK, format!("{of}.network: {error}")))?;
 
     let invalid = |detail: String| Rejection::new(reason::INVALID_PAYLOAD, detail);
     let of = "paymentPayload";
@@ -31,11 +32,17 @@ pub(super) fn payment(
     let chosen_network = text(&mut accepted, "paymentPayload.accepted", "network").map_err(invalid)?;
     let chosen = Chosen {
         scheme: text(&mut accepted, "paymentPayload.accepted", "scheme").map_err(invalid)?,
-        network: chosen_network.parse().ok(),
+        network: read_network(&chosen_network, names).ok(),
     };
     let Some(Value::Object(scheme_payload)) = payload.remove("payload") else {
         return Err(invalid(format!("{of}.payload is missing or not an object")));
     };
     let extensions = object_or_nothing(&mut payload, of, "extensions").map_err(invalid)?;
     Ok(Payment { scheme, network, asset, pay_to, amount, extra, chosen, payload: scheme_payload, extensions })
+}
+
+/// A network as v2 writes it: CAIP-2, or an alias that is written like it.
+fn read_network(text: &str, names: &LegacyNames) -> Result<Network, NetworkError> {
+    let alias = names.get(text).filter(|_| text.contains(':'));
+    alias.map_or_else(|| text.parse(), |network| Ok(network.clone()))
 }

@@ -11,11 +11,11 @@ use serde_json::{Map, Value, json};
 use super::{CHAIN_ID, LocalChain, LocalError, Payer, USDC, USDC_NAME, USDC_VERSION, address, number};
 use crate::{
     abi::{self, Token},
-    permit2::{
+    extension::sponsoring::eip2612,
+    method::permit2::{
         abi::{EXACT_PROXY, PERMIT2, Settle, UPTO_PROXY, domain_separator, signing_hash},
         permit::{Permit, Witness},
     },
-    sponsoring::eip2612,
 };
 
 /// Generated from Solidity; the Solidity is the documentation.
@@ -33,16 +33,16 @@ mod generated {
     }
 }
 
-/// What a payer signs for Permit2.
+/// A message that a payer signs for Permit2.
 #[derive(Clone, Debug)]
 pub struct Permit2Order {
     /// The chain id.
     pub chain_id: u64,
     /// The token.
     pub asset: String,
-    /// Who is paid.
+    /// The payee.
     pub pay_to: String,
-    /// How much; in scheme `upto` at most.
+    /// The amount; in scheme `upto` at most.
     pub amount: Amount,
     /// The gas wallet that may charge, in scheme `upto`; `None` in scheme `exact`.
     pub facilitator: Option<String>,
@@ -54,7 +54,7 @@ pub struct Permit2Order {
     pub nonce: [u8; 32],
 }
 
-/// What a payer signs to allow Permit2 to take a token.
+/// A message that a payer signs to allow Permit2 to take a token.
 #[derive(Clone, Debug)]
 pub struct PermitOrder {
     /// The chain id.
@@ -65,7 +65,7 @@ pub struct PermitOrder {
     pub name: String,
     /// The version in the token's EIP-712 domain.
     pub version: String,
-    /// How much.
+    /// The amount.
     pub amount: Amount,
     /// The payer's next nonce in the token.
     pub nonce: u64,
@@ -204,7 +204,7 @@ impl LocalChain {
         self.send(owner, asset, &data).await.map(drop)
     }
 
-    /// How much of a token Permit2 may take from an account.
+    /// The amount of a token that Permit2 may take from an account.
     ///
     /// # Errors
     /// As for [`call`](Self::call).

@@ -1,147 +1,166 @@
-//! What became of the steps before a sponsored settlement.
+//! The fate of the steps before a sponsored settlement.
 //!
 //! A step that comes to nothing ends the settlement, and safely: the payment
-//! itself is signed only after the approval. What counts of an approval is not
-//! its receipt but what Permit2 may take, read at a block that is deep enough.
+//! itself is signed only after the approval. Of an approval counts that Permit2
+//! may take the payment: the token's log of it, or the state of a block that
+//! is deep enough.
 
-use alloy::{
-    primitives::{Bytes, U256},
-    sol_types::SolCall,
-};
+use alloy::{primitives::Bytes, sol_types::SolCall};
 use chains_core::{
     Amount, Code, Rejection,
-    chain::{BlockRef, Effect, Landed, Observation, Watched},
+    observation::{BlockRef, Depth, Effect, Inclusion, Item, Observation, TransactionView},
 };
 use tokio::time::Instant;
 
-use super::{Place, Receipt, place, unreadable};
+use super::{
+    Effort,
+    effect::{Look, is_cancellation},
+    investigation::FOR_EVER,
+    placement::Placement,
+};
 use crate::{
     abi::Token,
+    blocks::{self, Header},
     context::Context,
-    permit2::abi::PERMIT2,
-    plan::Transfer,
+    extension::sponsoring::steps::{Approve, Body, Step},
+    method::permit2::abi::PERMIT2,
     reason,
     rpc::{
+        Rpc,
         error::CallError,
-        method::{At, Call, quantity},
+        method::{At, Call},
     },
-    sponsoring::steps::{Approve, Step},
+    tx::{plan::Transfer, sign},
+    wallet,
 };
 
-/// A step whose transaction is in a block.
-pub(super) async fn landed(context: &Context, watched: &Watched<'_>, step: &Step, place: Place<'_>) -> Landed {
-    let Place { receipt, block, attempt, .. } = place;
+/// Finds out what became of a step whose transaction is in a block. Everything that
+/// endpoints are compared by follows from that block, not from the moment.
+pub(super) async fn landed(look: &Look<'_>, item: &Item<'_>, step: &Step, place: &Placement<'_>) -> Effect {
+    if is_over(item, place.timestamp) {
+        return Effect::Missing { why: over(), executable_until: None };
+    }
     let goes_on = match step {
-        Step::Fund(_) => Ok(receipt.succeeded()),
-        Step::Approve(approve) => is_allowed(context, &approve.settle.effect, block.number).await,
+        Step::Fund(_) => Ok(place.receipt.succeeded() && !is_cancellation(place.attempt)),
+        Step::Approve(approve) => is_approved(look, approve, place).await,
     };
-    let effect = match (goes_on, step) {
-        (Err(error), _) => Effect::Unclear(error.to_string()),
-        (Ok(_), _) if is_over(context, watched) => Effect::Missing(over()),
-        (Ok(true), _) => Effect::Continues(step.next(watched.plan, context.heads.timestamp())),
-        (Ok(false), Step::Fund(_)) => Effect::Missing(failed("the payer's account did not take its gas money")),
+    match (goes_on, step) {
+        (Err(why), _) => Effect::Unclear(why),
+        (Ok(true), _) => Effect::Continues(step.next(item.plan, place.timestamp)),
+        (Ok(false), Step::Fund(_)) => missing(item, failed("the payer's account did not take its gas money")),
         (Ok(false), Step::Approve(_)) => {
-            Effect::Missing(failed("the payer's approval is on chain, and Permit2 may not take enough"))
+            missing(item, failed("the payer's approval is on chain, and Permit2 may not take enough"))
         }
-    };
-    note(context, step, &effect);
-    let (transaction, gas_used) = (attempt.transaction.clone(), receipt.gas_used());
-    Landed { transaction, block, fee_paid: fee_paid(step, &receipt), gas_used, effect }
+    }
+}
+
+async fn is_approved(look: &Look<'_>, approve: &Approve, place: &Placement<'_>) -> Result<bool, String> {
+    let effect = &approve.settle.effect;
+    if place.receipt.succeeded() && place.receipt.approves(effect) {
+        return Ok(true);
+    }
+    if look.effort == Effort::Receipts {
+        return Err("the receipt of the payer's approval does not show it: the allowance is looked for".to_owned());
+    }
+    let at = At::Number(place.block.number);
+    if let Ok(allowed) = is_allowed(look.rpc, effect, at).await {
+        return Ok(allowed);
+    }
+    // That state is gone: what is allowed now is what counts for the next step.
+    is_allowed(look.rpc, effect, At::Latest).await.map_err(|error| error.to_string())
 }
 
 /// A step whose transaction is in no block.
-pub(super) async fn unseen(context: &Context, watched: &Watched<'_>, step: &Step) -> Result<Observation, CallError> {
-    // What the gas wallet signed lands sooner or later: its sequence waits for it.
+///
+/// # Errors
+/// The endpoint gave no answer.
+pub(super) async fn unseen(look: &Look<'_>, item: &Item<'_>, step: &Step) -> Result<Observation, CallError> {
+    // What the gas wallet signed is included sooner or later: its nonce waits for it.
     let Step::Approve(approve) = step else { return Ok(Observation::Pending) };
-    let (Some(newest), Ok(approval)) = (context.heads.newest(), approve.transaction()) else {
-        return Ok(Observation::Pending);
-    };
-    let expired = |why: Rejection| {
-        context.ledger.failed(approve.settle.effect.from, Instant::now());
-        Ok(Observation::Expired(why))
-    };
-    if is_over(context, watched) {
-        return expired(over());
+    let Ok(approval) = approve.transaction() else { return Ok(Observation::Pending) };
+    let confirmations = look.context.config.confirmations;
+    let deep = blocks::confirmed(look.rpc, confirmations).await?;
+    if is_over(item, deep.timestamp) {
+        return Ok(Observation::Expired(over()));
     }
-    let deep = newest.number.saturating_sub(context.config.confirmations.saturating_sub(1));
-    let count = Call::transaction_count(approve.settle.effect.from, At::Number(deep));
-    let count = quantity(&context.rpc.call::<String>(count).await?).ok_or_else(unreadable)?;
-    if count > U256::from(approval.nonce) {
-        return overtaken(context, watched, approve, deep).await;
+    let payer = approve.settle.effect.from;
+    let nonce = wallet::nonce_at(look.rpc, payer, Depth::Confirmed, confirmations).await?;
+    if nonce > approval.nonce {
+        return overtaken(look, item, step, &deep).await;
     }
-    if newest.timestamp >= approve.until {
-        return expired(failed("the payer's approval got into no block in time"));
+    if deep.timestamp >= approve.until {
+        return Ok(Observation::Expired(failed("the payer's approval got into no block in time")));
     }
     Ok(Observation::Pending)
 }
 
 /// The payer's nonce is used up, in a block up to this one.
-async fn overtaken(
-    context: &Context,
-    watched: &Watched<'_>,
-    approve: &Approve,
-    deep: u64,
-) -> Result<Observation, CallError> {
-    let step = Step::Approve(approve.clone());
+async fn overtaken(look: &Look<'_>, item: &Item<'_>, step: &Step, deep: &Header) -> Result<Observation, CallError> {
     // By the approval itself, after its receipt was asked for?
-    let calls: Vec<Call> = watched.attempts.iter().map(|attempt| Call::receipt(&attempt.transaction)).collect();
-    let receipts = context.rpc.all::<Option<Receipt>>(&calls).await?.into_iter().flatten().collect();
-    if let Some(place) = place(context, watched, receipts).await? {
-        return Ok(Observation::Landed(landed(context, watched, &step, place).await));
+    let places = super::placement::places(look.context, look.rpc, std::slice::from_ref(look.view)).await?;
+    if let Some(place) = places.into_iter().flatten().next() {
+        return look.included(&place).await;
     }
-    let allowed = is_allowed(context, &approve.settle.effect, deep).await?;
-    let block = context.heads.at(&context.rpc, deep).await?.ok_or_else(unreadable)?;
-    let Some(attempt) = watched.attempts.last().filter(|_| allowed) else {
-        context.ledger.failed(approve.settle.effect.from, Instant::now());
+    let allowed = is_allowed(look.rpc, &step.settle().effect, At::Number(deep.number)).await?;
+    let Some(attempt) = look.view.attempts.last().filter(|_| allowed) else {
         let why = failed("the payer has sent another transaction in the place of its approval");
         return Ok(Observation::Expired(why));
     };
     // Another transaction of the payer did the approval's part, by that block
     // at the latest; which one nobody tells. It cost us nothing.
-    let effect = Effect::Continues(step.next(watched.plan, context.heads.timestamp()));
-    note(context, &step, &effect);
-    Ok(Observation::Landed(Landed {
-        transaction: attempt.transaction.clone(),
-        block: BlockRef { number: block.number, hash: block.hash },
+    let inclusion = Inclusion {
+        hash: attempt.hash.clone(),
+        block: BlockRef { number: deep.number, hash: deep.hash.clone() },
+        confirmed: true,
         fee_paid: Amount::ZERO,
         gas_used: 0,
-        effect,
-    }))
-}
-
-/// What the gas wallet paid: for gas money the gas and the money; for the
-/// payer's own approval nothing.
-fn fee_paid(step: &Step, receipt: &Receipt) -> Amount {
-    match step {
-        Step::Fund(fund) if receipt.succeeded() => {
-            Amount::from(receipt.fee_paid().to_u256().saturating_add(fund.value))
-        }
-        Step::Fund(_) => receipt.fee_paid(),
-        Step::Approve(_) => Amount::ZERO,
-    }
+    };
+    Ok(Observation::Included(inclusion, vec![Effect::Continues(step.next(item.plan, deep.timestamp))]))
 }
 
 /// Remembers the payer by how its step ended.
-fn note(context: &Context, step: &Step, effect: &Effect) {
-    let payer = step.settle().effect.from;
-    match (step, effect) {
-        (Step::Approve(_), Effect::Continues(_)) => context.ledger.done(payer),
-        (_, Effect::Missing(_)) => context.ledger.failed(payer, Instant::now()),
-        (_, Effect::Continues(_) | Effect::Done | Effect::DoneElsewhere { .. } | Effect::Unclear(_)) => {}
+pub(super) fn note(context: &Context, view: &TransactionView<'_>, observation: &Observation) {
+    let steps = || view.items.iter().map(|item| sign::body(item.plan));
+    let failed = |step: &Step| context.ledger.failed(step.settle().effect.from, Instant::now());
+    match observation {
+        Observation::Included(inclusion, effects) if inclusion.confirmed => {
+            for (body, effect) in steps().zip(effects) {
+                let Ok(Body::Step(step)) = body.as_deref() else { continue };
+                match (step, effect) {
+                    (Step::Approve(_), Effect::Continues(_)) => context.ledger.done(step.settle().effect.from),
+                    (_, Effect::Missing { .. }) => failed(step),
+                    (_, Effect::Continues(_) | Effect::Done | Effect::Elsewhere { .. } | Effect::Unclear(_)) => {}
+                }
+            }
+        }
+        Observation::Expired(_) => {
+            for body in steps() {
+                if let Ok(Body::Step(step)) = body.as_deref() {
+                    failed(step);
+                }
+            }
+        }
+        Observation::Included(..) | Observation::Pending | Observation::Replaced | Observation::Unknown(_) => {}
     }
 }
 
-/// Whether Permit2 may take the payment when this block was the newest.
-async fn is_allowed(context: &Context, effect: &Transfer, number: u64) -> Result<bool, CallError> {
+/// Returns whether Permit2 may take the payment in a block's state.
+async fn is_allowed(rpc: &Rpc, effect: &Transfer, at: At) -> Result<bool, CallError> {
     let question = Token::allowanceCall { owner: effect.from, spender: PERMIT2 }.abi_encode();
-    let answer: Bytes = context.rpc.call(Call::view(effect.token, &question, At::Number(number))).await?;
-    let allowance = Token::allowanceCall::abi_decode_returns(&answer).map_err(|_| unreadable())?;
+    let answer: Bytes = rpc.call(Call::view(effect.token, &question, at)).await?;
+    let allowance = Token::allowanceCall::abi_decode_returns(&answer).map_err(|_| CallError::unreadable())?;
     Ok(allowance >= effect.value)
 }
 
-/// Whether the payer's authorization is over, so that no step could help.
-fn is_over(context: &Context, watched: &Watched<'_>) -> bool {
-    watched.plan.valid_before.is_some_and(|time| context.heads.timestamp() >= time)
+/// Returns whether the payer's authorization is over at this chain time, so that no
+/// step could help.
+fn is_over(item: &Item<'_>, timestamp: u64) -> bool {
+    item.plan.valid_before.is_some_and(|time| timestamp >= time)
+}
+
+/// The payment was never sent; by whoever holds it, it still can be.
+fn missing(item: &Item<'_>, why: Rejection) -> Effect {
+    Effect::Missing { why, executable_until: Some(item.plan.valid_before.unwrap_or(FOR_EVER)) }
 }
 
 fn over() -> Rejection {

@@ -1,18 +1,31 @@
-//! What is proven of a transaction, by what nodes say.
+//! Proofs about a transaction, by the words of nodes.
 
+mod agreement;
+
+use alloy::{
+    primitives::{Address, B256, Bytes, U256},
+    sol_types::SolEvent,
+};
 use chains_core::{
-    Code,
-    chain::{Fees, PlannedTransaction},
+    Amount, Code,
+    observation::{BlockRef, Effect, Item},
+    transaction::{Fee, Plan, SignedTransaction},
 };
 use serde_json::{Value, json};
 
-use super::*;
+use super::{
+    receipt::{Receipt, ReceiptLog},
+    *,
+};
 use crate::{
+    abi::Token,
     fake_node::{self, FakeNode, Say},
-    permit2::{
+    method::permit2::{
         abi::{EXACT_PROXY, PERMIT2, Settle, SignatureTransfer, UPTO_PROXY},
         permit::{Permit, Witness},
     },
+    reason,
+    tx::plan::{Method, Transfer, TransferPlan},
 };
 
 fn transfer() -> Transfer {
@@ -93,16 +106,20 @@ struct Scene {
     logs: Value,
     /// The receipt of the foreign transaction.
     foreign: Value,
-    /// What the replay says.
+    /// The answer to the replay.
     replay: Say,
     canonical: bool,
     effect: Transfer,
     /// Logs of Permit2.
     cancelled: Value,
-    /// What the transactions of `logs` are.
+    /// The transactions of `logs`.
     transaction: Value,
     /// The trace of those that call neither the token nor a proxy.
     trace: Say,
+    /// The gas wallet's next nonce.
+    nonce: u64,
+    /// Our transaction only used up its nonce.
+    cancel: bool,
 }
 
 const OUR_HASH: &str = "0xaa";
@@ -135,6 +152,8 @@ impl Scene {
             cancelled: json!([]),
             transaction: Value::Null,
             trace: Say::Error(-32601, "no such method"),
+            nonce: 0,
+            cancel: false,
         }
     }
 
@@ -146,13 +165,14 @@ impl Scene {
             "eth_getLogs" => Say::Result(self.logs.clone()),
             "debug_traceTransaction" => self.trace.clone(),
             "eth_getTransactionByHash" => Say::Result(self.transaction.clone()),
+            "eth_getTransactionCount" => Say::Result(json!(format!("{:#x}", self.nonce))),
             "eth_getBlockByNumber" => Say::Result(json!({
-                "number": params[0], "hash": if self.canonical { "0xb" } else { "0xc" }, "parentHash": "0xa",
+                "number": if params[0] == "latest" { json!("0x64") } else { params[0].clone() }, "hash": if self.canonical { "0xb" } else { "0xc" }, "parentHash": "0xa",
                 "timestamp": format!("{:#x}", fake_node::NOW), "transactions": [],
             })),
             "eth_call" if params[0].get("from").is_some() => self.replay.clone(),
             "eth_call" => {
-                let used = if params[1] == "0x64" { self.used.0 } else { self.used.1 };
+                let used = if params[1] == "0x64" || params[1] == "latest" { self.used.0 } else { self.used.1 };
                 // In a bitmap the nonce's last byte, 7, says which bit; its neighbours are used.
                 let by_permit2 = params[0]["to"] == json!(format!("{PERMIT2:#x}"));
                 let answer = if by_permit2 { (u8::from(used) << 7) | 0x7f } else { u8::from(used) };
@@ -163,33 +183,56 @@ impl Scene {
     }
 
     async fn look(self, valid_before: u64) -> Observation {
-        let effect = self.effect.clone();
+        let (effect, cancelled) = (self.effect.clone(), self.cancel);
         let node = FakeNode::start(move |method, params| self.say(method, params)).await;
         let context = fake_node::context(&node);
-        let plan = Plan { to: transfer().token, data: Bytes::new(), gas_limit: 120_000, effect };
-        let plan = PlannedTransaction { gas_wallet: None, body: plan.to_body(), valid_before: Some(valid_before) };
-        let attempts = [SignedTransaction {
-            transaction: OUR_HASH.into(),
-            raw: vec![],
-            gas_wallet: context.wallets.names()[0].clone(),
-            sequence: Some(0),
-            gas_limit: 120_000,
-            fees: Fees { per_gas_max: 1, tip_per_gas: 1 },
-        }];
-        let watched = Watched { attempts: &attempts, plan: &plan, claimed_at: BLOCK - 1 };
-        observe(&context, &[watched]).await.expect("an answer").remove(0)
+        let plan = TransferPlan { to: transfer().token, data: Bytes::new(), gas_limit: 120_000, effect };
+        let plan = Plan::new(plan.to_body()).valid_before(Some(valid_before));
+        let items = [Item { plan: &plan, claimed_block: BLOCK - 1 }];
+        let attempts = [attempt(&context, cancelled)];
+        let view = TransactionView { attempts: &attempts, items: &items };
+        let cheap = observe(&context, &[view]).await.expect("an answer").remove(0);
+        let proven = investigate(&context, &view).await.expect("an answer");
+        assert!(is_as_good(&proven, &cheap), "{cheap:?} is not {proven:?}");
+        proven
     }
 
     async fn effect(self) -> Effect {
         match self.look(fake_node::NOW + 60).await {
-            Observation::Landed(landed) => landed.effect,
-            Observation::Pending | Observation::Unknown(_) | Observation::Expired(_) => panic!("it landed"),
+            Observation::Included(_, effects) => effects.into_iter().next().expect("one item"),
+            other => panic!("it is in a block: {other:?}"),
         }
     }
 }
 
+fn attempt(context: &Context, cancelled: bool) -> SignedTransaction {
+    let wallet = context.wallets.names()[0].clone();
+    let fee = crate::tx::fees::Terms { gas_limit: 21_000, max_fee_per_gas: 1, max_priority_fee_per_gas: 1 };
+    let raw = if cancelled {
+        let address = context.wallets.first();
+        let purpose = chains_core::transaction::Purpose::Cancel;
+        let Ok(sign::Form::Ours(form)) = sign::form(&context.config, address, purpose) else { panic!("ours") };
+        form.sign(1, &context.wallets, &wallet, Some(0), fee).expect("signed").raw
+    } else {
+        vec![]
+    };
+    let fee = Fee { amount_max: Amount::ZERO, terms: String::new() };
+    SignedTransaction { hash: OUR_HASH.into(), raw, gas_wallet: wallet, nonce: Some(0), fee }
+}
+
+/// Returns whether a look by receipts alone says the same, or that it takes more.
+fn is_as_good(proven: &Observation, cheap: &Observation) -> bool {
+    match (proven, cheap) {
+        (Observation::Included(proven, effects), Observation::Included(cheap, seen)) => {
+            let same = |(effect, seen): (&Effect, &Effect)| effect == seen || matches!(seen, Effect::Unclear(_));
+            proven == cheap && effects.iter().zip(seen).all(same)
+        }
+        (proven, cheap) => proven == cheap,
+    }
+}
+
 fn code(effect: &Effect) -> Option<Code> {
-    if let Effect::Missing(rejection) = effect { Some(rejection.code) } else { None }
+    if let Effect::Missing { why, .. } = effect { Some(why.code) } else { None }
 }
 
 fn exact_logs() -> Vec<ReceiptLog> {
@@ -225,10 +268,10 @@ async fn a_revert_without_use_gives_its_reason() {
     assert_eq!(code(&paused.effect().await), Some(reason::TRANSACTION_FAILED));
     let poor = unused("execution reverted: ERC20: transfer amount exceeds balance");
     assert_eq!(code(&poor.effect().await), Some(reason::INSUFFICIENT_BALANCE));
-    let Observation::Landed(late) = unused("execution reverted").look(fake_node::NOW).await else {
-        panic!("it landed");
+    let Observation::Included(_, late) = unused("execution reverted").look(fake_node::NOW).await else {
+        panic!("it is in a block");
     };
-    assert_eq!(code(&late.effect), Some(reason::VALID_BEFORE));
+    assert_eq!(code(&late[0]), Some(reason::VALID_BEFORE));
 }
 
 #[tokio::test]
@@ -237,7 +280,7 @@ async fn a_use_by_somebody_else_is_told_apart() {
     let used = event(&Token::AuthorizationUsed { authorizer: t.from, nonce: t.nonce });
     let by = |logs: &[ReceiptLog]| Scene { logs: used.clone(), foreign: raw("0x1", "0xBB", logs), ..Scene::reverted() };
     let block = BlockRef { number: BLOCK, hash: "0xb".into() };
-    let elsewhere = Effect::DoneElsewhere { transaction: "0xbb".into(), block };
+    let elsewhere = Effect::Elsewhere { hash: "0xbb".into(), block };
     assert_eq!(by(&exact_logs()).effect().await, elsewhere);
     let other = [moved(t.token, t.from, Address::repeat_byte(9), 10_000)];
     assert_eq!(code(&by(&other).effect().await), Some(reason::NONCE_ALREADY_USED));
@@ -313,14 +356,14 @@ async fn a_revert_of_permit2_gives_its_reason_by_selector() {
         }
     }
     let late = Scene { used: (false, false), ..by_permit2(Method::Permit2) };
-    let Observation::Landed(late) = late.look(fake_node::NOW).await else { panic!("it landed") };
-    assert_eq!(code(&late.effect), Some(reason::PERMIT2_DEADLINE_EXPIRED));
+    let Observation::Included(_, late) = late.look(fake_node::NOW).await else { panic!("it is in a block") };
+    assert_eq!(code(&late[0]), Some(reason::PERMIT2_DEADLINE_EXPIRED));
 }
 
 #[tokio::test]
 async fn the_same_settlement_by_somebody_else_is_found() {
     let block = BlockRef { number: BLOCK, hash: "0xb".into() };
-    let elsewhere = Effect::DoneElsewhere { transaction: "0xbb".into(), block };
+    let elsewhere = Effect::Elsewhere { hash: "0xbb".into(), block };
     for (method, proxy) in [(Method::Permit2, EXACT_PROXY), (Method::Upto, UPTO_PROXY)] {
         let scene = |input: &Bytes| Scene {
             logs: moved_in_a_log(),
@@ -358,7 +401,7 @@ async fn a_nonce_that_was_used_for_something_else_is_told_from_one_that_may_have
         Scene { trace: Say::Result(trace), ..wrapped() }
     };
     let block = BlockRef { number: BLOCK, hash: "0xb".into() };
-    let elsewhere = Effect::DoneElsewhere { transaction: "0xbb".into(), block };
+    let elsewhere = Effect::Elsewhere { hash: "0xbb".into(), block };
     assert_eq!(traced("CALL", EXACT_PROXY, Value::Null).effect().await, elsewhere, "the trace shows it");
     for (what, scene, expected) in [
         ("traced, undone", traced("CALL", EXACT_PROXY, json!("execution reverted")), missing),

@@ -1,9 +1,15 @@
 //! One endpoint: JSON-RPC over HTTP with connections kept alive.
 
-use std::{fmt, fmt::Write, time::Duration};
+use std::{
+    fmt,
+    fmt::Write,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use chains_core::Network;
-use chains_nodes::{Endpoint as _, Fault, Limits, Standing, Transport};
+use chains_rpc::{Endpoint as _, Fault, Limits, Standing, Transport};
+use futures::future::join_all;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -19,6 +25,12 @@ const IDLE_CONNECTIONS_MAX: usize = 16;
 /// chain fits several times.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Requests that are made at the same time where batches are refused.
+const REQUESTS_MAX: usize = 8;
+
+/// Blocks in one `eth_getLogs`, at most: what most providers allow.
+pub const LOG_BLOCKS_MAX: u64 = 500;
+
 /// One answer of a batch.
 pub type Answer = Result<Box<RawValue>, NodeError>;
 
@@ -27,6 +39,10 @@ pub struct Endpoint {
     transport: Transport,
     network: Network,
     standing: Standing,
+    /// Calls in one HTTP request, at most, where it takes fewer than are sent.
+    batch_max: AtomicUsize,
+    /// Blocks in one `eth_getLogs`, at most.
+    log_blocks_max: AtomicU64,
 }
 
 impl fmt::Debug for Endpoint {
@@ -39,24 +55,91 @@ impl Endpoint {
     /// An endpoint that answers each request within `timeout`.
     ///
     /// # Errors
-    /// What is wrong with the URL or the TLS set-up, for people, without the URL.
+    /// The fault of the URL or the TLS set-up, for people, without the URL.
     pub fn new(network: Network, url: &str, timeout: Duration) -> Result<Self, String> {
         let (idle_connections_max, answer_bytes_max) = (IDLE_CONNECTIONS_MAX, ANSWER_BYTES_MAX);
         let transport = Transport::new(url, Limits { timeout, idle_connections_max, answer_bytes_max })?;
-        Ok(Self { transport, network, standing: Standing::default() })
+        let batch_max = AtomicUsize::new(usize::MAX);
+        let log_blocks_max = AtomicU64::new(LOG_BLOCKS_MAX);
+        Ok(Self { transport, network, standing: Standing::default(), batch_max, log_blocks_max })
     }
 
-    /// Makes calls in one HTTP request; one answer for each, in order.
+    /// Makes calls in as few HTTP requests as it takes them in; one answer for
+    /// each, in order. Several requests are made at the same time.
     ///
     /// # Errors
-    /// The request as a whole has no answer.
+    /// A request as a whole has no answer.
     pub async fn batch(&self, calls: &[Call]) -> Result<Vec<Answer>, CallError> {
+        let size = self.batch_max.load(Ordering::Relaxed).max(1);
+        let parts: Vec<&[Call]> = calls.chunks(size).collect();
+        let mut answers = Vec::with_capacity(calls.len());
+        for together in parts.chunks(REQUESTS_MAX) {
+            for part in join_all(together.iter().map(|part| self.in_order(part))).await {
+                answers.extend(part?);
+            }
+        }
+        Ok(answers)
+    }
+
+    /// The same, one request after the other. An endpoint that refuses batches is asked in smaller
+    /// ones, down to single calls, and that is remembered.
+    ///
+    /// # Errors
+    /// A request as a whole has no answer.
+    pub async fn in_order(&self, calls: &[Call]) -> Result<Vec<Answer>, CallError> {
+        let mut answers = Vec::with_capacity(calls.len());
+        while answers.len() < calls.len() {
+            let rest = calls.get(answers.len()..).unwrap_or_default();
+            let size = self.batch_max.load(Ordering::Relaxed).min(rest.len()).max(1);
+            answers.extend(self.part(rest.get(..size).unwrap_or(rest)).await?);
+        }
+        Ok(answers)
+    }
+
+    /// As many of these calls, from the first on, as it takes in one request.
+    async fn part(&self, calls: &[Call]) -> Result<Vec<Answer>, CallError> {
+        let mut size = calls.len();
+        loop {
+            let error = match self.request(calls.get(..size).unwrap_or(calls)).await {
+                Ok(answers) => {
+                    if size < calls.len() {
+                        self.batch_max.fetch_min(size, Ordering::Relaxed);
+                        tracing::warn!(host = self.host(), size, "an endpoint takes no larger batches of calls");
+                    }
+                    return Ok(answers);
+                }
+                Err(error) => error,
+            };
+            if size == 1 || !may_refuse_batch(&error) {
+                return Err(error);
+            }
+            size = size.div_ceil(2);
+        }
+    }
+
+    async fn request(&self, calls: &[Call]) -> Result<Vec<Answer>, CallError> {
         self.count(calls);
         let bytes = self.transport.post(body(calls)).await.map_err(|fault| self.fault(fault))?;
         read(&bytes, calls.len()).map_err(|fault| match fault {
             Unread::Fault(fault) => self.fault(fault),
             Unread::Node(error) => CallError::Node { host: self.host().to_owned(), error },
         })
+    }
+
+    /// Calls in one HTTP request, at most; `None` where none are refused.
+    pub fn batch_max(&self) -> Option<usize> {
+        let size = self.batch_max.load(Ordering::Relaxed);
+        (size < usize::MAX).then_some(size)
+    }
+
+    /// Blocks in one `eth_getLogs`, at most.
+    pub fn log_blocks_max(&self) -> u64 {
+        self.log_blocks_max.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that it answers `eth_getLogs` for no more blocks.
+    pub fn limit_log_blocks(&self, blocks: u64) {
+        self.log_blocks_max.fetch_min(blocks.max(1), Ordering::Relaxed);
     }
 
     /// An error with this endpoint's name.
@@ -68,22 +151,41 @@ impl Endpoint {
         let uniform = calls.windows(2).all(|pair| pair[0].method == pair[1].method);
         let method = calls.first().filter(|_| uniform).map_or("mixed", |call| call.method.name());
         let network = self.network.to_string();
-        metrics::counter!("rpc_requests_total", "network" => network.clone(), "method" => method).increment(1);
+        metrics::counter!("facilitator_rpc_requests_total", "network" => network.clone(), "method" => method)
+            .increment(1);
         for run in calls.chunk_by(|a, b| a.method == b.method) {
             let count = u64::try_from(run.len()).unwrap_or(u64::MAX);
             let method = run.first().map_or("mixed", |call| call.method.name());
-            metrics::counter!("rpc_calls_total", "network" => network.clone(), "method" => method).increment(count);
+            metrics::counter!("facilitator_rpc_calls_total", "network" => network.clone(), "method" => method)
+                .increment(count);
         }
     }
 }
 
-impl chains_nodes::Endpoint for Endpoint {
+impl chains_rpc::Endpoint for Endpoint {
     fn host(&self) -> &str {
         self.transport.host()
     }
 
     fn standing(&self) -> &Standing {
         &self.standing
+    }
+}
+
+/// Returns whether a failure of a whole batch may be about its size. A timeout, a
+/// broken connection, missing credentials and a rate limit are not.
+fn may_refuse_batch(error: &CallError) -> bool {
+    match error {
+        CallError::Node { error, .. } => {
+            let text = error.message.to_lowercase();
+            !(text.contains("rate") || text.contains("too many requests"))
+        }
+        CallError::Transport { fault, .. } => match fault {
+            Fault::Status(status) => !matches!(status, 401 | 402 | 403 | 429 | 502 | 503 | 504),
+            Fault::TooLarge | Fault::Unreadable => true,
+            Fault::Connect | Fault::Timeout | Fault::Broken => false,
+        },
+        CallError::NoEndpoint => false,
     }
 }
 

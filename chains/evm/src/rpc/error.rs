@@ -1,13 +1,13 @@
-//! How a call to a node fails.
+//! The ways in which a call to a node fails.
 
 use std::fmt;
 
-use chains_core::chain::Broadcast;
+use chains_core::transaction::BroadcastResult;
 
 use super::send_answers;
 
-/// Why a call has no answer.
-pub type CallError = chains_nodes::CallError<NodeError>;
+/// The reason why a call has no answer.
+pub type CallError = chains_rpc::CallError<NodeError>;
 
 /// The code of JSON-RPC for parameters that a method does not take.
 const INVALID_PARAMS: i64 = -32602;
@@ -17,7 +17,7 @@ const INVALID_PARAMS: i64 = -32602;
 pub struct NodeError {
     /// Its code.
     pub code: i64,
-    /// Its message, [cleaned](chains_nodes::clean).
+    /// Its message, [cleaned](chains_rpc::clean).
     pub message: String,
     /// Its `data`, when that is hex: what a contract reverted with.
     pub data: Option<Vec<u8>>,
@@ -26,36 +26,40 @@ pub struct NodeError {
 impl NodeError {
     /// Takes a node's words.
     pub fn new(code: i64, message: &str, data: Option<Vec<u8>>) -> Self {
-        Self { code, message: chains_nodes::clean(message), data }
+        Self { code, message: chains_rpc::clean(message), data }
     }
 
-    /// Whether a contract said so, which every other node would repeat.
+    /// Returns whether a contract said so, which every other node would repeat.
     pub fn is_revert(&self) -> bool {
         self.code == 3 || self.message.to_lowercase().contains("revert")
     }
 
-    /// Whether the call used up the gas that it was given.
+    /// Returns whether the call used up the gas that it was given.
     pub fn is_out_of_gas(&self) -> bool {
         let message = self.message.to_lowercase().replace(' ', "");
         message.contains("outofgas")
     }
 
-    /// Whether it is the price of a call that the node does not take: too low
+    /// Returns whether it is the price of a call that the node does not take: too low
     /// an offer, no coins for it, or parameters that it does not know.
     pub fn refuses_price(&self) -> bool {
-        let about_price =
-            || matches!(send_answers::read_error(self), Broadcast::Underpriced | Broadcast::GasWalletEmpty);
+        let about_price = || {
+            matches!(
+                send_answers::read_error(self),
+                BroadcastResult::Underpriced(_) | BroadcastResult::InsufficientFunds
+            )
+        };
         !self.is_revert() && (self.code == INVALID_PARAMS || about_price())
     }
 
-    /// What the contract said; empty when nothing readable.
+    /// The contract's words; empty when nothing readable.
     pub fn revert_text(&self) -> String {
         let said = self.data.as_deref().map(crate::reason::revert_text).unwrap_or_default();
         if said.is_empty() { self.message.clone() } else { said }
     }
 }
 
-impl chains_nodes::NodeError for NodeError {
+impl chains_rpc::NodeError for NodeError {
     fn is_answer(&self) -> bool {
         self.is_revert()
     }

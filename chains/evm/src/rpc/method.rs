@@ -10,6 +10,8 @@ use alloy::{
 pub enum Method {
     /// `debug_traceTransaction`
     TraceTransaction,
+    /// `trace_transaction`
+    FlatTrace,
     /// `eth_blockNumber`
     BlockNumber,
     /// `eth_call`
@@ -41,6 +43,7 @@ impl Method {
     pub const fn name(self) -> &'static str {
         match self {
             Self::TraceTransaction => "debug_traceTransaction",
+            Self::FlatTrace => "trace_transaction",
             Self::BlockNumber => "eth_blockNumber",
             Self::Call => "eth_call",
             Self::ChainId => "eth_chainId",
@@ -60,7 +63,7 @@ impl Method {
 /// One call, its parameters as JSON text.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// What is called.
+    /// The method.
     pub method: Method,
     /// The JSON array of parameters.
     pub params: String,
@@ -73,6 +76,8 @@ pub enum At {
     Latest,
     /// The newest, and what waits in the node's pool.
     Pending,
+    /// The newest that the chain can no longer take back.
+    Finalized,
     /// The one at this height.
     Number(u64),
 }
@@ -82,6 +87,7 @@ impl std::fmt::Display for At {
         match self {
             Self::Latest => f.write_str("latest"),
             Self::Pending => f.write_str("pending"),
+            Self::Finalized => f.write_str("finalized"),
             Self::Number(number) => write!(f, "{number:#x}"),
         }
     }
@@ -136,6 +142,11 @@ impl Call {
     pub fn trace(hash: &str) -> Self {
         let params = format!("[{},{{\"tracer\":\"callTracer\"}}]", serde_json::Value::from(hash));
         Self::new(Method::TraceTransaction, params)
+    }
+
+    /// `trace_transaction`: the same as a flat list, where nodes have that.
+    pub fn flat_trace(hash: &str) -> Self {
+        Self::new(Method::FlatTrace, format!("[{}]", serde_json::Value::from(hash)))
     }
 
     /// `eth_getTransactionReceipt`

@@ -1,21 +1,21 @@
-//! What nodes say to `eth_sendRawTransaction`, and to calls that name a price:
+//! Reads the words of nodes to `eth_sendRawTransaction`, and to calls that name a price:
 //! the one place where texts are read, because nodes leave no other choice.
 
-use chains_core::chain::Broadcast;
+use chains_core::transaction::BroadcastResult;
 
 use super::error::{CallError, NodeError};
 
-/// What the texts of a line mean.
+/// The meaning of the texts of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
     Accepted,
-    SequenceConsumed,
-    SequenceGap,
-    SequenceTaken,
+    NonceTooLow,
+    NonceGap,
+    NonceTaken,
     Underpriced,
-    GasWalletEmpty,
+    InsufficientFunds,
     PoolFull,
-    Refused,
+    Rejected,
 }
 
 /// Lower-case parts of texts, first hit wins. A line stands above another
@@ -33,29 +33,29 @@ const TABLE: [(&str, Meaning); 57] = [
     ("same hash was already imported", Meaning::Accepted),
     ("duplicate transaction", Meaning::Accepted),
     // "unknown transaction type" must not be read as "known transaction".
-    ("unknown transaction", Meaning::Refused),
+    ("unknown transaction", Meaning::Rejected),
     ("known transaction", Meaning::Accepted),
     // The gas wallet's nonce.
-    ("nonce too low", Meaning::SequenceConsumed),
-    ("nonce is too low", Meaning::SequenceConsumed),
-    ("oldnonce", Meaning::SequenceConsumed),
-    ("old nonce", Meaning::SequenceConsumed),
-    ("nonce has already been used", Meaning::SequenceConsumed),
-    ("invalid nonce; got", Meaning::SequenceConsumed),
-    ("nonce too high", Meaning::SequenceGap),
-    ("nonce too distant", Meaning::SequenceGap),
-    ("nonce_too_distant", Meaning::SequenceGap),
-    ("nonce gap", Meaning::SequenceGap),
-    ("noncegap", Meaning::SequenceGap),
-    ("transaction nonce is too high", Meaning::SequenceGap),
+    ("nonce too low", Meaning::NonceTooLow),
+    ("nonce is too low", Meaning::NonceTooLow),
+    ("oldnonce", Meaning::NonceTooLow),
+    ("old nonce", Meaning::NonceTooLow),
+    ("nonce has already been used", Meaning::NonceTooLow),
+    ("invalid nonce; got", Meaning::NonceTooLow),
+    ("nonce too high", Meaning::NonceGap),
+    ("nonce too distant", Meaning::NonceGap),
+    ("nonce_too_distant", Meaning::NonceGap),
+    ("nonce gap", Meaning::NonceGap),
+    ("noncegap", Meaning::NonceGap),
+    ("transaction nonce is too high", Meaning::NonceGap),
     // Another transaction has it.
-    ("replacement transaction underpriced", Meaning::SequenceTaken),
-    ("replacement underpriced", Meaning::SequenceTaken),
-    ("replacementnotallowed", Meaning::SequenceTaken),
-    ("transaction_replacement_underpriced", Meaning::SequenceTaken),
-    ("could not replace existing", Meaning::SequenceTaken),
-    ("could not be replaced", Meaning::SequenceTaken),
-    ("not enough to replace", Meaning::SequenceTaken),
+    ("replacement transaction underpriced", Meaning::NonceTaken),
+    ("replacement underpriced", Meaning::NonceTaken),
+    ("replacementnotallowed", Meaning::NonceTaken),
+    ("transaction_replacement_underpriced", Meaning::NonceTaken),
+    ("could not replace existing", Meaning::NonceTaken),
+    ("could not be replaced", Meaning::NonceTaken),
+    ("not enough to replace", Meaning::NonceTaken),
     // The offer.
     ("underpriced", Meaning::Underpriced),
     ("max fee per gas less than block base fee", Meaning::Underpriced),
@@ -71,12 +71,12 @@ const TABLE: [(&str, Meaning); 57] = [
     ("less than the current basefee", Meaning::Underpriced),
     ("miner premium is negative", Meaning::Underpriced),
     // The gas wallet's balance.
-    ("insufficient funds", Meaning::GasWalletEmpty),
-    ("insufficientfunds", Meaning::GasWalletEmpty),
-    ("insufficient sender balance", Meaning::GasWalletEmpty),
-    ("for sender balance", Meaning::GasWalletEmpty),
-    ("upfront cost exceeds", Meaning::GasWalletEmpty),
-    ("upfront_cost_exceeds_balance", Meaning::GasWalletEmpty),
+    ("insufficient funds", Meaning::InsufficientFunds),
+    ("insufficientfunds", Meaning::InsufficientFunds),
+    ("insufficient sender balance", Meaning::InsufficientFunds),
+    ("for sender balance", Meaning::InsufficientFunds),
+    ("upfront cost exceeds", Meaning::InsufficientFunds),
+    ("upfront_cost_exceeds_balance", Meaning::InsufficientFunds),
     // The pool.
     ("txpool is full", Meaning::PoolFull),
     ("pool is full", Meaning::PoolFull),
@@ -105,37 +105,39 @@ const NEVER: [&str; 14] = [
     "failed to decode signed transaction",
 ];
 
-/// What one endpoint's answer to one send means.
-pub fn read(answer: Result<(), &CallError>) -> Broadcast {
+/// Returns the meaning of one endpoint's answer to one send.
+pub fn read(answer: Result<(), &CallError>) -> BroadcastResult {
     match answer {
-        Ok(()) => Broadcast::Accepted,
+        Ok(()) => BroadcastResult::Accepted,
         Err(CallError::Node { error, .. }) => read_error(error),
-        Err(error @ (CallError::Transport { .. } | CallError::NoEndpoint)) => Broadcast::Unknown(error.to_string()),
+        Err(error @ (CallError::Transport { .. } | CallError::NoEndpoint)) => {
+            BroadcastResult::Unknown(error.to_string())
+        }
     }
 }
 
-/// What a node's error to a send means. What is not recognised is unknown,
+/// Returns the meaning of a node's error to a send. An unrecognised one is unknown,
 /// never refused.
-pub fn read_error(error: &NodeError) -> Broadcast {
+pub fn read_error(error: &NodeError) -> BroadcastResult {
     let text = error.message.to_lowercase();
     let known = TABLE.iter().find(|(part, _)| text.contains(part)).map(|(_, meaning)| *meaning);
-    let never = || NEVER.iter().any(|part| text.contains(part)).then_some(Meaning::Refused);
+    let never = || NEVER.iter().any(|part| text.contains(part)).then_some(Meaning::Rejected);
     match known.or_else(never) {
-        Some(Meaning::Accepted) => Broadcast::Accepted,
-        Some(Meaning::SequenceConsumed) => Broadcast::SequenceConsumed,
-        Some(Meaning::SequenceGap) => Broadcast::SequenceGap,
-        Some(Meaning::SequenceTaken) => Broadcast::SequenceTaken,
-        Some(Meaning::Underpriced) => Broadcast::Underpriced,
-        Some(Meaning::GasWalletEmpty) => Broadcast::GasWalletEmpty,
-        Some(Meaning::PoolFull) => Broadcast::PoolFull,
-        Some(Meaning::Refused) => Broadcast::Refused(error.to_string()),
-        None => Broadcast::Unknown(error.to_string()),
+        Some(Meaning::Accepted) => BroadcastResult::Accepted,
+        Some(Meaning::NonceTooLow) => BroadcastResult::NonceTooLow,
+        Some(Meaning::NonceGap) => BroadcastResult::NonceGap,
+        Some(Meaning::NonceTaken) => BroadcastResult::NonceTaken,
+        Some(Meaning::Underpriced) => BroadcastResult::Underpriced(error.to_string()),
+        Some(Meaning::InsufficientFunds) => BroadcastResult::InsufficientFunds,
+        Some(Meaning::PoolFull) => BroadcastResult::PoolFull,
+        Some(Meaning::Rejected) => BroadcastResult::Rejected(error.to_string()),
+        None => BroadcastResult::Unknown(error.to_string()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use chains_nodes::Fault;
+    use chains_rpc::Fault;
 
     use super::*;
 
@@ -149,22 +151,22 @@ mod tests {
             ("erigon", -32000, "existing tx with same hash", Meaning::Accepted),
             ("besu", -32000, "Known transaction", Meaning::Accepted),
             ("parity", -32010, "Transaction with the same hash was already imported.", Meaning::Accepted),
-            ("geth", -32000, "nonce too low: next nonce 5, tx nonce 4", Meaning::SequenceConsumed),
-            ("anvil", -32003, "nonce too low", Meaning::SequenceConsumed),
-            ("nethermind", -32010, "OldNonce, Current nonce: 5, nonce of rejected tx: 4", Meaning::SequenceConsumed),
-            ("besu", -32001, "Nonce too low", Meaning::SequenceConsumed),
-            ("geth", -32000, "nonce too high: tx nonce 9, gapped nonce 5", Meaning::SequenceGap),
-            ("nethermind", -32010, "NonceGap, Future nonce. Expected nonce: 5", Meaning::SequenceGap),
+            ("geth", -32000, "nonce too low: next nonce 5, tx nonce 4", Meaning::NonceTooLow),
+            ("anvil", -32003, "nonce too low", Meaning::NonceTooLow),
+            ("nethermind", -32010, "OldNonce, Current nonce: 5, nonce of rejected tx: 4", Meaning::NonceTooLow),
+            ("besu", -32001, "Nonce too low", Meaning::NonceTooLow),
+            ("geth", -32000, "nonce too high: tx nonce 9, gapped nonce 5", Meaning::NonceGap),
+            ("nethermind", -32010, "NonceGap, Future nonce. Expected nonce: 5", Meaning::NonceGap),
             (
                 "besu",
                 -32000,
                 "Transaction nonce is too distant from current sender nonce: nonce too distant",
-                Meaning::SequenceGap,
+                Meaning::NonceGap,
             ),
-            ("geth", -32000, "replacement transaction underpriced", Meaning::SequenceTaken),
-            ("erigon", -32000, "could not replace existing tx", Meaning::SequenceTaken),
-            ("nethermind", -32010, "ReplacementNotAllowed", Meaning::SequenceTaken),
-            ("besu", -32000, "TRANSACTION_REPLACEMENT_UNDERPRICED", Meaning::SequenceTaken),
+            ("geth", -32000, "replacement transaction underpriced", Meaning::NonceTaken),
+            ("erigon", -32000, "could not replace existing tx", Meaning::NonceTaken),
+            ("nethermind", -32010, "ReplacementNotAllowed", Meaning::NonceTaken),
+            ("besu", -32000, "TRANSACTION_REPLACEMENT_UNDERPRICED", Meaning::NonceTaken),
             ("geth", -32000, "transaction underpriced: tip needed 1, tip permitted 0", Meaning::Underpriced),
             (
                 "geth",
@@ -174,35 +176,35 @@ mod tests {
             ),
             ("nethermind", -32010, "FeeTooLow, MaxFeePerGas too low", Meaning::Underpriced),
             ("nethermind", -32000, "miner premium is negative", Meaning::Underpriced),
-            ("nethermind", -32000, "insufficient MaxFeePerGas for sender balance", Meaning::GasWalletEmpty),
-            ("nethermind", -32000, "insufficient sender balance", Meaning::GasWalletEmpty),
+            ("nethermind", -32000, "insufficient MaxFeePerGas for sender balance", Meaning::InsufficientFunds),
+            ("nethermind", -32000, "insufficient sender balance", Meaning::InsufficientFunds),
             ("besu", -32009, "gasPrice is less than the current BaseFee", Meaning::Underpriced),
             ("besu", -32009, "Gas price below configured minimum gas price", Meaning::Underpriced),
-            ("geth", -32000, "insufficient funds for gas * price + value: balance 0", Meaning::GasWalletEmpty),
-            ("anvil", -32003, "Insufficient funds for gas * price + value", Meaning::GasWalletEmpty),
-            ("nethermind", -32010, "InsufficientFunds, Account balance: 0", Meaning::GasWalletEmpty),
-            ("besu", -32004, "Upfront cost exceeds account balance", Meaning::GasWalletEmpty),
+            ("geth", -32000, "insufficient funds for gas * price + value: balance 0", Meaning::InsufficientFunds),
+            ("anvil", -32003, "Insufficient funds for gas * price + value", Meaning::InsufficientFunds),
+            ("nethermind", -32010, "InsufficientFunds, Account balance: 0", Meaning::InsufficientFunds),
+            ("besu", -32004, "Upfront cost exceeds account balance", Meaning::InsufficientFunds),
             ("geth", -32000, "txpool is full", Meaning::PoolFull),
             ("reth", -32003, "txpool is full", Meaning::PoolFull),
             ("geth", -32000, "in-flight transaction limit reached for delegated accounts", Meaning::PoolFull),
-            ("geth", -32000, "exceeds block gas limit", Meaning::Refused),
-            ("geth", -32000, "intrinsic gas too low: gas 1, minimum needed 21000", Meaning::Refused),
-            ("geth", -32000, "invalid sender: invalid chain id for signer: have 1 want 2", Meaning::Refused),
-            ("geth", -32000, "transaction type not supported", Meaning::Refused),
-            ("anvil", -32602, "Failed to decode signed transaction", Meaning::Refused),
-            ("somebody", -32000, "unknown transaction type", Meaning::Refused),
+            ("geth", -32000, "exceeds block gas limit", Meaning::Rejected),
+            ("geth", -32000, "intrinsic gas too low: gas 1, minimum needed 21000", Meaning::Rejected),
+            ("geth", -32000, "invalid sender: invalid chain id for signer: have 1 want 2", Meaning::Rejected),
+            ("geth", -32000, "transaction type not supported", Meaning::Rejected),
+            ("anvil", -32602, "Failed to decode signed transaction", Meaning::Rejected),
+            ("somebody", -32000, "unknown transaction type", Meaning::Rejected),
         ];
         for (node, code, text, expected) in cases {
             let error = NodeError::new(code, text, None);
             let expected = match expected {
-                Meaning::Accepted => Broadcast::Accepted,
-                Meaning::SequenceConsumed => Broadcast::SequenceConsumed,
-                Meaning::SequenceGap => Broadcast::SequenceGap,
-                Meaning::SequenceTaken => Broadcast::SequenceTaken,
-                Meaning::Underpriced => Broadcast::Underpriced,
-                Meaning::GasWalletEmpty => Broadcast::GasWalletEmpty,
-                Meaning::PoolFull => Broadcast::PoolFull,
-                Meaning::Refused => Broadcast::Refused(error.to_string()),
+                Meaning::Accepted => BroadcastResult::Accepted,
+                Meaning::NonceTooLow => BroadcastResult::NonceTooLow,
+                Meaning::NonceGap => BroadcastResult::NonceGap,
+                Meaning::NonceTaken => BroadcastResult::NonceTaken,
+                Meaning::Underpriced => BroadcastResult::Underpriced(error.to_string()),
+                Meaning::InsufficientFunds => BroadcastResult::InsufficientFunds,
+                Meaning::PoolFull => BroadcastResult::PoolFull,
+                Meaning::Rejected => BroadcastResult::Rejected(error.to_string()),
             };
             assert_eq!(read_error(&error), expected, "{node}: {text}");
         }
@@ -211,11 +213,11 @@ mod tests {
     #[test]
     fn whatever_is_not_recognised_is_unknown() {
         for (code, text) in [(4, "timed out"), (-32005, "rate limit"), (-32603, "internal error"), (-32000, "")] {
-            assert!(matches!(read_error(&NodeError::new(code, text, None)), Broadcast::Unknown(_)), "{text}");
+            assert!(matches!(read_error(&NodeError::new(code, text, None)), BroadcastResult::Unknown(_)), "{text}");
         }
         for fault in [Fault::Timeout, Fault::Broken, Fault::Status(503), Fault::Connect, Fault::Unreadable] {
             let error = CallError::Transport { host: "h".into(), fault };
-            assert!(matches!(read(Err(&error)), Broadcast::Unknown(_)), "{fault}");
+            assert!(matches!(read(Err(&error)), BroadcastResult::Unknown(_)), "{fault}");
         }
     }
 }

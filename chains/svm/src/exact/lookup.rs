@@ -12,7 +12,7 @@ use solana_sdk::{account::Account, pubkey::Pubkey};
 
 use crate::{context::Context, programs, reason, rpc::error::CallError};
 
-/// What a node says of lookup tables.
+/// The answer of a node about lookup tables.
 #[derive(Clone, Debug)]
 pub struct Tables {
     /// The slot of the block that they were looked at in.
@@ -21,12 +21,12 @@ pub struct Tables {
     pub accounts: Vec<Option<Account>>,
 }
 
-/// Why a lookup table cannot be used.
+/// The reason why a lookup table cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum TableError {
     #[error("does not exist")]
     Missing,
-    #[error("is no lookup table")]
+    #[error("is not a lookup table")]
     Other,
     #[error("has been deactivated")]
     Deactivated,

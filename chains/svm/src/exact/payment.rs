@@ -1,37 +1,25 @@
-//! A payment of scheme `exact`: read, judged, and looked at on chain.
+//! A payment of scheme `exact`: read, evaluated, and looked at on chain.
 
 use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use chains_core::{
-    Amount, Fingerprint, Identity, Payment, Rejection,
-    chain::{ChainUnavailable, PlannedTransaction},
-    reason::{INVALID_PAYLOAD, INVALID_PAYMENT_REQUIREMENTS},
-    scheme::{Authorization, Funds, Purpose, Scheme, Verdict, VerifiedPayment},
+    Fingerprint, Identity, Payment, Rejection,
+    reason::INVALID_PAYLOAD,
+    scheme::{Authorization, Occasion, Scheme, Verdict, VerifiedPayment},
 };
 use serde_json::Value;
-use solana_sdk::{account::Account, pubkey::Pubkey, signature::SIGNATURE_BYTES, transaction::TransactionError};
+use solana_sdk::{pubkey::Pubkey, signature::SIGNATURE_BYTES};
 
 use super::{
     NAME,
-    demand::Demand,
-    diagnosis, inner, lookup,
-    rules::{self, Judged, Policy},
-    simulation::{self, Simulated, Tell},
-    smart_wallet::{self, Simulatable},
+    requirements::Requirements,
+    rules::{self, Evaluated, Policy},
+    smart_wallet,
     transaction::Transaction,
+    verification::{Claim, Refusal, Verification},
 };
-use crate::{
-    compute_budget::Limits,
-    config::BLOCKHASH_BLOCKS,
-    context::Context,
-    failure::{self, Fault},
-    plan::{Credit, Plan},
-    reason,
-    rpc::error::CallError,
-    token_account::{self, AccountView},
-};
+use crate::{compute_budget::Limits, context::Context, reason};
 
 /// Scheme `exact` on one cluster.
 pub(crate) struct Exact {
@@ -51,33 +39,30 @@ impl Scheme for Exact {
 
     fn read(&self, payment: &Payment) -> Result<Box<dyn Authorization>, Rejection> {
         let Context { config, wallets, .. } = &*self.context;
-        let demand = Demand::read(payment)?;
-        let fee_payer = demand.check_names(&config.network, wallets.addresses())?;
+        let requirements = Requirements::read(payment)?;
+        let fee_payer = requirements.check_names(&config.network, wallets.addresses())?;
         let text = payment.payload.get("transaction").and_then(Value::as_str);
         let text = text.ok_or_else(|| Rejection::new(INVALID_PAYLOAD, "`payload.transaction` must be a string"))?;
         let transaction = Transaction::decode(text)?;
-        let claim = claim(&self.context, &transaction, &demand, fee_payer);
+        let claim = claim(&self.context, &transaction, &requirements, fee_payer);
         let payer = payer(&transaction, claim.as_ref().ok());
-        let fingerprint = fingerprint(&demand, fee_payer, &transaction);
+        let fingerprint = fingerprint(&requirements, fee_payer, &transaction);
         let nonce = hex::encode(transaction.message_hash());
         let context = Arc::clone(&self.context);
-        Ok(Box::new(Transfer { context, transaction, demand, claim, payer, fingerprint, nonce }))
+        Ok(Box::new(Transfer { context, transaction, requirements, claim, payer, fingerprint, nonce }))
     }
 }
 
-/// What is found without the chain.
-enum Claim {
-    /// The transfer stands in the transaction itself.
-    Direct(Judged),
-    /// A wallet's program is to make the transfer.
-    Wallet(Simulatable),
-}
-
 /// Everything that needs no chain.
-fn claim(context: &Context, transaction: &Transaction, demand: &Demand, fee_payer: Pubkey) -> Result<Claim, Rejection> {
+fn claim(
+    context: &Context,
+    transaction: &Transaction,
+    requirements: &Requirements,
+    fee_payer: Pubkey,
+) -> Result<Claim, Rejection> {
     let programs = &context.config.smart_wallets;
-    match judge(context, transaction, demand, fee_payer) {
-        Ok(judged) => Ok(Claim::Direct(judged)),
+    match evaluate(context, transaction, requirements, fee_payer) {
+        Ok(evaluated) => Ok(Claim::Direct(evaluated)),
         Err(refused) if programs.is_empty() || !smart_wallet::may_be_wallet(refused.code) => Err(refused),
         Err(_) => {
             let limits = smart_wallet::default_limits();
@@ -87,7 +72,7 @@ fn claim(context: &Context, transaction: &Transaction, demand: &Demand, fee_paye
                 fee_max: context.config.limits.fee_max,
             };
             let policy = smart_wallet::Policy { ours: context.wallets.addresses(), programs, limits };
-            smart_wallet::check(transaction, demand, fee_payer, policy).map(Claim::Wallet)
+            smart_wallet::check(transaction, requirements, fee_payer, policy).map(Claim::Wallet)
         }
     }
 }
@@ -96,7 +81,7 @@ fn claim(context: &Context, transaction: &Transaction, demand: &Demand, fee_paye
 /// until then, who signs for it.
 fn payer(transaction: &Transaction, claim: Option<&Claim>) -> String {
     let payer = match claim {
-        Some(Claim::Direct(judged)) => Some(&judged.transfer.authority),
+        Some(Claim::Direct(evaluated)) => Some(&evaluated.transfer.authority),
         Some(Claim::Wallet(_)) => transaction.signers().get(1),
         None => transaction.payer(),
     };
@@ -104,33 +89,37 @@ fn payer(transaction: &Transaction, claim: Option<&Claim>) -> String {
 }
 
 /// The usual layout.
-fn judge(
+fn evaluate(
     context: &Context,
     transaction: &Transaction,
-    demand: &Demand,
+    requirements: &Requirements,
     fee_payer: Pubkey,
-) -> Result<Judged, Rejection> {
+) -> Result<Evaluated, Rejection> {
     let config = &context.config;
-    demand.check_requirements(&config.assets)?;
+    requirements.check_requirements(&config.assets)?;
     let lone = config.lone_transfer_fee_max;
-    let policy =
-        Policy { ours: context.wallets.addresses(), limits: config.limits, without_compute_budget: lone.is_some() };
-    let judged = rules::judge(transaction, demand, fee_payer, policy)?;
-    if judged.budget.unit_price == 0 && lone.is_some_and(|max| judged.fee > max) {
-        let message = format!("the fee would be {} lamports, more than such a transfer may cost", judged.fee);
+    let policy = Policy {
+        ours: context.wallets.addresses(),
+        limits: config.limits,
+        without_compute_budget: lone.is_some(),
+        associated: &context.associated,
+    };
+    let evaluated = rules::evaluate(transaction, requirements, fee_payer, policy)?;
+    if evaluated.budget.unit_price == 0 && lone.is_some_and(|max| evaluated.fee > max) {
+        let message = format!("the fee would be {} lamports, more than such a transfer may cost", evaluated.fee);
         return Err(Rejection::new(reason::COMPUTE_PRICE_TOO_HIGH, message));
     }
-    Ok(judged)
+    Ok(evaluated)
 }
 
-/// What decides the answer: the demand, the message, and who signed it how.
-fn fingerprint(demand: &Demand, fee_payer: Pubkey, transaction: &Transaction) -> Fingerprint {
+/// A hash of all that decides the answer: the requirements, the message, and the payer's signature.
+fn fingerprint(requirements: &Requirements, fee_payer: Pubkey, transaction: &Transaction) -> Fingerprint {
     let parts: [&[u8]; 6] = [
-        demand.asset.as_ref(),
-        demand.pay_to.as_ref(),
-        &demand.amount.to_be_bytes(),
+        requirements.asset.as_ref(),
+        requirements.pay_to.as_ref(),
+        &requirements.amount.to_be_bytes(),
         fee_payer.as_ref(),
-        demand.memo.as_deref().unwrap_or_default().as_bytes(),
+        requirements.memo.as_deref().unwrap_or_default().as_bytes(),
         after_our_signature(transaction.wire()),
     ];
     Fingerprint::of("svm", &parts)
@@ -145,21 +134,11 @@ fn after_our_signature(wire: &[u8]) -> &[u8] {
 struct Transfer {
     context: Arc<Context>,
     transaction: Transaction,
-    demand: Demand,
+    requirements: Requirements,
     claim: Result<Claim, Rejection>,
     payer: String,
     fingerprint: Fingerprint,
     nonce: String,
-}
-
-/// Why a payment is not valid, and for how long.
-enum Refusal {
-    /// The same transaction stays bad for a while.
-    Lasting(Rejection),
-    /// It may be good in a moment.
-    Brief(Rejection),
-    /// We could not find out.
-    Unavailable(ChainUnavailable),
 }
 
 #[async_trait]
@@ -181,180 +160,65 @@ impl Authorization for Transfer {
         &self.nonce
     }
 
-    async fn verify(&self, purpose: Purpose) -> Verdict {
+    async fn verify(&self, occasion: Occasion) -> Verdict {
         let claim = match &self.claim {
             Ok(claim) => claim,
             Err(rejection) => return Verdict::Invalid(rejection.clone()),
         };
-        let Context { verified, refused, .. } = &*self.context;
-        let now = Instant::now();
-        if purpose == Purpose::Settle
-            && let Some(payment) = verified.take(&self.fingerprint, now)
-        {
-            return Verdict::Valid(payment);
-        }
-        if let Some(rejection) = refused.get(self.transaction.message_hash(), now) {
+        let refused = &self.context.refused;
+        if let Some(rejection) = refused.get(self.transaction.message_hash(), Instant::now()) {
             return Verdict::Invalid(rejection);
         }
-        match self.look(claim).await {
+        let looked = match (claim, self.remembered(occasion)) {
+            (Claim::Direct(evaluated), Some(payment)) => self.look_again(evaluated, payment).await,
+            _ => self.verification().look(claim).await,
+        };
+        match looked {
             Ok(payment) => {
-                // Lookup tables are looked at again when it is settled.
-                if purpose == Purpose::Verify && self.transaction.lookups().is_empty() {
-                    verified.keep(self.fingerprint, payment.clone(), now);
-                }
+                self.remember(occasion, claim, &payment);
                 Verdict::Valid(payment)
             }
-            Err(refusal) => {
-                // What a verify before this one found good is so no longer.
-                drop(verified.take(&self.fingerprint, now));
-                self.verdict(refusal, now)
+            Err(Refusal::Lasting(rejection)) => {
+                refused.keep(*self.transaction.message_hash(), rejection.clone(), Instant::now());
+                Verdict::Invalid(rejection)
             }
+            Err(Refusal::Brief(rejection)) => Verdict::Invalid(rejection),
+            Err(Refusal::Unavailable(error)) => Verdict::Unavailable(error),
         }
     }
 }
 
 impl Transfer {
-    fn verdict(&self, refusal: Refusal, now: Instant) -> Verdict {
-        match refusal {
-            Refusal::Lasting(rejection) => {
-                let refused = &self.context.refused;
-                refused.keep(*self.transaction.message_hash(), rejection.clone(), now);
-                Verdict::Invalid(rejection)
-            }
-            Refusal::Brief(rejection) => Verdict::Invalid(rejection),
-            Refusal::Unavailable(error) => Verdict::Unavailable(error),
+    fn verification(&self) -> Verification<'_> {
+        let Self { context, transaction, requirements, .. } = self;
+        Verification { context, transaction, requirements }
+    }
+
+    /// Keeps what a verify found for the settle that may follow in the same
+    /// slot. What a wallet's program does is simulated each time.
+    fn remember(&self, occasion: Occasion, claim: &Claim, payment: &VerifiedPayment) {
+        let Context { blocks, verified, .. } = &*self.context;
+        if let (Occasion::Verify, Claim::Direct(_), Some(newest)) = (occasion, claim, blocks.newest()) {
+            verified.keep(self.fingerprint, (newest.slot, payment.clone()), Instant::now());
         }
     }
 
-    /// What the chain says: one request when all is good.
-    async fn look(&self, claim: &Claim) -> Result<VerifiedPayment, Refusal> {
-        if let Claim::Direct(judged) = claim {
-            self.check_token_program(judged)?;
+    /// The finding of a verify in this very slot, once.
+    fn remembered(&self, occasion: Occasion) -> Option<VerifiedPayment> {
+        let Context { blocks, verified, .. } = &*self.context;
+        if occasion == Occasion::Verify {
+            return None;
         }
-        let tell = match claim {
-            Claim::Direct(judged) => Tell::Source(judged.transfer.source),
-            Claim::Wallet(_) => Tell::Calls,
-        };
-        let simulated = match simulation::simulate(&self.context, &self.transaction, tell).await {
-            Ok(simulated) => simulated,
-            Err(error) => return Err(self.unanswered(error).await),
-        };
-        if let Some(error) = &simulated.error {
-            return Err(self.refusal(claim, error).await);
-        }
-        let blocks_left = self.blocks_left(&simulated)?;
-        let judged = match claim {
-            Claim::Direct(judged) => *judged,
-            Claim::Wallet(simulatable) => self.find_transfer(simulatable, &simulated)?,
-        };
-        let payment = self.plan(&judged, simulated.height_max.saturating_add(blocks_left));
-        Ok(VerifiedPayment { funds: self.funds(&judged, simulated.source.as_ref()), ..payment })
+        let (slot, payment) = verified.take(&self.fingerprint, Instant::now())?;
+        let newest = blocks.newest()?;
+        (newest.slot == slot).then_some(payment)
     }
 
-    /// What the payment is paid from, of what the simulation leaves there.
-    fn funds(&self, judged: &Judged, source: Option<&Account>) -> Option<Funds> {
-        let (transfer, account) = (&judged.transfer, source?);
-        let view = AccountView { owner: &account.owner, data: &account.data };
-        let left = token_account::available(view, transfer, &self.demand.pay_to)?;
-        let account = format!("{}/{}", self.context.config.network, transfer.source);
-        Some(Funds { account, available: Amount::from(left.saturating_add(transfer.amount)) })
-    }
-
-    /// Why nodes would not even try the transaction: they answer so when they
-    /// cannot read its lookup tables.
-    async fn unanswered(&self, error: CallError) -> Refusal {
-        let lookups = self.transaction.lookups();
-        if error.blames_request()
-            && !lookups.is_empty()
-            && let Ok(tables) = lookup::fetch(&self.context, lookups).await
-            && let Err(rejection) = lookup::resolve(lookups, &tables)
-        {
-            return Refusal::Brief(rejection);
-        }
-        Refusal::Unavailable(self.context.rpc.unavailable(error))
-    }
-
-    /// Why the transaction would fail.
-    async fn refusal(&self, claim: &Claim, error: &TransactionError) -> Refusal {
-        match (failure::fault(error), claim) {
-            (Fault::Passing, _) => Refusal::Unavailable(self.context.rpc.unavailable(error)),
-            (Fault::Blockhash, _) => {
-                let message = "the transaction would fail: its blockhash is too old, or of another cluster";
-                Refusal::Brief(Rejection::new(reason::SIMULATION_FAILED, message))
-            }
-            (Fault::Tables, _) => {
-                let message = format!("the transaction would fail: {error}");
-                Refusal::Brief(Rejection::new(reason::ALT_RESOLUTION_FAILED, message))
-            }
-            (Fault::Payment, Claim::Direct(judged)) => {
-                let (context, pay_to) = (&self.context, &self.demand.pay_to);
-                Refusal::Lasting(diagnosis::find(context, &self.transaction, judged, pay_to, error).await)
-            }
-            (Fault::Payment, Claim::Wallet(_)) => {
-                let message = format!("Simulation failed: {}", failure::explain(error, &self.transaction));
-                Refusal::Lasting(Rejection::new(reason::WALLET_SIMULATION_FAILED, message))
-            }
-        }
-    }
-
-    /// The transfer that a wallet's program would make. What is wrong with it
-    /// is wrong for this demand alone.
-    fn find_transfer(&self, simulatable: &Simulatable, simulated: &Simulated) -> Result<Judged, Refusal> {
-        let ours = self.context.wallets.addresses();
-        let loaded = lookup::resolve(self.transaction.lookups(), &simulated.tables).map_err(Refusal::Brief)?;
-        smart_wallet::check_loaded(&self.transaction, &loaded, ours).map_err(Refusal::Lasting)?;
-        let called = inner::read(&simulated.inner, &self.transaction, &loaded);
-        let judged = simulatable.judge(&called, &self.demand, ours).map_err(Refusal::Brief)?;
-        self.check_token_program(&judged)?;
-        Ok(judged)
-    }
-
-    /// The token's own program, as found when the network was opened.
-    fn check_token_program(&self, judged: &Judged) -> Result<(), Refusal> {
-        let mint = &judged.transfer.mint;
-        let Some(program) = self.context.mints.read().get(mint).copied() else {
-            let message = format!("the token {mint} has been found unfit for payments");
-            return Err(Refusal::Lasting(Rejection::new(INVALID_PAYMENT_REQUIREMENTS, message)));
-        };
-        if program == judged.transfer.program {
-            return Ok(());
-        }
-        let message = format!("the token {mint} is one of program {program}");
-        Err(Refusal::Lasting(Rejection::new(reason::NO_TRANSFER_INSTRUCTION, message)))
-    }
-
-    /// For how many more blocks the blockhash is accepted; an upper bound
-    /// when the node does not tell.
-    fn blocks_left(&self, simulated: &Simulated) -> Result<u64, Refusal> {
-        let Some(blockhashes) = &simulated.blockhashes else { return Ok(BLOCKHASH_BLOCKS) };
-        let left = blockhashes.blocks_left(&self.transaction.blockhash()).unwrap_or(0);
-        let min = self.context.config.blockhash_blocks_min;
-        if left < min {
-            let message = format!(
-                "the transaction's blockhash is accepted for {left} more blocks, needed are {min}: sign with a new one"
-            );
-            return Err(Refusal::Lasting(Rejection::new(reason::BLOCKHASH_EXPIRING, message)));
-        }
-        Ok(left)
-    }
-
-    fn plan(&self, judged: &Judged, last_valid_block_height: u64) -> VerifiedPayment {
-        let transfer = &judged.transfer;
-        let amount = Amount::from(self.demand.amount);
-        let body = Plan {
-            transaction: BASE64_STANDARD.encode(self.transaction.wire()),
-            unit_limit: judged.budget.unit_limit,
-            last_valid_block_height,
-            effect: Credit {
-                mint: transfer.mint.to_string(),
-                destination: transfer.destination.to_string(),
-                authority: transfer.authority.to_string(),
-                amount,
-            },
-        };
-        let gas_wallet = Some(judged.fee_payer.to_string());
-        let plan = PlannedTransaction { gas_wallet, body: body.to_body(), valid_before: None };
-        VerifiedPayment { amount, plan, nothing_to_send: false, funds: None }
+    /// The token accounts of a payment that a verify has just found good.
+    async fn look_again(&self, evaluated: &Evaluated, payment: VerifiedPayment) -> Result<VerifiedPayment, Refusal> {
+        let verification = self.verification();
+        let (available, _) = verification.available(evaluated).await?;
+        Ok(VerifiedPayment { funds: Some(verification.funds(&evaluated.transfer, available)), ..payment })
     }
 }
 

@@ -1,66 +1,78 @@
-//! What can be decided about a payment without the chain. Pure; checks 6 to 19
-//! of `protocol.md` 4.2 in their order, hardened as its notes say:
+//! Evaluates a payment without the chain. Pure; the checks of the scheme's
+//! specification in their order, hardened:
 //!
 //! * Our keys stand nowhere but as the first account, and only the payer signs
 //!   beside us: nothing in the transaction can act in our name.
 //! * Every instruction is one of five, told apart by program and first byte, so
 //!   nothing else can happen. Durable nonces, account creation, other token
 //!   instructions and lookup tables all fall to that.
+//! * Guards of wallets may stand anywhere; see [`guards`]. The layout is that of
+//!   the other instructions.
 //! * What it costs us is capped in total, not only by unit.
 
 use chains_core::{Rejection, reason::INVALID_PAYMENT_REQUIREMENTS};
 use solana_sdk::pubkey::Pubkey;
 
 use super::{
-    demand::Demand,
+    guards::{self, GUARDS_MAX, Guard, GuardError, Subjects},
+    requirements::Requirements,
     transaction::{Instruction, Transaction},
 };
 use crate::{
     compute_budget::{ComputeBudget, Excess, Limits, Setting},
     programs, reason,
-    token::{self, TransferChecked},
+    token::{AssociatedAccounts, TransferChecked},
 };
 
 /// Fee payer and payer.
 const SIGNERS_MAX: usize = 2;
 /// Limit, price, transfer.
 const INSTRUCTIONS_MIN: usize = 3;
-/// Memo and assertions after the transfer.
+/// Memos after the transfer.
 const EXTRA_MAX: usize = reason::UNKNOWN_INSTRUCTION.len();
 
-/// What the operator allows.
+/// The operator's choices.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy<'a> {
     /// All keys of ours on this network, whether they are announced or not.
     pub ours: &'a [Pubkey],
-    /// What a payment may use and cost.
+    /// The limits of units and fee.
     pub limits: Limits,
-    /// Whether a transfer may come without `ComputeBudget` instructions; the
+    /// True when a transfer may come without `ComputeBudget` instructions; the
     /// units that the runtime then grants count.
     pub without_compute_budget: bool,
+    /// The addresses of token accounts.
+    pub associated: &'a AssociatedAccounts,
 }
 
 /// A payment that only the chain can still refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Judged {
-    /// Who pays the fee: one of ours.
+pub struct Evaluated {
+    /// The fee payer: one of ours.
     pub fee_payer: Pubkey,
     /// The transfer; its authority is the payer.
     pub transfer: TransferChecked,
-    /// What the transaction may use and offers.
+    /// The units and the price that the transaction sets.
     pub budget: ComputeBudget,
-    /// What it costs us, in lamports, whether it succeeds or fails.
+    /// The lamports that it costs us, whether it succeeds or fails.
     pub fee: u64,
+    /// The demands of its guards; `None` when it has none.
+    pub guard: Option<Guard>,
 }
 
 type Check<T> = Result<T, Rejection>;
 
-/// Judges a transaction against the demand. `fee_payer` is what
-/// [`Demand::check_names`] found.
+/// Evaluates a transaction against the requirements. `fee_payer` is what
+/// [`Requirements::check_names`] found.
 ///
 /// # Errors
 /// The first check that fails.
-pub fn judge(transaction: &Transaction, demand: &Demand, fee_payer: Pubkey, policy: Policy<'_>) -> Check<Judged> {
+pub fn evaluate(
+    transaction: &Transaction,
+    requirements: &Requirements,
+    fee_payer: Pubkey,
+    policy: Policy<'_>,
+) -> Check<Evaluated> {
     let signers = transaction.signers().len();
     if signers > SIGNERS_MAX {
         let message = format!("{signers} signatures are asked for: only the fee payer and the payer may sign");
@@ -72,7 +84,10 @@ pub fn judge(transaction: &Transaction, demand: &Demand, fee_payer: Pubkey, poli
         return Err(Rejection::new(reason::ALT_RESOLUTION_NOT_AVAILABLE, message));
     }
     let instructions: Vec<_> = transaction.instructions(&[]).collect();
-    let (budget, rest) = compute_budget(&instructions, policy)?;
+    let (guards, others): (Vec<_>, Vec<_>) =
+        (0..).zip(&instructions).partition(|(_, found)| *found.program == programs::LIGHTHOUSE);
+    let layout: Vec<Instruction<'_>> = others.into_iter().map(|(_, found)| *found).collect();
+    let (budget, rest) = compute_budget(&layout, policy)?;
     let fee = policy.limits.check(budget, signers).map_err(|excess| {
         let code = match excess {
             Excess::Units { .. } => reason::COMPUTE_LIMIT_TOO_HIGH,
@@ -85,14 +100,45 @@ pub fn judge(transaction: &Transaction, demand: &Demand, fee_payer: Pubkey, poli
         Rejection::new(reason::NO_TRANSFER_INSTRUCTION, message)
     })?;
     check_authority(transaction, &transfer, policy.ours)?;
-    check_transfer(&transfer, demand)?;
+    check_transfer(&transfer, requirements, policy.associated)?;
     let extra = rest.get(1..).unwrap_or_default();
     check_extra(extra)?;
-    check_memo(extra, demand.memo.as_deref())?;
-    Ok(Judged { fee_payer, transfer, budget, fee })
+    let guard = check_guards(&guards, fee_payer, &transfer)?;
+    check_memo(extra, requirements.memo.as_deref())?;
+    Ok(Evaluated { fee_payer, transfer, budget, fee, guard })
 }
 
-/// Checks 7 and 8: who pays the fee, and whether all others have signed.
+/// The demands of all guards together.
+fn check_guards(
+    guards: &[(usize, &Instruction<'_>)],
+    fee_payer: Pubkey,
+    transfer: &TransferChecked,
+) -> Check<Option<Guard>> {
+    if guards.len() > GUARDS_MAX {
+        let message = format!("{} guards: at most {GUARDS_MAX} are allowed", guards.len());
+        return Err(Rejection::new(reason::INSTRUCTIONS_LENGTH, message));
+    }
+    let payers = [transfer.authority, transfer.source, transfer.destination, transfer.mint];
+    let subjects = Subjects { fee_payer: &fee_payer, payers: &payers };
+    let mut all: Option<Guard> = None;
+    for (place, found) in guards {
+        let guard = guards::read(found, subjects).map_err(|error| refused_guard(*place, error))?;
+        let floor = all.and_then(|all| all.fee_payer_floor).max(guard.fee_payer_floor);
+        all = Some(Guard { fee_payer_floor: floor });
+    }
+    Ok(all)
+}
+
+fn refused_guard(place: usize, error: GuardError) -> Rejection {
+    let [first, .., last] = reason::UNKNOWN_INSTRUCTION;
+    let code = match place.checked_sub(INSTRUCTIONS_MIN) {
+        None => first,
+        Some(extra) => reason::UNKNOWN_INSTRUCTION.get(extra).copied().unwrap_or(last),
+    };
+    Rejection::new(code, format!("the guard in instruction {} is not allowed: {error}", place.saturating_add(1)))
+}
+
+/// Checks that the fee payer is the named one, and that all others have signed.
 pub(super) fn check_signed(transaction: &Transaction, fee_payer: Pubkey) -> Check<()> {
     if transaction.fee_payer() != Some(&fee_payer) {
         let message = format!("the first account must be the fee payer, {fee_payer}");
@@ -104,7 +150,7 @@ pub(super) fn check_signed(transaction: &Transaction, fee_payer: Pubkey) -> Chec
     Ok(())
 }
 
-/// Checks 10 and 11: how many instructions, and the first two of them; the
+/// Checks the number of instructions and the first two of them; returns the
 /// instructions from the transfer on.
 fn compute_budget<'i, 't>(
     instructions: &'i [Instruction<'t>],
@@ -136,13 +182,13 @@ fn compute_budget<'i, 't>(
     Ok((ComputeBudget { unit_limit, unit_price }, instructions.get(2..).unwrap_or_default()))
 }
 
-/// Check 14 and what follows of it: the payer, and nobody else, acts.
+/// Checks that the payer, and nobody else, acts.
 fn check_authority(transaction: &Transaction, transfer: &TransferChecked, ours: &[Pubkey]) -> Check<()> {
     if ours.contains(&transfer.authority) {
         let message = "the transfer's authority is a fee payer of this facilitator";
         return Err(Rejection::new(reason::FEE_PAYER_TRANSFERRING_FUNDS, message));
     }
-    check_isolated(transaction, &[], ours, reason::FEE_PAYER_INCLUDED)?;
+    check_isolated(transaction, &[], ours, Guards::MayRead, reason::FEE_PAYER_INCLUDED)?;
     if transaction.signers().get(1) != Some(&transfer.authority) {
         let message = "the transfer's authority must sign the transaction itself";
         return Err(Rejection::new(reason::SIGNATURE_INVALID, message));
@@ -150,32 +196,50 @@ fn check_authority(transaction: &Transaction, transfer: &TransferChecked, ours: 
     Ok(())
 }
 
-/// Our keys stand nowhere but as the first account, which no instruction mentions.
+/// The right of guards to mention the fee payer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guards {
+    /// They may read it; what they ask of it is looked at by itself.
+    MayRead,
+    /// They may not.
+    MayNot,
+}
+
+/// Our keys stand nowhere but as the first account, which no instruction
+/// mentions but guards that read it.
 pub(super) fn check_isolated(
     transaction: &Transaction,
     loaded: &[Pubkey],
     ours: &[Pubkey],
+    guards: Guards,
     code: chains_core::Code,
 ) -> Check<()> {
     let mut others = transaction.accounts().iter().skip(1).chain(loaded);
     let stands = others.any(|account| ours.contains(account));
-    let mentioned = transaction.instructions(loaded).any(|found| ours.iter().any(|key| found.mentions(key)));
-    if stands || mentioned {
+    let is_guard = |found: &Instruction<'_>| {
+        guards == Guards::MayRead && *found.program == programs::LIGHTHOUSE && guards::only_reads(found.data)
+    };
+    let mut instructions = transaction.instructions(loaded).filter(|found| !is_guard(found));
+    if stands || instructions.any(|found| ours.iter().any(|key| found.mentions(key))) {
         return Err(Rejection::new(code, "a fee payer of this facilitator may only pay the fee"));
     }
     Ok(())
 }
 
-/// Checks 15 to 17: the token, the payee, the amount.
-fn check_transfer(transfer: &TransferChecked, demand: &Demand) -> Check<()> {
+/// Checks the token, the payee and the amount.
+fn check_transfer(
+    transfer: &TransferChecked,
+    requirements: &Requirements,
+    associated: &AssociatedAccounts,
+) -> Check<()> {
     let bad = |code, message: String| Err(Rejection::new(code, message));
-    if transfer.mint != demand.asset {
+    if transfer.mint != requirements.asset {
         return bad(
             reason::MINT_MISMATCH,
-            format!("the transfer moves the token {}, required is {}", transfer.mint, demand.asset),
+            format!("the transfer moves the token {}, required is {}", transfer.mint, requirements.asset),
         );
     }
-    let destination = token::associated_account(&demand.pay_to, &demand.asset, &transfer.program);
+    let destination = associated.of(&requirements.pay_to, &requirements.asset, &transfer.program);
     if transfer.destination != destination {
         let message = format!(
             "the transfer pays {}, required is {destination}, the associated token account of payTo",
@@ -187,29 +251,25 @@ fn check_transfer(transfer: &TransferChecked, demand: &Demand) -> Check<()> {
     if transfer.source == destination {
         return bad(reason::RECIPIENT_MISMATCH, "the transfer pays the account that it takes from".to_owned());
     }
-    if transfer.authority == demand.pay_to {
+    if transfer.authority == requirements.pay_to {
         return bad(INVALID_PAYMENT_REQUIREMENTS, "payer and payTo are the same account".to_owned());
     }
-    if transfer.amount != demand.amount {
-        let message = format!("the transfer moves {}, required is exactly {}", transfer.amount, demand.amount);
+    if transfer.amount != requirements.amount {
+        let message = format!("the transfer moves {}, required is exactly {}", transfer.amount, requirements.amount);
         return bad(reason::AMOUNT_MISMATCH, message);
     }
     Ok(())
 }
 
-/// Check 18: after the transfer only memos and assertions.
+/// Checks that only memos follow the transfer, guards left out.
 fn check_extra(extra: &[Instruction<'_>]) -> Check<()> {
-    let harmless = |found: &Instruction<'_>| {
-        *found.program == programs::MEMO
-            || (*found.program == programs::LIGHTHOUSE && programs::is_lighthouse_assertion(found.data))
-    };
-    let unknown = extra.iter().zip(reason::UNKNOWN_INSTRUCTION).find(|(found, _)| !harmless(found));
+    let unknown = extra.iter().zip(reason::UNKNOWN_INSTRUCTION).find(|(found, _)| *found.program != programs::MEMO);
     let Some((found, code)) = unknown else { return Ok(()) };
-    let message = format!("only memos and assertions may follow the transfer, not an instruction to {}", found.program);
+    let message = format!("only memos and guards may follow the transfer, not an instruction to {}", found.program);
     Err(Rejection::new(code, message))
 }
 
-/// Check 19: the memo that the resource server asks for, once.
+/// Checks that the memo that the resource server asks for stands there once.
 pub(super) fn check_memo(instructions: &[Instruction<'_>], memo: Option<&str>) -> Check<()> {
     let Some(memo) = memo else { return Ok(()) };
     let mut memos = instructions.iter().filter(|found| *found.program == programs::MEMO);

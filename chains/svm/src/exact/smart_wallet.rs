@@ -1,34 +1,35 @@
 //! Payments that a smart wallet makes: its program moves the tokens, so the
 //! transfer stands in no instruction of the transaction itself. Pure; what the
-//! simulation shows comes in as data. `protocol.md` 4.3.
+//! simulation shows comes in as data.
 //!
 //! A program may behave otherwise on chain than in the simulation. So only
 //! named programs are called, our keys are out of their reach, and no word of
-//! the simulation counts in the end: what landed must have raised the payee's
-//! balance, as for every payment.
+//! the simulation counts in the end: what a block includes must have raised the
+//! payee's balance, as for every payment.
 
 use chains_core::{Code, Rejection, reason::INVALID_PAYMENT_REQUIREMENTS};
 use solana_sdk::pubkey::Pubkey;
 
 use super::{
-    demand::Demand,
-    rules::{self, Judged},
+    guards,
+    requirements::Requirements,
+    rules::{self, Evaluated, Guards},
     transaction::{Instruction, Transaction},
 };
 use crate::{
     compute_budget::{ComputeBudget, Excess, Limits, Setting},
     programs, reason,
-    token::{self, TransferChecked},
+    token::{AssociatedAccounts, TransferChecked},
 };
 
-/// What the operator allows smart wallets.
+/// The operator's choices for smart wallets.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy<'a> {
     /// All keys of ours on this network, whether they are announced or not.
     pub ours: &'a [Pubkey],
     /// Programs that may be called, beside memo, `ComputeBudget`, and Lighthouse's assertions.
     pub programs: &'a [Pubkey],
-    /// What a payment may use and cost.
+    /// The limits of units and fee.
     pub limits: Limits,
 }
 
@@ -44,24 +45,26 @@ pub struct InnerInstruction {
     pub program: Pubkey,
     /// Its accounts in order.
     pub accounts: Vec<Pubkey>,
-    /// What it was told.
+    /// The bytes that it was given.
     pub data: Vec<u8>,
 }
 
 /// A transaction that may be simulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Simulatable {
-    /// Who pays the fee: one of ours.
+    /// The wallet's program.
+    pub program: Pubkey,
+    /// The fee payer: one of ours.
     pub fee_payer: Pubkey,
-    /// What the transaction may use and offers.
+    /// The units and the price that the transaction sets.
     pub budget: ComputeBudget,
-    /// What it costs us, in lamports.
+    /// The lamports that it costs us.
     pub fee: u64,
 }
 
 type Check<T> = Result<T, Rejection>;
 
-/// Whether a refusal by [`rules::judge`] only says that the layout is another,
+/// Returns whether a refusal by [`rules::evaluate`] only says that the layout is another,
 /// so that the payment may be a smart wallet's.
 pub fn may_be_wallet(code: Code) -> bool {
     let [fourth, fifth, sixth, _] = reason::UNKNOWN_INSTRUCTION;
@@ -84,7 +87,12 @@ pub fn may_be_wallet(code: Code) -> bool {
 ///
 /// # Errors
 /// The first check that fails.
-pub fn check(transaction: &Transaction, demand: &Demand, fee_payer: Pubkey, policy: Policy<'_>) -> Check<Simulatable> {
+pub fn check(
+    transaction: &Transaction,
+    requirements: &Requirements,
+    fee_payer: Pubkey,
+    policy: Policy<'_>,
+) -> Check<Simulatable> {
     rules::check_signed(transaction, fee_payer)?;
     // No program can stand in a lookup table: a transaction with one there is not decoded.
     let instructions: Vec<_> = transaction.instructions(&[]).collect();
@@ -108,13 +116,15 @@ pub fn check(transaction: &Transaction, demand: &Demand, fee_payer: Pubkey, poli
         };
         Rejection::new(code, excess.to_string())
     })?;
-    rules::check_memo(&instructions, demand.memo.as_deref())?;
-    Ok(Simulatable { fee_payer, budget, fee })
+    rules::check_memo(&instructions, requirements.memo.as_deref())?;
+    let program = instructions.iter().find(|found| policy.programs.contains(found.program)).map(|found| *found.program);
+    let program = program.ok_or_else(|| Rejection::new(reason::WALLET_NO_TRANSFER, "no wallet's program is called"))?;
+    Ok(Simulatable { program, fee_payer, budget, fee })
 }
 
-/// What may stand beside any wallet's call.
+/// Returns whether an instruction may stand beside any wallet's call.
 fn is_harmless(found: &Instruction<'_>) -> bool {
-    let asserts = *found.program == programs::LIGHTHOUSE && programs::is_lighthouse_assertion(found.data);
+    let asserts = *found.program == programs::LIGHTHOUSE && guards::only_reads(found.data);
     asserts || *found.program == programs::COMPUTE_BUDGET || *found.program == programs::MEMO
 }
 
@@ -124,7 +134,7 @@ fn is_harmless(found: &Instruction<'_>) -> bool {
 /// # Errors
 /// One of our keys is among them.
 pub fn check_loaded(transaction: &Transaction, loaded: &[Pubkey], ours: &[Pubkey]) -> Check<()> {
-    rules::check_isolated(transaction, loaded, ours, reason::WALLET_FEE_PAYER_NOT_ISOLATED)
+    rules::check_isolated(transaction, loaded, ours, Guards::MayNot, reason::WALLET_FEE_PAYER_NOT_ISOLATED)
 }
 
 fn compute_budget(instructions: &[Instruction<'_>]) -> Check<ComputeBudget> {
@@ -156,11 +166,16 @@ fn compute_budget(instructions: &[Instruction<'_>]) -> Check<ComputeBudget> {
     Ok(ComputeBudget { unit_limit: limit.unwrap_or(implied.unit_limit), unit_price: price.unwrap_or_default() })
 }
 
-/// The one transfer that pays the demand, among all that programs called.
+/// The one transfer that pays the requirements, among all that programs called.
 ///
 /// # Errors
 /// None, more than one, or one of our tokens.
-pub fn find_transfer(inner: &[InnerInstruction], demand: &Demand, ours: &[Pubkey]) -> Check<TransferChecked> {
+pub fn find_transfer(
+    inner: &[InnerInstruction],
+    requirements: &Requirements,
+    ours: &[Pubkey],
+    associated: &AssociatedAccounts,
+) -> Check<TransferChecked> {
     let bad = |code, message: &'static str| Err(Rejection::new(code, message));
     let transfers: Vec<_> = inner.iter().filter_map(transfer).collect();
     if transfers.iter().any(|transfer| ours.contains(&transfer.authority)) {
@@ -168,9 +183,9 @@ pub fn find_transfer(inner: &[InnerInstruction], demand: &Demand, ours: &[Pubkey
         return bad(reason::FEE_PAYER_TRANSFERRING_FUNDS, message);
     }
     let pays = |transfer: &&TransferChecked| {
-        let account = token::associated_account(&demand.pay_to, &demand.asset, &transfer.program);
+        let account = associated.of(&requirements.pay_to, &requirements.asset, &transfer.program);
         let payee = transfer.destination == account && transfer.source != account;
-        transfer.mint == demand.asset && payee && transfer.amount >= demand.amount
+        transfer.mint == requirements.asset && payee && transfer.amount >= requirements.amount
     };
     let matching: Vec<_> = transfers.iter().filter(pays).collect();
     match (matching.as_slice(), transfers.as_slice()) {
@@ -192,11 +207,17 @@ impl Simulatable {
     ///
     /// # Errors
     /// As [`find_transfer`].
-    pub fn judge(self, inner: &[InnerInstruction], demand: &Demand, ours: &[Pubkey]) -> Check<Judged> {
-        let transfer = find_transfer(inner, demand, ours)?;
-        if transfer.authority == demand.pay_to {
+    pub fn evaluate(
+        self,
+        inner: &[InnerInstruction],
+        requirements: &Requirements,
+        ours: &[Pubkey],
+        associated: &AssociatedAccounts,
+    ) -> Check<Evaluated> {
+        let transfer = find_transfer(inner, requirements, ours, associated)?;
+        if transfer.authority == requirements.pay_to {
             return Err(Rejection::new(INVALID_PAYMENT_REQUIREMENTS, "payer and payTo are the same account"));
         }
-        Ok(Judged { fee_payer: self.fee_payer, transfer, budget: self.budget, fee: self.fee })
+        Ok(Evaluated { fee_payer: self.fee_payer, transfer, budget: self.budget, fee: self.fee, guard: None })
     }
 }

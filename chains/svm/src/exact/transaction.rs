@@ -37,7 +37,7 @@ pub struct Transaction {
     message_hash: [u8; 32],
 }
 
-/// Why a text is no [`Transaction`].
+/// The reason why a text is not a [`Transaction`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Longer than any transaction can be.
@@ -47,7 +47,7 @@ pub enum DecodeError {
     #[error("the transaction must be base64")]
     Base64,
     /// No transaction of the versions `legacy` and 0, or bytes after it.
-    #[error("the bytes are no transaction of version legacy or 0")]
+    #[error("the bytes are not a transaction of version legacy or 0")]
     Wire,
     /// An index out of bounds, or not one signature for each signer.
     #[error("the transaction's header, signatures and indices do not fit together")]
@@ -126,7 +126,7 @@ impl Transaction {
         *self.inner.message.recent_blockhash()
     }
 
-    /// Whether a durable nonce stands for the blockhash: such a transaction
+    /// Returns whether a durable nonce stands for the blockhash: such a transaction
     /// never expires, so there would be no proof that it can no longer land.
     pub fn uses_durable_nonce(&self) -> bool {
         self.inner.uses_durable_nonce()
@@ -142,9 +142,18 @@ impl Transaction {
         self.accounts().get(..self.inner.signatures.len()).unwrap_or_default()
     }
 
-    /// Who pays the fee: the first account.
+    /// The fee payer: the first account.
     pub fn fee_payer(&self) -> Option<&Pubkey> {
         self.accounts().first()
+    }
+
+    /// Returns whether the message lets programs change an account that it names.
+    pub fn is_writable(&self, account: &Pubkey) -> bool {
+        let header = self.inner.message.header();
+        let (signers, readonly_signers) = (self.signers().len(), usize::from(header.num_readonly_signed_accounts));
+        let unsigned_end = self.accounts().len().saturating_sub(usize::from(header.num_readonly_unsigned_accounts));
+        let position = self.accounts().iter().position(|named| named == account);
+        position.is_some_and(|at| if at < signers { at + readonly_signers < signers } else { at < unsigned_end })
     }
 
     /// The lookup tables that it takes further accounts from.
@@ -165,14 +174,14 @@ impl Transaction {
         })
     }
 
-    /// Who pays, as the first instruction to a token program says; not yet believed.
+    /// The payer, as the first instruction to a token program says; not yet believed.
     pub fn payer(&self) -> Option<&Pubkey> {
         let mut instructions = self.instructions(&[]);
         let first = instructions.find(|found| programs::is_token(found.program) && found.account_count() >= 4)?;
         first.account(3)
     }
 
-    /// Whether everybody but the fee payer has signed: strictly, so that no
+    /// Returns whether everybody but the fee payer has signed: strictly, so that no
     /// signature passes here and fails on a node.
     pub fn clients_signed(&self) -> bool {
         let mut pairs = self.inner.signatures.iter().zip(self.accounts()).skip(1);
@@ -197,7 +206,7 @@ static NOBODY: Pubkey = Pubkey::new_from_array([0; 32]);
 pub struct Instruction<'a> {
     /// The program that it calls.
     pub program: &'a Pubkey,
-    /// What it tells the program.
+    /// The bytes that it gives to the program.
     pub data: &'a [u8],
     named: &'a [Pubkey],
     loaded: &'a [Pubkey],
@@ -205,7 +214,7 @@ pub struct Instruction<'a> {
 }
 
 impl<'a> Instruction<'a> {
-    /// How many accounts it passes to the program.
+    /// The number of accounts that it passes to the program.
     pub fn account_count(&self) -> usize {
         self.indices.len()
     }
@@ -217,7 +226,7 @@ impl<'a> Instruction<'a> {
         self.named.get(index).or_else(|| self.loaded.get(index.checked_sub(self.named.len())?))
     }
 
-    /// Whether it calls or mentions an account.
+    /// Returns whether it calls or mentions an account.
     pub fn mentions(&self, account: &Pubkey) -> bool {
         self.program == account || (0..self.account_count()).any(|position| self.account(position) == Some(account))
     }

@@ -17,20 +17,20 @@ use solana_sdk::{
 use super::{DECIMALS, LocalError, numbered, program_of, wire};
 use crate::{exact::transaction::Transaction, programs, token::associated_account};
 
-/// What the official clients ask for.
+/// The compute budget that the official clients ask for.
 const UNIT_LIMIT: u32 = 20_000;
 const UNIT_PRICE: u64 = 1;
 
-/// What a payer signs: one transfer, as the official clients lay it out.
+/// The order that a payer signs: one transfer, as the official clients lay it out.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// Who pays the fee: what `/supported` announces.
+    /// The fee payer that `/supported` announces.
     pub fee_payer: Pubkey,
     /// The token.
     pub mint: Pubkey,
-    /// Who is paid.
+    /// The payee.
     pub pay_to: Pubkey,
-    /// How much.
+    /// Atomic units.
     pub amount: u64,
     /// The memo; `None`: no memo instruction, as clients of protocol v1.
     pub memo: Option<String>,

@@ -67,7 +67,7 @@ fn initialise(extension: ExtensionType) -> Instruction {
     made.expect("an instruction")
 }
 
-/// What the check says of a mint that the real program made.
+/// The verdict about a mint that the real program made.
 fn check_made(extensions: &[ExtensionType], allowed: &[Danger]) -> Result<SoundMint, MintError> {
     let mut chain = LocalChain::new();
     chain.mint(mint(), extensions, extensions.iter().copied().map(initialise).collect());

@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use chains_core::Network;
-use chains_nodes::{Fault, Limits, Standing, Transport};
+use chains_rpc::{Fault, Limits, Standing, Transport};
 use serde::Deserialize;
 use serde_json::Value;
 use solana_client::{
@@ -48,7 +48,7 @@ impl Endpoint {
     /// An endpoint that answers each request within `timeout`.
     ///
     /// # Errors
-    /// What is wrong with the URL or the TLS set-up, for people, without the URL.
+    /// The URL or the TLS set-up is wrong: a sentence for people, without the URL.
     pub fn new(network: &Network, url: &str, timeout: Duration) -> Result<Self, String> {
         let (idle_connections_max, answer_bytes_max) = (IDLE_CONNECTIONS_MAX, ANSWER_BYTES_MAX);
         let transport = Transport::new(url, Limits { timeout, idle_connections_max, answer_bytes_max })?;
@@ -67,13 +67,13 @@ impl Endpoint {
         &self.client
     }
 
-    /// What the client's error means, with this endpoint's name.
+    /// Reads the client's error, with this endpoint's name.
     pub fn read(&self, error: &ClientError) -> CallError {
         error::read(&self.host, error)
     }
 }
 
-impl chains_nodes::Endpoint for Endpoint {
+impl chains_rpc::Endpoint for Endpoint {
     fn host(&self) -> &str {
         &self.host
     }
@@ -94,8 +94,8 @@ struct Sender {
 impl RpcSender for Sender {
     async fn send(&self, request: RpcRequest, params: Value) -> Result<Value, ClientError> {
         let labels = [("network", self.network.clone()), ("method", request.to_string())];
-        metrics::counter!("rpc_requests_total", &labels).increment(1);
-        metrics::counter!("rpc_calls_total", &labels).increment(1);
+        metrics::counter!("facilitator_rpc_requests_total", &labels).increment(1);
+        metrics::counter!("facilitator_rpc_calls_total", &labels).increment(1);
         let id = self.id.fetch_add(1, Ordering::Relaxed);
         let body = request.build_request_json(id, params).to_string();
         let bytes = self.transport.post(body).await.map_err(error::carried)?;

@@ -1,14 +1,14 @@
-//! How a call to a node fails.
+//! The failures of a call to a node.
 
-use chains_nodes::Fault;
+use chains_rpc::Fault;
 use solana_client::{
     client_error::{ClientError, ClientErrorKind},
     rpc_request::RpcError,
 };
 use solana_sdk::transaction::TransactionError;
 
-/// Why a call has no answer.
-pub type CallError = chains_nodes::CallError<NodeError>;
+/// The reason why a call has no answer.
+pub type CallError = chains_rpc::CallError<NodeError>;
 
 /// A JSON-RPC error object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,20 +16,20 @@ pub type CallError = chains_nodes::CallError<NodeError>;
 pub struct NodeError {
     /// Its code.
     pub code: i64,
-    /// Its message, [cleaned](chains_nodes::clean).
+    /// Its message, [cleaned](chains_rpc::clean).
     pub message: String,
-    /// What the node says of the transaction that it was given.
+    /// Its word on the transaction that it was given.
     pub transaction: Option<TransactionError>,
 }
 
 impl NodeError {
     /// Takes a node's words.
     pub fn new(code: i64, message: &str, transaction: Option<TransactionError>) -> Self {
-        Self { code, message: chains_nodes::clean(message), transaction }
+        Self { code, message: chains_rpc::clean(message), transaction }
     }
 }
 
-impl chains_nodes::NodeError for NodeError {
+impl chains_rpc::NodeError for NodeError {
     /// Nodes differ in how far they are: another one may know better.
     fn is_answer(&self) -> bool {
         false
@@ -49,7 +49,7 @@ pub(crate) fn carried(fault: Fault) -> ClientErrorKind {
     std::io::Error::other(fault).into()
 }
 
-/// What the client of the solana crates says, in our words.
+/// Reads an error of the client of the solana crates.
 pub(super) fn read(host: &str, error: &ClientError) -> CallError {
     let host = host.to_owned();
     match error.kind() {

@@ -1,4 +1,4 @@
-//! The nodes of one network: [`chains_nodes`] with the client of the solana
+//! The nodes of one network: [`chains_rpc`] with the client of the solana
 //! crates.
 
 pub mod endpoint;
@@ -8,12 +8,9 @@ mod send_answers;
 use std::{future::Future, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use chains_core::{
-    Network,
-    chain::{Broadcast, ChainUnavailable},
-};
-use chains_nodes::{Pool, Proof};
-use futures::{FutureExt, future::join_all, stream, stream::StreamExt};
+use chains_core::{Network, chain::ChainUnavailable, transaction::BroadcastResult};
+use chains_rpc::{Agreement, Endpoint as _, Pool, Proof};
+use futures::{FutureExt, stream, stream::StreamExt};
 use serde_json::json;
 use solana_client::{
     client_error::Result as ClientResult, nonblocking::rpc_client::RpcClient, rpc_config::RpcSendTransactionConfig,
@@ -30,7 +27,7 @@ use crate::networks;
 /// Transactions on their way to the endpoints at a time.
 const SENDS_MAX: usize = 64;
 
-/// What the endpoints say of their genesis hash.
+/// The answers of the endpoints about their genesis hash.
 pub type GenesisHashes = Proof<NodeError>;
 
 /// The endpoints of one network.
@@ -53,7 +50,7 @@ impl Rpc {
         self.pool.endpoints()
     }
 
-    /// Whether endpoints of every cluster are taken for this one.
+    /// Returns whether endpoints of every cluster are taken for this one.
     pub const fn any_genesis(&self) -> bool {
         self.any_genesis
     }
@@ -86,6 +83,29 @@ impl Rpc {
         self.pool.first(0, |endpoint| answer(endpoint, &ask)).await
     }
 
+    /// Reads as [`read`](Self::read) does, beginning with the endpoint of this
+    /// place; the host that answered, and its answer.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    pub async fn read_named<'a, T, A>(
+        &'a self,
+        place: usize,
+        ask: impl Fn(&'a RpcClient) -> A,
+    ) -> Result<(&'a str, T), CallError>
+    where
+        A: Future<Output = ClientResult<T>>,
+    {
+        let named =
+            |endpoint: &'a Endpoint| answer(endpoint, &ask).map(|answer| answer.map(|value| (endpoint.host(), value)));
+        self.pool.first(place, named).await
+    }
+
+    /// Asks an endpoint last for a while.
+    pub fn distrust(&self, host: &str) {
+        self.pool.distrust(host);
+    }
+
     /// Reads from another endpoint than the first, where there is one.
     ///
     /// # Errors
@@ -97,23 +117,46 @@ impl Rpc {
         self.pool.first(1, |endpoint| answer(endpoint, &ask)).await
     }
 
-    /// Reads from every usable endpoint at once.
-    pub async fn everywhere<'a, T, A>(&'a self, ask: impl Fn(&'a RpcClient) -> A) -> Vec<Result<T, CallError>>
+    /// Asks endpoints for a number; see [`Pool::second_highest`].
+    ///
+    /// # Errors
+    /// No endpoint gave an answer of the type.
+    pub async fn second_highest<'a, T, A>(&'a self, ask: impl Fn(&'a RpcClient) -> A) -> Result<T, CallError>
     where
+        T: Ord,
         A: Future<Output = ClientResult<T>>,
     {
-        join_all(self.pool.usable().map(|endpoint| answer(endpoint, &ask))).await
+        self.pool.second_highest(|endpoint| answer(endpoint, &ask)).await
+    }
+
+    /// Asks endpoints one question about `count` things until two agree about
+    /// each; see [`Pool::agree_each`].
+    ///
+    /// # Errors
+    /// No endpoint gave an answer of the type.
+    pub async fn agree_each<'a, T, K, A>(
+        &'a self,
+        count: usize,
+        ask: impl Fn(&'a RpcClient) -> A,
+        key: impl Fn(&T) -> K,
+    ) -> Result<Vec<Agreement<T>>, CallError>
+    where
+        T: Clone,
+        K: PartialEq,
+        A: Future<Output = ClientResult<Vec<T>>>,
+    {
+        self.pool.agree_each(count, |endpoint| answer(endpoint, &ask), key).await
     }
 
     /// Sends transactions to all endpoints; one folded answer each, in order.
-    pub async fn send(&self, transactions: &[&[u8]]) -> Vec<Broadcast> {
+    pub async fn send(&self, transactions: &[&[u8]]) -> Vec<BroadcastResult> {
         let sends = transactions.iter().map(|raw| self.send_one(raw));
         // Boxed: the compiler cannot see through the borrowed closures otherwise.
         let sends = stream::iter(sends.map(FutureExt::boxed).collect::<Vec<_>>()).buffered(SENDS_MAX);
         sends.flat_map(stream::iter).collect().await
     }
 
-    async fn send_one(&self, raw: &[u8]) -> Vec<Broadcast> {
+    async fn send_one(&self, raw: &[u8]) -> Vec<BroadcastResult> {
         let encoded = BASE64_STANDARD.encode(raw);
         self.pool.send(1, |endpoint| send_to(endpoint, &encoded).map(|answer| vec![answer])).await
     }
@@ -130,9 +173,9 @@ where
     ask(endpoint.client()).map(|answer| answer.map_err(|error| endpoint.read(&error)))
 }
 
-/// Without preflight, which would only repeat what is known; and without the
+/// Sends without preflight, which would only repeat what is known, and without the
 /// node's own repeats, since ours go on until the transaction lands or expires.
-async fn send_to(endpoint: &Endpoint, encoded: &str) -> Broadcast {
+async fn send_to(endpoint: &Endpoint, encoded: &str) -> BroadcastResult {
     let config = RpcSendTransactionConfig {
         skip_preflight: true,
         encoding: Some(UiTransactionEncoding::Base64),
@@ -145,7 +188,7 @@ async fn send_to(endpoint: &Endpoint, encoded: &str) -> Broadcast {
 
 #[cfg(test)]
 mod tests {
-    use chains_nodes::Fault;
+    use chains_rpc::Fault;
     use serde_json::json;
     use solana_commitment_config::CommitmentConfig;
 
@@ -200,12 +243,12 @@ mod tests {
         let (first, second, stuck) = (accepting(), accepting(), hanging());
         let rpc = fake_node::rpc(&[&stuck, &first, &second, &refusing]);
         let sent = rpc.send(&[b"one", b"two"]).await;
-        assert_eq!(sent, [Broadcast::Accepted, Broadcast::Accepted]);
+        assert_eq!(sent, [BroadcastResult::Accepted, BroadcastResult::Accepted]);
         for node in [&first, &second, &stuck, &refusing] {
             assert_eq!(node.calls_of("sendTransaction"), 2);
         }
-        assert!(matches!(fake_node::rpc(&[&refusing]).send(&[b"x"]).await[0], Broadcast::Refused(_)));
-        assert!(matches!(fake_node::rpc(&[&refusing, &failing()]).send(&[b"x"]).await[0], Broadcast::Unknown(_)));
+        assert!(matches!(fake_node::rpc(&[&refusing]).send(&[b"x"]).await[0], BroadcastResult::Rejected(_)));
+        assert!(matches!(fake_node::rpc(&[&refusing, &failing()]).send(&[b"x"]).await[0], BroadcastResult::Unknown(_)));
     }
 
     #[tokio::test]
@@ -217,7 +260,6 @@ mod tests {
         let found = rpc.prove().await;
         assert_eq!((found.proven, found.foreign.len(), found.silent.len()), (1, 1, 1));
         assert_eq!(found.foreign[0].0, "node0");
-        assert_eq!(rpc.everywhere(RpcClient::get_genesis_hash).await.len(), 2, "the silent one stays");
         assert_eq!(mainnet.calls(), 1);
     }
 }

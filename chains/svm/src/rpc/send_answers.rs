@@ -1,38 +1,40 @@
-//! What a node's answer to `sendTransaction` means: the one table of its kind.
+//! The meaning of a node's answer to `sendTransaction`: the one table of its kind.
 
-use chains_core::chain::Broadcast;
+use chains_core::transaction::BroadcastResult;
 use solana_sdk::transaction::TransactionError;
 
 use super::error::CallError;
 
 /// `TransactionSignatureVerificationFailure`: no node will ever take these bytes.
 const SIGNATURE_FAILURE: i64 = -32003;
-/// Invalid parameters: the bytes are no transaction, or too many.
+/// Invalid parameters: the bytes are not a transaction, or too many.
 const INVALID_PARAMS: i64 = -32602;
 
 /// One node's answer. Preflight is skipped, yet some gateways check anyway:
 /// what they find is an opinion about their own state, and no proof.
-pub(super) fn classify(answer: Result<String, CallError>) -> Broadcast {
+pub(super) fn classify(answer: Result<String, CallError>) -> BroadcastResult {
     let error = match answer {
-        Ok(_) => return Broadcast::Accepted,
+        Ok(_) => return BroadcastResult::Accepted,
         Err(CallError::Node { error, .. }) => error,
-        Err(other) => return Broadcast::Unknown(other.to_string()),
+        Err(other) => return BroadcastResult::Unknown(other.to_string()),
     };
     match error.transaction {
-        Some(TransactionError::AlreadyProcessed) => Broadcast::Accepted,
+        Some(TransactionError::AlreadyProcessed) => BroadcastResult::Accepted,
         Some(TransactionError::InsufficientFundsForFee | TransactionError::AccountNotFound) => {
-            Broadcast::GasWalletEmpty
+            BroadcastResult::InsufficientFunds
         }
         // Gateways that pass the words on and not the data.
-        None if error.message.contains("already been processed") => Broadcast::Accepted,
-        None if matches!(error.code, SIGNATURE_FAILURE | INVALID_PARAMS) => Broadcast::Refused(error.to_string()),
-        Some(_) | None => Broadcast::Unknown(error.to_string()),
+        None if error.message.contains("already been processed") => BroadcastResult::Accepted,
+        None if matches!(error.code, SIGNATURE_FAILURE | INVALID_PARAMS) => {
+            BroadcastResult::Rejected(error.to_string())
+        }
+        Some(_) | None => BroadcastResult::Unknown(error.to_string()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use chains_nodes::Fault;
+    use chains_rpc::Fault;
 
     use super::*;
     use crate::rpc::error::NodeError;
@@ -58,10 +60,10 @@ mod tests {
         ];
         for (answer, expected) in cases {
             let said = match classify(answer.clone()) {
-                Broadcast::Accepted => "accepted",
-                Broadcast::GasWalletEmpty => "empty",
-                Broadcast::Unknown(_) => "unknown",
-                Broadcast::Refused(_) => "refused",
+                BroadcastResult::Accepted => "accepted",
+                BroadcastResult::InsufficientFunds => "empty",
+                BroadcastResult::Unknown(_) => "unknown",
+                BroadcastResult::Rejected(_) => "refused",
                 other => panic!("{other:?}"),
             };
             assert_eq!(said, expected, "{answer:?}");

@@ -1,5 +1,5 @@
-//! What the demonstration needs of a chain family, and what its local chains
-//! share: a process, ports, a folder. All vanish with it.
+//! The demonstration's seam to a chain family, and the parts that its local
+//! chains share: a process, ports, a folder. All vanish with it.
 
 use std::{
     net::{TcpListener, UdpSocket},
@@ -21,16 +21,16 @@ pub(super) trait Scene {
     /// The network's table in the service's configuration.
     fn table(&self) -> String;
 
-    /// What the shop asks for, given the service's `/supported`.
+    /// Returns the shop's requirements, given the service's `/supported`.
     fn requirements(&self, supported: &Value) -> anyhow::Result<Value>;
 
     /// The buyer's payload for a price.
     async fn sign(&self, accepted: &Value) -> anyhow::Result<Value>;
 
-    /// Who is paid.
+    /// Returns the account that is paid.
     fn payee(&self) -> String;
 
-    /// What the payee has, in atomic units.
+    /// Returns the payee's balance, in atomic units.
     async fn payee_balance(&self) -> anyhow::Result<Amount>;
 }
 

@@ -22,11 +22,13 @@ struct Shop {
 
 /// Opens the shop; its address.
 pub(super) async fn start(facilitator: &str, requirements: Value) -> anyhow::Result<String> {
+    #[expect(clippy::disallowed_methods, reason = "the demonstration asks its own service")]
     let shop = Shop { client: reqwest::Client::new(), facilitator: facilitator.to_owned(), requirements };
     let router = Router::new().route("/weather", get(weather)).with_state(Arc::new(shop));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     // Ends with the process, as the whole demonstration does.
+    #[expect(clippy::disallowed_methods, reason = "the demonstration's server ends with the process")]
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(format!("http://{address}"))
 }

@@ -15,7 +15,7 @@ use super::{
 /// Ports that the validator uses, in a row.
 const PORTS: u16 = 40;
 
-/// What the fee payer begins with: one SOL.
+/// The fee payer's first balance: one SOL.
 const COINS: u64 = 1_000_000_000;
 
 /// The chain and who is on it.

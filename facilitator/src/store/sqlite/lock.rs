@@ -1,28 +1,27 @@
 //! One process owns the database.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     io::{Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
 
-use super::open::OpenError;
+use super::{file, open::OpenError};
 
 /// The operating system's lock on `<database>.lock`; given back when this is
 /// dropped, and by the system when the process dies.
 ///
 /// SQLite's own locks do not do: they are held for a transaction, not for as
-/// long as a process gives out sequences.
+/// long as a process gives out nonces.
 #[derive(Debug)]
 pub(super) struct FileLock(#[expect(dead_code, reason = "the lock lives as long as the open file")] File);
 
 impl FileLock {
-    /// Takes the lock, or says who has it.
+    /// Takes the lock of a resolved file, or says which process has it.
     pub(super) fn take(database: &Path) -> Result<Self, OpenError> {
         let path = path_of(database);
-        let failed = |source| OpenError::LockFile { path: path.clone(), source };
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        let failed = |source| OpenError::File { path: path.clone(), source };
+        let mut file = file::open_private(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -38,7 +37,7 @@ impl FileLock {
         Ok(Self(file))
     }
 
-    /// Who holds the lock now: `None` when nobody does.
+    /// The process that holds the lock of a resolved file now.
     pub(super) fn holder(database: &Path) -> Option<String> {
         let mut file = File::open(path_of(database)).ok()?;
         match file.try_lock_shared() {

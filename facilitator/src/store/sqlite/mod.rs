@@ -1,20 +1,25 @@
 //! The store in one SQLite file.
 //!
 //! ```text
-//! begin, finish, deliver, check ──► bounded channel ──► one writer task ──► one connection
-//!                    note_sent ──► bounded channel ──┘  (group commit, synchronous=FULL)
-//! look-ups ──► four reading connections (WAL: never blocked by the writer)
+//! apply, deliver, resolve, own_wallet ──► bounded channel ──► one writer task ──► one connection
+//!                           note_sent ──► bounded channel ──┘  (group commit, synchronous=FULL)
+//! look-ups of the engine ──► four reading connections (WAL: never blocked by the writer)
+//! lists and timelines    ──► two more, so that they never hold settles up
 //! ```
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`open`] | the file, its lock, its schema version |
+//! | [`open`], `file`, `lock` | the file, its lock, its schema version |
 //! | `writer` | the task that makes one commit of what waits |
+//! | `admit`, `group` | the calls that are refused; the order of writing |
 //! | `write` | the statements of a commit |
-//! | `read`, `row` | look-ups, and what a row means |
+//! | `read`, `row` | look-ups, and the meaning of rows |
 //!
-//! One process owns the file: a second one would give out the same sequences.
+//! One process owns the file: a second one would give out the same nonces.
 
+mod admit;
+mod file;
+mod group;
 mod lock;
 pub mod open;
 mod read;
@@ -27,26 +32,32 @@ mod writer;
 use std::{ops::Range, path::Path};
 
 use async_trait::async_trait;
-use chains_core::{Identity, Network, chain::SignedTransaction, clock::Millis};
+use chains_core::{
+    Identity, Network,
+    clock::{Clock as _, Millis, SystemClock},
+};
 use parking_lot::Mutex;
-use sqlx::SqlitePool;
+use sqlx::{Connection as _, SqlitePool, sqlite::SqliteConnectOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     lock::FileLock,
     open::{Migrations, OpenError},
-    writer::{Request, Writer},
+    writer::{Owner, Request, Writer},
 };
-use super::{BeginError, Query, Store, StoreError};
+use super::{ApplyError, Change, OperatorWord, Query, SendNote, Store, StoreError};
 use crate::settlement::{
-    SettlementId,
-    record::{Advanced, Caller, Failure, Finished, NewSettlement, Record, Sent, Timeline},
+    Caller, Record, SettlementId, Timeline, Transaction,
+    record::{Followed, Loss},
 };
 
-/// Connections that look things up. More do not help: a look-up is a few
-/// microseconds of processor time.
+/// Connections for the look-ups of the engine. More do not help: a look-up is a
+/// few microseconds of processor time.
 const READERS: u32 = 4;
+
+/// Connections for lists and timelines, which may take long.
+const LIST_READERS: u32 = 2;
 
 /// Requests that may wait for the writer; whoever comes later waits in line.
 const REQUESTS_MAX: usize = 1024;
@@ -58,39 +69,78 @@ const NOTES_MAX: usize = 4096;
 #[derive(Debug)]
 pub struct SqliteStore {
     readers: SqlitePool,
+    list_readers: SqlitePool,
     requests: mpsc::Sender<Request>,
-    notes: mpsc::Sender<Sent>,
+    notes: mpsc::Sender<SendNote>,
     writer: TaskTracker,
     stop: CancellationToken,
+    /// Held by the owner.
     lock: Mutex<Option<FileLock>>,
+    /// The way to a connection of its own for an operator's word beside the owner.
+    operate: Option<SqliteConnectOptions>,
 }
 
 impl SqliteStore {
     /// Opens the file for this process alone, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// Another process owns it, its schema is not this program's, or it
+    /// cannot be made or read.
     pub async fn open(path: &Path, migrations: Migrations) -> Result<Self, OpenError> {
-        let lock = FileLock::take(path)?;
-        let options = open::writing(path);
+        let path = open::resolve(path)?;
+        let lock = FileLock::take(&path)?;
+        open::create(&path)?;
+        let options = open::writing(&path);
         let mut connection = open::connect(&options).await?;
         open::migrate(&mut connection, migrations).await?;
-        let readers = open::readers(path, READERS).await?;
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let (notes, notes_inbox) = mpsc::channel(NOTES_MAX);
-        let (writer, stop) = (TaskTracker::new(), CancellationToken::new());
-        writer.spawn(Writer::new(options, connection).run(inbox, notes_inbox, stop.clone()));
-        writer.close();
-        Ok(Self { readers, requests, notes, writer, stop, lock: Mutex::new(Some(lock)) })
+        let store = Self { lock: Mutex::new(Some(lock)), ..Self::beside(&path, requests, notes).await? };
+        let writer = Writer::new(options, connection).run(inbox, notes_inbox, store.stop.clone());
+        store.writer.spawn(writer);
+        store.writer.close();
+        Ok(store)
     }
 
     /// Opens the file beside the process that owns it, to look things up.
     /// Every write answers [`StoreError::Closed`].
+    ///
+    /// # Errors
+    /// There is no such file, or its schema is not this program's.
     pub async fn open_to_read(path: &Path) -> Result<Self, OpenError> {
-        open::must_be_current(path).await?;
-        let readers = open::readers(path, READERS).await?;
+        let path = open::resolve(path)?;
+        open::must_be_current(&path).await?;
         // Channels without a receiver: whoever sends is told that they are closed.
-        let (requests, notes) = (mpsc::channel(1).0, mpsc::channel(1).0);
-        let (writer, stop) = (TaskTracker::new(), CancellationToken::new());
-        writer.close();
-        Ok(Self { readers, requests, notes, writer, stop, lock: Mutex::new(None) })
+        let store = Self::beside(&path, mpsc::channel(1).0, mpsc::channel(1).0).await?;
+        store.writer.close();
+        Ok(store)
+    }
+
+    /// The same, and [`resolve`](Store::resolve) writes: in short transactions
+    /// that wait for the owner's, without its lock.
+    ///
+    /// # Errors
+    /// As [`open_to_read`](Self::open_to_read).
+    pub async fn open_to_operate(path: &Path) -> Result<Self, OpenError> {
+        let store = Self::open_to_read(path).await?;
+        Ok(Self { operate: Some(open::writing(&open::resolve(path)?)), ..store })
+    }
+
+    async fn beside(
+        path: &Path,
+        requests: mpsc::Sender<Request>,
+        notes: mpsc::Sender<SendNote>,
+    ) -> Result<Self, OpenError> {
+        Ok(Self {
+            readers: open::readers(path, READERS).await?,
+            list_readers: open::readers(path, LIST_READERS).await?,
+            requests,
+            notes,
+            writer: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            lock: Mutex::new(None),
+            operate: None,
+        })
     }
 
     async fn ask<T, E: From<StoreError>>(
@@ -105,31 +155,37 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn begin(&self, settlements: Vec<NewSettlement>) -> Result<(), BeginError> {
-        write::check_ranges(&settlements)?;
-        self.ask(|answer| Request::Begin { settlements, answer }).await
-    }
-
-    async fn advance(&self, step: Advanced) -> Result<(), StoreError> {
-        write::check_sequence(step.signed.sequence)?;
-        let step = Box::new(step);
-        self.ask(|answer| Request::Advance { step, answer }).await
-    }
-
-    async fn finish(&self, finished: Vec<Finished>) -> Result<(), StoreError> {
-        self.ask(|answer| Request::Finish { finished, answer }).await
+    async fn apply(&self, changes: Vec<Change>, at: Millis) -> Result<Vec<SettlementId>, ApplyError> {
+        write::check_ranges(&changes)?;
+        self.ask(|answer| Request::Apply { changes, at, answer }).await
     }
 
     async fn deliver(&self, id: SettlementId, at: Millis) -> Result<bool, StoreError> {
         self.ask(|answer| Request::Deliver { id, at, answer }).await
     }
 
-    fn note_sent(&self, sent: Vec<Sent>) {
-        for note in sent {
+    async fn resolve(&self, word: OperatorWord) -> Result<bool, StoreError> {
+        let Some(options) = &self.operate else {
+            return self.ask(|answer| Request::Resolve { word, answer }).await;
+        };
+        let mut connection = open::connect(options).await?;
+        let done = write::resolve_alone(&mut connection, &word).await;
+        connection.close().await?;
+        done
+    }
+
+    fn note_sent(&self, notes: Vec<SendNote>) {
+        for note in notes {
             if self.notes.try_send(note).is_err() {
-                metrics::counter!("store_notes_dropped_total").increment(1);
+                crate::metrics::notes_dropped();
             }
         }
+    }
+
+    async fn own_wallet(&self, network: &Network, gas_wallet: &str, owner: &str) -> Result<u64, StoreError> {
+        let (network, gas_wallet, name) = (network.clone(), gas_wallet.to_owned(), owner.to_owned());
+        let owner = Owner { network, gas_wallet, name, at: SystemClock.now() };
+        self.ask(|answer| Request::Own { owner, answer }).await
     }
 
     async fn by_identity(&self, identity: &Identity) -> Result<Option<Record>, StoreError> {
@@ -140,44 +196,76 @@ impl Store for SqliteStore {
         read::by_key(&self.readers, caller).await
     }
 
-    async fn live(&self, network: &Network) -> Result<Vec<Timeline>, StoreError> {
-        read::live(&self.readers, network).await
+    async fn record(&self, id: SettlementId) -> Result<Option<Record>, StoreError> {
+        read::record(&self.readers, id).await
     }
 
-    async fn sequence_max(&self, network: &Network, gas_wallet: &str) -> Result<Option<u64>, StoreError> {
-        read::sequence_max(&self.readers, network, gas_wallet).await
+    async fn open_settlements(&self, network: &Network) -> Result<Vec<Followed>, StoreError> {
+        read::open_settlements(&self.list_readers, network).await
     }
 
-    async fn signed_at(
+    async fn unresolved(
+        &self,
+        network: &Network,
+        after: Option<SettlementId>,
+        limit: u32,
+    ) -> Result<Vec<Followed>, StoreError> {
+        read::unresolved(&self.readers, network, after, limit).await
+    }
+
+    async fn due_for_finality(
+        &self,
+        network: &Network,
+        block_number: u64,
+        limit: u32,
+    ) -> Result<Vec<Followed>, StoreError> {
+        read::due_for_finality(&self.readers, network, block_number, limit).await
+    }
+
+    async fn executable(
+        &self,
+        network: &Network,
+        after: Option<SettlementId>,
+        limit: u32,
+    ) -> Result<Vec<Followed>, StoreError> {
+        read::executable(&self.readers, network, after, limit).await
+    }
+
+    async fn highest_nonce(&self, network: &Network, gas_wallet: &str) -> Result<Option<u64>, StoreError> {
+        read::highest_nonce(&self.readers, network, gas_wallet).await
+    }
+
+    async fn transactions_at(
         &self,
         network: &Network,
         gas_wallet: &str,
-        sequences: Range<u64>,
-    ) -> Result<Vec<(SettlementId, SignedTransaction)>, StoreError> {
-        read::signed_at(&self.readers, network, gas_wallet, sequences).await
+        nonces: Range<u64>,
+    ) -> Result<Vec<Transaction>, StoreError> {
+        read::transactions_at(&self.readers, network, gas_wallet, nonces).await
     }
 
-    async fn failures(&self, network: &Network, since: Millis) -> Result<Vec<Failure>, StoreError> {
-        read::failures(&self.readers, network, since).await
+    async fn losses(&self, network: &Network, since: Millis) -> Result<Vec<Loss>, StoreError> {
+        read::losses(&self.list_readers, network, since).await
     }
 
     async fn timeline(&self, id: SettlementId) -> Result<Option<Timeline>, StoreError> {
-        read::timeline(&self.readers, id).await
+        read::timeline(&self.list_readers, id).await
     }
 
     async fn find(&self, query: &Query) -> Result<Vec<Record>, StoreError> {
-        read::find(&self.readers, query).await
+        read::find(&self.list_readers, query).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {
         read::check(&self.readers).await?;
-        self.ask(|answer| Request::Check { answer }).await
+        self.ask(|answer| Request::Ping { answer }).await
     }
 
     async fn close(&self) {
         self.stop.cancel();
         self.writer.wait().await;
         self.readers.close().await;
+        self.list_readers.close().await;
         drop(self.lock.lock().take());
     }
 }

@@ -11,21 +11,29 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::lock::FileLock;
+use super::{file, lock::FileLock};
 
-/// Wait for a lock of SQLite. Only tools beside us, such as a backup, hold
-/// one, and only for moments.
+/// Wait for a lock of SQLite. Only tools beside the service, such as a backup
+/// or an operator's command, hold one, and only for moments.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Prepared statements kept by the writer: five statements for each group
-/// size up to 64, and the rest.
-const STATEMENTS_MAX: usize = 512;
+/// Prepared statements that the writer keeps: some ten for each group size up
+/// to 64.
+const STATEMENTS_MAX: usize = 768;
+
+/// Pages that the writer keeps in memory, as SQLite spells it: minus KiB. Each
+/// settlement changes pages all over the indexes by identity, payer and hash.
+const CACHE_KIB: &str = "-16384";
+
+/// Pages of 4 KiB in the log before it is moved into the file. A page that
+/// changed many times meanwhile is moved once.
+const LOG_PAGES: &str = "4000";
 
 /// Every version of the schema. A new file is only seen when this one is
 /// compiled again; a test compares the two.
 pub(super) static MIGRATOR: Migrator = sqlx::migrate!("../migrations/sqlite");
 
-/// What to do with a schema that is older than this program.
+/// The way to treat a schema that is older than this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Migrations {
     /// Bring it up to date.
@@ -34,29 +42,29 @@ pub enum Migrations {
     Require,
 }
 
-/// Why a database cannot be opened.
+/// The reason why a database cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process owns it.
     #[error(
         "{holder} holds {}: this database is in use, and two processes on one database would send two \
-         transactions with one sequence. Stop the other process, or give this one its own `store.url`",
+         transactions with one nonce. Stop the other process, or give this one its own `store.url`",
         .lock.display()
     )]
     Locked {
         /// The lock file.
         lock: PathBuf,
-        /// Who has it, as far as it said so.
+        /// The other process, as far as it left its id.
         holder: String,
     },
-    /// The lock file cannot be made.
+    /// The database or its lock cannot be made.
     #[error(
         "cannot open {}: {source}. Its directory must exist and be writable for this user; correct `store.url` or \
          the directory's mode",
         .path.display()
     )]
-    LockFile {
-        /// The lock file.
+    File {
+        /// The file.
         path: PathBuf,
         /// The system's answer.
         source: std::io::Error,
@@ -93,7 +101,7 @@ pub enum OpenError {
     Database(#[from] sqlx::Error),
 }
 
-/// What can be seen of a database without changing it.
+/// The parts of a database that can be seen without changing it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
     /// The version of its schema; `None` when there is no database yet.
@@ -106,30 +114,48 @@ pub struct Inspection {
 
 /// Looks at a database without changing it. Called by the doctor.
 pub async fn inspect(path: &Path) -> Result<Inspection, OpenError> {
-    let (version, holder) = (version(path).await?, FileLock::holder(path));
+    let Ok(path) = file::resolve(path) else {
+        return Ok(Inspection { version: None, needed: newest(), holder: None });
+    };
+    let (version, holder) = (version(&path).await?, FileLock::holder(&path));
     Ok(Inspection { version, needed: newest(), holder })
 }
 
 /// Brings a database up to date, and says from which version to which.
 /// Called by `facilitator migrate`.
 pub async fn migrate_file(path: &Path) -> Result<(i64, i64), OpenError> {
-    let _lock = FileLock::take(path)?;
-    let before = version(path).await?.unwrap_or(0);
-    let mut connection = connect(&writing(path)).await?;
+    let path = resolve(path)?;
+    let _lock = FileLock::take(&path)?;
+    let before = version(&path).await?.unwrap_or(0);
+    create(&path)?;
+    let mut connection = connect(&writing(&path)).await?;
     migrate(&mut connection, Migrations::Apply).await?;
     connection.close().await?;
     Ok((before, newest()))
 }
 
+/// The file that a path leads to; see [`file::resolve`].
+pub(super) fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
+    file::resolve(path).map_err(|source| OpenError::File { path: path.to_owned(), source })
+}
+
+/// Makes an empty database for this user alone, if there is none. SQLite gives
+/// the files beside it the same mode.
+pub(super) fn create(path: &Path) -> Result<(), OpenError> {
+    let made = file::open_private(path).map_err(|source| OpenError::File { path: path.to_owned(), source });
+    made.map(drop)
+}
+
 pub(super) fn writing(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
-        .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         // NORMAL may lose the last commits with the power, and with them the
         // only copy of bytes that were sent.
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT)
+        .pragma("cache_size", CACHE_KIB)
+        .pragma("wal_autocheckpoint", LOG_PAGES)
         .statement_cache_capacity(STATEMENTS_MAX)
         .thread_name(|_| "store-writer".to_owned())
         .disable_statement_logging()

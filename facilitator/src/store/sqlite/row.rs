@@ -1,29 +1,44 @@
-//! What a row means. A row that says something else than this program writes
+//! The meaning of rows. A row that says something else than this program writes
 //! is an error that names it, never a guess.
 
 use std::str::FromStr;
 
 use chains_core::{
     Fingerprint, Identity,
-    chain::{BlockRef, Fees, PlannedTransaction, SignedTransaction},
     clock::Millis,
+    observation::{BlockRef, Inclusion},
+    transaction::{Fee, Plan, SignedTransaction},
 };
-use sqlx::{Row as _, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use crate::{
     settlement::{
-        SettlementId, State,
-        record::{Attempt, Caller, Failure, Key, LandedAttempt, Outcome, Record, StoredSend},
+        Attempt, Caller, Facts, Failed, Key, Record, Settled, SettlementId, State, Status, Step, StepState,
+        TransactionId, TransactionState,
+        record::{Event, SendAnswer},
     },
     store::StoreError,
 };
 
-/// A number as a column holds it. What a column cannot hold (only a chain's
-/// "for ever" and an endpoint's nonsense are that large) becomes its largest
-/// number; sequences, which must be exact, are refused before.
+/// A number as a column holds it. A number that a column cannot hold (only a
+/// chain's "for ever" and an endpoint's nonsense are that large) becomes its
+/// largest number; nonces, which must be exact, are refused before.
 pub(super) fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// An id from its bytes.
+pub(super) fn uuid(bytes: &[u8]) -> Option<Uuid> {
+    bytes.try_into().ok().map(Uuid::from_bytes)
+}
+
+/// Adds ids to a query, separated by commas.
+pub(super) fn push_ids(query: &mut QueryBuilder<Sqlite>, ids: impl IntoIterator<Item = Uuid>) {
+    let mut list = query.separated(", ");
+    for id in ids {
+        list.push_bind(id.as_bytes().to_vec());
+    }
 }
 
 /// A row under its table's name and its key, for errors.
@@ -38,40 +53,60 @@ impl<'r> Reader<'r> {
         Self { row, table, key }
     }
 
-    fn wrong(&self, column: &'static str) -> StoreError {
+    pub(super) fn wrong(&self, column: &'static str) -> StoreError {
         let bytes = self.row.try_get_unchecked::<Vec<u8>, _>(self.key);
         let text = self.row.try_get::<String, _>(self.key);
         let row = text.unwrap_or_else(|_| hex::encode(bytes.unwrap_or_default()));
         StoreError::Inconsistent { table: self.table, column, row }
     }
 
-    fn text(&self, column: &'static str) -> Result<String, StoreError> {
+    pub(super) fn text(&self, column: &'static str) -> Result<String, StoreError> {
         Ok(self.row.try_get(column)?)
     }
 
-    fn maybe_text(&self, column: &'static str) -> Result<Option<String>, StoreError> {
+    pub(super) fn maybe_text(&self, column: &'static str) -> Result<Option<String>, StoreError> {
         Ok(self.row.try_get(column)?)
     }
 
-    fn parsed<T: FromStr>(&self, column: &'static str) -> Result<T, StoreError> {
+    pub(super) fn parsed<T: FromStr>(&self, column: &'static str) -> Result<T, StoreError> {
         self.row.try_get::<&str, _>(column)?.parse().map_err(|_| self.wrong(column))
     }
 
-    fn maybe_number(&self, column: &'static str) -> Result<Option<u64>, StoreError> {
+    pub(super) fn maybe_number(&self, column: &'static str) -> Result<Option<u64>, StoreError> {
         let number: Option<i64> = self.row.try_get(column)?;
         number.map(|n| u64::try_from(n).map_err(|_| self.wrong(column))).transpose()
     }
 
-    fn number(&self, column: &'static str) -> Result<u64, StoreError> {
+    pub(super) fn number(&self, column: &'static str) -> Result<u64, StoreError> {
         self.maybe_number(column)?.ok_or_else(|| self.wrong(column))
+    }
+
+    pub(super) fn small(&self, column: &'static str) -> Result<u32, StoreError> {
+        u32::try_from(self.number(column)?).map_err(|_| self.wrong(column))
+    }
+
+    pub(super) fn flag(&self, column: &'static str) -> Result<bool, StoreError> {
+        Ok(self.number(column)? != 0)
+    }
+
+    pub(super) fn time(&self, column: &'static str) -> Result<Millis, StoreError> {
+        self.number(column).map(Millis)
+    }
+
+    fn maybe_time(&self, column: &'static str) -> Result<Option<Millis>, StoreError> {
+        Ok(self.maybe_number(column)?.map(Millis))
     }
 
     fn bytes<const N: usize>(&self, column: &'static str) -> Result<[u8; N], StoreError> {
         self.row.try_get::<&[u8], _>(column)?.try_into().map_err(|_| self.wrong(column))
     }
 
-    pub(super) fn id(&self, column: &'static str) -> Result<SettlementId, StoreError> {
+    pub(super) fn settlement(&self, column: &'static str) -> Result<SettlementId, StoreError> {
         Ok(SettlementId(Uuid::from_bytes(self.bytes(column)?)))
+    }
+
+    pub(super) fn transaction(&self, column: &'static str) -> Result<TransactionId, StoreError> {
+        Ok(TransactionId(Uuid::from_bytes(self.bytes(column)?)))
     }
 
     fn block(&self, number: &'static str, hash: &'static str) -> Result<Option<BlockRef>, StoreError> {
@@ -84,93 +119,136 @@ impl<'r> Reader<'r> {
 }
 
 /// The columns that [`record`] reads; `FROM settlement s` follows.
-pub(super) const RECORD: &str = "SELECT s.*, coalesce(s.final_transaction, (SELECT a.transaction_id \
-     FROM slot_item i JOIN attempt a ON a.slot = i.slot WHERE i.settlement = s.id AND i.live = 1 \
-     ORDER BY a.number DESC LIMIT 1), '') AS transaction_id";
+pub(super) const RECORD: &str = "SELECT s.id, s.identity, s.fingerprint, s.tenant, s.idempotency_key, s.state, \
+     s.network, s.scheme, s.payer, s.payer_code, s.pay_to, s.asset, s.amount, s.nonce, s.claimed_block, s.accepted, \
+     s.final_transaction, s.final_block_number, s.final_block_hash, s.reason, s.message, s.executable_until, \
+     s.unresolved_why, s.delivered_at, s.finalized_at, s.reorged_at, s.created_at, s.updated_at, \
+     coalesce(s.final_transaction, (SELECT a.hash FROM transaction_item i \
+     JOIN attempt a ON a.transaction_id = i.transaction_id WHERE i.settlement = s.id \
+     ORDER BY i.transaction_id DESC, a.number DESC LIMIT 1), '') AS shown_transaction";
 
 pub(super) fn record(row: &SqliteRow) -> Result<Record, StoreError> {
     let read = Reader::new(row, "settlement", "id");
-    let state: State = read.parsed("state")?;
+    let status = read.parsed("state")?;
     Ok(Record {
-        id: read.id("id")?,
+        facts: facts(&read)?.into(),
+        state: state(&read, status)?,
+        status,
+        transaction: read.text("shown_transaction")?,
+        accepted: read.flag("accepted")?,
+        delivered_at: read.maybe_time("delivered_at")?,
+        finalized_at: read.maybe_time("finalized_at")?,
+        reorged_at: read.maybe_time("reorged_at")?,
+        updated_at: read.time("updated_at")?,
+    })
+}
+
+fn facts(read: &Reader<'_>) -> Result<Facts, StoreError> {
+    Ok(Facts {
+        id: read.settlement("id")?,
         identity: Identity::from_bytes(read.bytes("identity")?),
         fingerprint: Fingerprint::from_bytes(read.bytes("fingerprint")?),
         caller: Caller { tenant: read.text("tenant")?, key: read.maybe_text("idempotency_key")?.map(Key::from_stored) },
-        state,
         network: read.parsed("network")?,
         scheme: read.text("scheme")?,
         payer: read.text("payer")?,
+        payer_code: read.maybe_text("payer_code")?,
         pay_to: read.text("pay_to")?,
         asset: read.text("asset")?,
         amount: read.parsed("amount")?,
         nonce: read.text("nonce")?,
-        claimed_at: read.number("claimed_at")?,
-        plan: PlannedTransaction {
-            gas_wallet: read.maybe_text("plan_gas_wallet")?,
-            body: read.text("plan_body")?,
-            valid_before: read.maybe_number("plan_valid_before")?,
-        },
-        transaction: read.text("transaction_id")?,
-        outcome: outcome(&read, state)?,
-        delivered_at: read.maybe_number("delivered_at")?.map(Millis),
-        created_at: Millis(read.number("created_at")?),
-        updated_at: Millis(read.number("updated_at")?),
+        claimed_block: read.number("claimed_block")?,
+        created_at: read.time("created_at")?,
     })
 }
 
-fn outcome(read: &Reader<'_>, state: State) -> Result<Option<Outcome>, StoreError> {
+fn state(read: &Reader<'_>, status: Status) -> Result<State, StoreError> {
     let transaction = read.maybe_text("final_transaction")?;
     let block = read.block("final_block_number", "final_block_hash")?;
-    Ok(match state {
-        State::Claimed => return Err(read.wrong("state")),
-        State::Signed | State::Broadcast => None,
-        State::Settled => Some(match (transaction, block) {
-            (Some(transaction), Some(block)) => Outcome::Settled { transaction, block },
-            (None, None) => Outcome::NothingToSend,
-            (Some(_), None) | (None, Some(_)) => return Err(read.wrong("final_transaction")),
+    Ok(match status {
+        Status::Signed | Status::Broadcast => State::Open,
+        Status::Unresolved => State::Unresolved { why: read.text("unresolved_why")? },
+        Status::Settled => State::Settled(Settled {
+            proof: match (transaction, block) {
+                (None, None) => None,
+                (Some(hash), block) => Some((hash, block)),
+                (None, Some(_)) => return Err(read.wrong("final_transaction")),
+            },
         }),
-        State::Failed => {
-            Some(Outcome::Failed { reason: read.text("reason")?, message: read.text("message")?, transaction, block })
-        }
+        Status::Failed => State::Failed(Failed {
+            reason: read.text("reason")?,
+            message: read.text("message")?,
+            transaction,
+            block,
+            executable_until: read.maybe_number("executable_until")?,
+        }),
     })
 }
 
-/// An attempt without its answers, from a join of `attempt` and `slot`.
-pub(super) fn failure(row: &SqliteRow) -> Result<Failure, StoreError> {
-    let reader = Reader::new(row, "settlement", "id");
-    Ok(Failure { payer: reader.text("payer")?, at: Millis(reader.number("updated_at")?) })
+/// The columns that [`step`] reads; `FROM step p` follows.
+pub(super) const STEP: &str =
+    "SELECT p.settlement, p.number, p.state, p.transaction_id, p.gas_wallet, p.plan, p.valid_before";
+
+pub(super) fn step(row: &SqliteRow) -> Result<(SettlementId, Step), StoreError> {
+    let read = Reader::new(row, "step", "settlement");
+    let state = match read.text("state")?.as_str() {
+        "waiting" => StepState::Waiting,
+        "carried" => StepState::Carried(read.transaction("transaction_id")?),
+        "done" => StepState::Done(read.transaction("transaction_id")?),
+        _ => return Err(read.wrong("state")),
+    };
+    let plan = Plan::new(read.text("plan")?).sent_by(read.maybe_text("gas_wallet")?);
+    let plan = plan.valid_before(read.maybe_number("valid_before")?);
+    Ok((read.settlement("settlement")?, Step { number: read.small("number")?, plan, state }))
 }
 
-pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, StoreError> {
-    let read = Reader::new(row, "attempt", "transaction_id");
-    let transaction = read.text("transaction_id")?;
-    let landed = match read.block("block_number", "block_hash")? {
+/// The columns that [`attempt`] reads; `FROM attempt a JOIN wallet_transaction t` follows.
+pub(super) const ATTEMPT: &str = "SELECT a.transaction_id, a.hash, a.kind, a.raw, a.fee_terms, a.fee_amount_max, \
+     a.created_at, a.sends, a.block_number, a.block_hash, a.fee_paid, a.gas_used, t.gas_wallet, t.nonce";
+
+/// An attempt, and how often it was sent.
+pub(super) fn attempt(row: &SqliteRow) -> Result<(TransactionId, Attempt, u64), StoreError> {
+    let read = Reader::new(row, "attempt", "hash");
+    let hash = read.text("hash")?;
+    let inclusion = match read.block("block_number", "block_hash")? {
         None => None,
-        Some(block) => Some(LandedAttempt {
-            transaction: transaction.clone(),
+        Some(block) => Some(Inclusion {
+            hash: hash.clone(),
             block,
+            // Only an inclusion in a confirmed block is stored.
+            confirmed: true,
             fee_paid: read.parsed("fee_paid")?,
             gas_used: read.number("gas_used")?,
         }),
     };
-    Ok(Attempt {
-        signed: SignedTransaction {
-            transaction,
-            raw: row.try_get("raw")?,
-            gas_wallet: read.text("gas_wallet")?,
-            sequence: read.maybe_number("sequence")?,
-            gas_limit: read.number("gas_limit")?,
-            fees: Fees { per_gas_max: read.parsed("fee_per_gas_max")?, tip_per_gas: read.parsed("tip_per_gas")? },
-        },
-        live: read.number("live")? == 1,
-        created_at: Millis(read.number("created_at")?),
-        landed,
-        sends_total: read.number("sends")?,
-        sends: Vec::new(),
+    let fee = Fee { amount_max: read.parsed("fee_amount_max")?, terms: read.text("fee_terms")? };
+    let (gas_wallet, nonce) = (read.text("gas_wallet")?, read.maybe_number("nonce")?);
+    let signed = SignedTransaction { hash, raw: row.try_get("raw")?, gas_wallet, nonce, fee };
+    let attempt = Attempt { signed, kind: read.parsed("kind")?, created_at: read.time("created_at")?, inclusion };
+    Ok((read.transaction("transaction_id")?, attempt, read.number("sends")?))
+}
+
+/// The state of a transaction with these attempts.
+pub(super) fn transaction_state(read: &Reader<'_>, attempts: &[Attempt]) -> Result<TransactionState, StoreError> {
+    Ok(match read.text("state")?.as_str() {
+        "open" => TransactionState::Open,
+        "included" => {
+            let inclusion = attempts.iter().find_map(|attempt| attempt.inclusion.as_ref());
+            let Inclusion { hash, block, .. } = inclusion.ok_or_else(|| read.wrong("state"))?;
+            TransactionState::Included { hash: hash.clone(), block: block.clone() }
+        }
+        "dead" => TransactionState::Dead { why: read.text("dead_why")? },
+        _ => return Err(read.wrong("state")),
     })
 }
 
-pub(super) fn send(row: &SqliteRow) -> Result<StoredSend, StoreError> {
-    let read = Reader::new(row, "broadcast_answer", "transaction_id");
-    Ok(StoredSend { answer: read.text("answer")?, detail: read.text("detail")?, at: Millis(read.number("at")?) })
+pub(super) fn answer(row: &SqliteRow) -> Result<(String, SendAnswer), StoreError> {
+    let read = Reader::new(row, "broadcast_answer", "hash");
+    let answer = SendAnswer { answer: read.text("answer")?, detail: read.text("detail")?, at: read.time("at")? };
+    Ok((read.text("hash")?, answer))
+}
+
+pub(super) fn event(row: &SqliteRow) -> Result<Event, StoreError> {
+    let read = Reader::new(row, "event", "settlement");
+    Ok(Event { kind: read.text("kind")?, detail: read.text("detail")?, at: read.time("at")? })
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use chains_core::clock::Millis;
+use chains_core::{Network, clock::Millis};
 use sqlx::{Connection as _, SqliteConnection, error::ErrorKind, sqlite::SqliteConnectOptions};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -15,58 +15,84 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    NOTES_MAX, open,
-    write::{self, Verdicts},
+    NOTES_MAX,
+    admit::Refusal,
+    open,
+    write::{self, Verdicts, WriteError},
 };
 use crate::{
-    settlement::{
-        SettlementId,
-        record::{Advanced, Finished, NewSettlement, Sent},
-    },
-    store::{BeginError, StoreError},
+    settlement::SettlementId,
+    store::{ApplyError, Change, OperatorWord, SendNote, StoreError},
 };
 
 /// Requests that share a commit at most. Beyond, a group is no cheaper for
 /// each of its members, and all of them wait longer.
 const GROUP_MAX: usize = 64;
 
-/// How late a note may be written when no commit comes by to take it along.
+/// The longest that a note waits for a commit to take it along.
 const NOTES_WAIT: Duration = Duration::from_millis(250);
 
-/// A write that waits for its commit.
+/// The new owner of a gas wallet.
+#[derive(Debug)]
+pub(super) struct Owner {
+    pub network: Network,
+    pub gas_wallet: String,
+    pub name: String,
+    pub at: Millis,
+}
+
+/// A request to the writer.
 #[derive(Debug)]
 pub(super) enum Request {
-    /// [`Store::begin`](crate::store::Store::begin).
-    Begin { settlements: Vec<NewSettlement>, answer: oneshot::Sender<Result<(), BeginError>> },
-    /// [`Store::advance`](crate::store::Store::advance).
-    Advance { step: Box<Advanced>, answer: oneshot::Sender<Result<(), StoreError>> },
-    /// [`Store::finish`](crate::store::Store::finish).
-    Finish { finished: Vec<Finished>, answer: oneshot::Sender<Result<(), StoreError>> },
+    /// [`Store::apply`](crate::store::Store::apply).
+    Apply { changes: Vec<Change>, at: Millis, answer: oneshot::Sender<Result<Vec<SettlementId>, ApplyError>> },
     /// [`Store::deliver`](crate::store::Store::deliver).
     Deliver { id: SettlementId, at: Millis, answer: oneshot::Sender<Result<bool, StoreError>> },
-    /// [`Store::check`](crate::store::Store::check).
-    Check { answer: oneshot::Sender<Result<(), StoreError>> },
+    /// [`Store::resolve`](crate::store::Store::resolve).
+    Resolve { word: OperatorWord, answer: oneshot::Sender<Result<bool, StoreError>> },
+    /// [`Store::own_wallet`](crate::store::Store::own_wallet).
+    Own { owner: Owner, answer: oneshot::Sender<Result<u64, StoreError>> },
+    /// [`Store::check`](crate::store::Store::check): answered without a commit.
+    Ping { answer: oneshot::Sender<Result<(), StoreError>> },
 }
 
 impl Request {
-    /// Who gave up waiting gets no answer; what it asked for is stored all the same.
+    const fn writes(&self) -> bool {
+        !matches!(self, Self::Ping { .. })
+    }
+
+    /// Answers the caller. One that gave up waiting gets none; its request is
+    /// stored all the same.
     /// Of a group, requests are answered in order.
     fn answer(self, result: Result<&mut Verdicts, StoreError>) {
         match self {
-            Self::Begin { answer, .. } => {
-                let claimed = result.map(|verdicts| verdicts.claimed.pop_front().unwrap_or_default());
-                drop(answer.send(match claimed {
-                    Ok(claimed) if claimed.is_empty() => Ok(()),
-                    Ok(claimed) => Err(BeginError::Claimed(claimed)),
+            Self::Apply { answer, .. } => {
+                let verdict = result.map(|verdicts| verdicts.calls.pop_front().unwrap_or_else(|| Ok(Vec::new())));
+                drop(answer.send(match verdict {
+                    Ok(verdict) => verdict.map_err(ApplyError::from),
                     Err(error) => Err(error.into()),
                 }));
             }
-            Self::Advance { answer, .. } | Self::Finish { answer, .. } | Self::Check { answer } => {
-                drop(answer.send(result.map(|_| ())));
-            }
-            Self::Deliver { id, at: _, answer } => {
+            Self::Deliver { id, answer, .. } => {
                 drop(answer.send(result.map(|verdicts| verdicts.delivered.remove(&id))));
             }
+            Self::Resolve { word, answer } => {
+                drop(answer.send(result.map(|verdicts| verdicts.resolved.remove(&word.id))));
+            }
+            Self::Own { answer, .. } => {
+                drop(answer.send(result.map(|verdicts| verdicts.epochs.pop_front().unwrap_or_default())));
+            }
+            Self::Ping { answer } => drop(answer.send(result.map(|_| ()))),
+        }
+    }
+}
+
+impl From<Refusal> for ApplyError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Claimed(ids) => Self::Claimed(ids),
+            Refusal::EpochOver => Self::EpochOver,
+            Refusal::Contradiction(what) => Self::Store(StoreError::Contradiction(what)),
         }
     }
 }
@@ -77,7 +103,7 @@ pub(super) struct Writer {
     /// `None` after a failure that leaves open what the connection is in the
     /// middle of; the next commit makes a new one.
     connection: Option<SqliteConnection>,
-    notes: Vec<Sent>,
+    notes: Vec<SendNote>,
     notes_due: Option<Instant>,
 }
 
@@ -91,7 +117,7 @@ impl Writer {
     pub(super) async fn run(
         mut self,
         mut requests: mpsc::Receiver<Request>,
-        mut notes: mpsc::Receiver<Sent>,
+        mut notes: mpsc::Receiver<SendNote>,
         stop: CancellationToken,
     ) {
         let mut group = Vec::with_capacity(GROUP_MAX);
@@ -103,8 +129,12 @@ impl Writer {
                     if received == 0 {
                         break;
                     }
-                    self.take_notes(&mut notes);
-                    self.commit(&mut group).await;
+                    if group.iter().any(Request::writes) {
+                        self.take_notes(&mut notes);
+                        self.commit(&mut group).await;
+                    } else {
+                        group.drain(..).for_each(|request| request.answer(Ok(&mut Verdicts::default())));
+                    }
                 }
                 () = due(self.notes_due) => {
                     self.take_notes(&mut notes);
@@ -125,7 +155,7 @@ impl Writer {
         }
     }
 
-    fn take_notes(&mut self, waiting: &mut mpsc::Receiver<Sent>) {
+    fn take_notes(&mut self, waiting: &mut mpsc::Receiver<SendNote>) {
         while self.notes.len() < NOTES_MAX
             && let Ok(note) = waiting.try_recv()
         {
@@ -137,11 +167,15 @@ impl Writer {
     async fn commit(&mut self, group: &mut Vec<Request>) {
         match self.attempt(group).await {
             Ok(mut verdicts) => group.drain(..).for_each(|request| request.answer(Ok(&mut verdicts))),
-            Err(error) if breaks_constraint(&error) && group.len() + self.notes.len() > 1 => {
-                // Something in here contradicts the schema, which `begin`'s own
-                // look does not expect. It must not fail its neighbours, so
-                // each goes alone; notes, which nothing depends on, are left out.
-                tracing::error!(%error, "a write contradicts the schema; its group is taken apart");
+            Err(error) if is_own_fault(&error) && group.len() + self.notes.len() > 1 => {
+                // One request contradicts the schema or the stored rows. It must
+                // not fail its neighbours, so each goes alone; notes, which
+                // nothing depends on, are left out.
+                tracing::error!(
+                    %error,
+                    "a write contradicts the store: a mistake in the program, please report it. Nothing of its call is \
+                     stored; the others of its group are written one by one"
+                );
                 self.notes.clear();
                 for request in group.drain(..) {
                     let mut alone = vec![request];
@@ -160,8 +194,8 @@ impl Writer {
     }
 
     /// One transaction. After an error nothing of the group counts as stored
-    /// or as not stored, unless the error is that of a constraint.
-    async fn attempt(&mut self, group: &[Request]) -> Result<Verdicts, sqlx::Error> {
+    /// or as not stored, unless the error is the group's own fault.
+    async fn attempt(&mut self, group: &[Request]) -> Result<Verdicts, WriteError> {
         let started = Instant::now();
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
@@ -172,13 +206,11 @@ impl Writer {
             Ok(_) => {
                 self.connection = Some(connection);
                 self.notes.clear();
-                metrics::counter!("store_commits_total").increment(1);
-                metrics::histogram!("store_commit_seconds").record(started.elapsed());
-                metrics::histogram!("store_group_size").record(u32::try_from(group.len()).unwrap_or(u32::MAX));
+                crate::metrics::committed(started.elapsed(), group.len());
             }
             Err(error) => {
-                metrics::counter!("store_commit_failures_total").increment(1);
-                if breaks_constraint(error) && write::rollback(&mut connection).await.is_ok() {
+                crate::metrics::commit_failed();
+                if is_own_fault(error) && write::rollback(&mut connection).await.is_ok() {
                     self.connection = Some(connection);
                 }
             }
@@ -202,6 +234,13 @@ async fn due(at: Option<Instant>) {
     }
 }
 
-fn breaks_constraint(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| !matches!(error.kind(), ErrorKind::Other))
+/// Returns true when the group, and not the database, is at fault: nothing of
+/// it is stored, and the connection is good.
+fn is_own_fault(error: &WriteError) -> bool {
+    match error {
+        WriteError::Contradiction(_) => true,
+        WriteError::Sql(error) => {
+            error.as_database_error().is_some_and(|error| !matches!(error.kind(), ErrorKind::Other))
+        }
+    }
 }

@@ -20,10 +20,10 @@ use crate::{
 /// Arrivals a second of the open-loop run.
 const ARRIVALS: u32 = 60;
 
-/// What the lines begin with that measure the chain alone.
+/// The first words of the lines that measure the chain alone.
 const CHAIN: &str = "the chain";
 
-/// How a payment is made, and its name in the table.
+/// A way of paying, and its name in the table.
 #[derive(Clone, Copy)]
 enum Method {
     Eip3009,
@@ -63,7 +63,7 @@ pub(crate) async fn run(report: &mut Report, time: Duration, wanted: impl Fn(&st
         report.add(baseline::transactions(&chain, time).await);
     }
 
-    let home = Home::with(&chain.node.url, "", "in_flight_max = 256");
+    let home = Home::on(&chain).network("in_flight_max", 256);
     let service = home.serve().await;
     // Idle memory is read once the service has done nothing for a while.
     tokio::time::sleep(Duration::from_secs(3)).await;

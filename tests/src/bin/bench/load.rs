@@ -14,7 +14,7 @@ use hyper::{Request, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::JoinSet};
 
-/// What a run measured.
+/// The measurements of a run.
 pub(crate) struct Run {
     /// Answers.
     pub done: u64,
@@ -108,7 +108,7 @@ where
     merged(tasks).await
 }
 
-/// What all callers measured.
+/// Returns the measurements of all callers together.
 pub(crate) async fn merged(mut tasks: JoinSet<Run>) -> Run {
     let mut run = Run::new();
     while let Some(part) = tasks.join_next().await {

@@ -2,12 +2,15 @@
 //!
 //! `cargo run --release -p e2e --bin bench [seconds [part]]` prints a table and writes
 //! `target/bench.json`; `part` is a piece of the names of the lines that are wanted, for example `Solana`.
+//! `… --bin bench hostile [seconds]` puts honest callers beside strangers instead and ends with 1 when a
+//! bound does not hold.
 //! Needs `anvil` and `solana-test-validator` on PATH (`tests/run` brings both). Everything runs on this
 //! machine: the load driver, the service and the chain share its cores.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command that reports")]
 #![expect(clippy::float_arithmetic, reason = "statistics, not money")]
 
 mod evm;
+mod hostile;
 mod load;
 mod report;
 mod svm;
@@ -26,6 +29,11 @@ const PAYMENTS: usize = 2000;
 
 #[tokio::main]
 async fn main() {
+    if std::env::args().nth(1).as_deref() == Some("hostile") {
+        let seconds = std::env::args().nth(2).and_then(|text| text.parse().ok()).unwrap_or(30);
+        build_service();
+        return hostile::run(Duration::from_secs(seconds)).await;
+    }
     let seconds = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(10);
     let time = Duration::from_secs(seconds);
     let part = std::env::args().nth(2).unwrap_or_default();
@@ -38,7 +46,7 @@ async fn main() {
     report.write();
 }
 
-/// What the service has counted.
+/// The service's own counters.
 struct Counters {
     rpc: f64,
     commits: f64,
@@ -57,10 +65,13 @@ impl Counters {
     }
 }
 
-/// The benchmark measures the release build of this very tree.
+/// The benchmark measures the build of this very tree that stands beside it: the release build, unless it is
+/// tried out as a debug build itself.
 fn build_service() {
+    let profile: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--package", "facilitator", "--bin", "facilitator"])
+        .args(["build", "--package", "facilitator", "--bin", "facilitator"])
+        .args(profile)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .expect("cargo runs");

@@ -33,7 +33,7 @@ const DIRECTLY: [(&str, usize); 2] = [
 ];
 const SETTLE: [(&str, usize); 2] = [("Solana, settle, 16 callers", 16), ("Solana, settle, 64 callers", 64)];
 
-/// How often a new blockhash is taken: it counts for a minute.
+/// The time between two blockhashes: each counts for a minute.
 const BLOCKHASH_PAUSE: Duration = Duration::from_secs(5);
 
 /// Makes payments that were never there before, by turns of all payers.
@@ -79,7 +79,7 @@ pub(crate) async fn run(report: &mut Report, time: Duration, wanted: impl Fn(&st
     }
     let validator = Validator::start_with(TICKS_PER_SLOT).await;
     let purse = Arc::new(Purse::open(&validator).await);
-    let home = Home::serving("", &validator.table(validator.chain.url(), ""));
+    let home = Home::on(&validator);
     let service = home.serve().await;
     // Idle memory is read once the service has done nothing for a while.
     tokio::time::sleep(Duration::from_secs(3)).await;

@@ -1,15 +1,18 @@
-//! How the steps before a sponsored settlement end, by what nodes say.
+//! Ends of the steps before a sponsored settlement, by the words of nodes.
 
-use alloy::primitives::{Address, B256};
-use chains_core::chain::{PlannedTransaction, SignedTransaction, Watch};
+use alloy::primitives::{Address, B256, U256};
+use chains_core::{
+    observation::Urgency,
+    transaction::{Fee, Plan, SignedTransaction},
+};
 use serde_json::{Value, json};
 
-use super::super::observe;
+use super::super::{investigate, observe};
 use super::*;
 use crate::{
+    extension::sponsoring::{erc20_approval::tests::Signed, steps::Body},
     fake_node::{self, FakeNode, NOW, Say},
-    plan::{Method, Plan},
-    sponsoring::{erc20_approval::tests::Signed, steps::Body},
+    tx::plan::{Method, TransferPlan},
 };
 
 /// The newest block.
@@ -26,7 +29,7 @@ struct Scene {
     late: bool,
     /// The block from which on the payer's nonce is used up.
     used_from: u64,
-    /// What Permit2 may take.
+    /// The amount that Permit2 may take.
     allowance: u64,
     /// Seconds that the authorization is still valid.
     valid_for: u64,
@@ -47,7 +50,7 @@ const WAITING: Scene = Scene {
     confirmations: 1,
 };
 
-fn settle() -> Plan {
+fn settle() -> TransferPlan {
     let effect = Transfer {
         token: Address::repeat_byte(0xaa),
         from: Address::repeat_byte(1),
@@ -56,7 +59,7 @@ fn settle() -> Plan {
         nonce: B256::ZERO,
         method: Method::Permit2,
     };
-    Plan { to: Address::repeat_byte(3), data: Bytes::new(), gas_limit: 140_000, effect }
+    TransferPlan { to: Address::repeat_byte(3), data: Bytes::new(), gas_limit: 140_000, effect }
 }
 
 fn number(value: &Value) -> u64 {
@@ -94,20 +97,25 @@ impl Scene {
         .await;
         let mut context = fake_node::context(&node);
         context.config.confirmations = self.confirmations;
-        context.heads.next(&context.rpc, None, Watch::Closely).await.expect("a block");
+        context.blocks.next(&context.rpc, None, Urgency::Closely).await.expect("a block");
         let approval = Signed::default().transaction();
         let body = Step::first(&approval, U256::from(self.funding), 0, settle(), NOW - self.waited);
-        let plan = PlannedTransaction { gas_wallet: None, body, valid_before: Some(NOW + self.valid_for) };
+        let plan = Plan::new(body).valid_before(Some(NOW + self.valid_for));
         let attempts = [SignedTransaction {
-            transaction: "0xaa".into(),
+            hash: "0xaa".into(),
             raw: vec![],
             gas_wallet: context.wallets.names()[0].clone(),
-            sequence: None,
-            gas_limit: 70_000,
-            fees: chains_core::chain::Fees { per_gas_max: 1, tip_per_gas: 1 },
+            nonce: None,
+            fee: Fee { amount_max: Amount::ZERO, terms: String::new() },
         }];
-        let watched = Watched { attempts: &attempts, plan: &plan, claimed_at: 1 };
-        let seen = observe(&context, &[watched]).await.expect("an answer").remove(0);
+        let items = [Item { plan: &plan, claimed_block: 1 }];
+        let view = TransactionView { attempts: &attempts, items: &items };
+        let seen = match observe(&context, &[view]).await.expect("an answer").remove(0) {
+            Observation::Included(_, effects) if matches!(effects[..], [Effect::Unclear(_)]) => {
+                investigate(&context, &view).await.expect("an answer")
+            }
+            seen => seen,
+        };
         let payer = settle().effect.from;
         let given_again = context.ledger.check(payer, U256::ZERO, Instant::now()).is_ok();
         let said = summary(seen);
@@ -118,23 +126,23 @@ impl Scene {
 }
 
 fn summary(seen: Observation) -> String {
-    let landed = match seen {
+    let (inclusion, effect) = match seen {
         Observation::Pending => return "pending".into(),
-        Observation::Unknown(why) => panic!("{why}"),
         Observation::Expired(why) => {
             return format!("expired {}", why.code.spelling(chains_core::protocol::Version::V2));
         }
-        Observation::Landed(landed) => landed,
+        Observation::Included(inclusion, mut effects) => (inclusion, effects.remove(0)),
+        Observation::Unknown(_) | Observation::Replaced => panic!("{seen:?}"),
     };
-    let Landed { block, fee_paid, effect, .. } = landed;
+    let Inclusion { block, fee_paid, .. } = inclusion;
     let effect = match effect {
-        Effect::Continues(next) => match Body::read(&next.body).expect("a body") {
+        Effect::Continues(next) => match Body::read(next.body()).expect("a body") {
             Body::Settle(plan) if plan == settle() => "settle".into(),
             Body::Settle(_) | Body::Step(Step::Fund(_)) => panic!("not what comes next"),
             Body::Step(Step::Approve(approve)) => format!("approve until +{}", approve.until - NOW),
         },
-        Effect::Missing(why) => format!("missing {}", why.code.spelling(chains_core::protocol::Version::V2)),
-        Effect::Done | Effect::DoneElsewhere { .. } | Effect::Unclear(_) => panic!("no step ends like this"),
+        Effect::Missing { why, .. } => format!("missing {}", why.code.spelling(chains_core::protocol::Version::V2)),
+        Effect::Done | Effect::Elsewhere { .. } | Effect::Unclear(_) => panic!("no step ends like this"),
     };
     format!("{effect}, in {}, for {fee_paid}", block.number)
 }

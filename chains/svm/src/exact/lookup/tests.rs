@@ -41,7 +41,7 @@ fn writable_accounts_of_all_tables_come_first_in_the_order_of_the_lookups() {
     assert_eq!(resolve(&lookups, &told(accounts)), Ok(expected.to_vec()));
 }
 
-/// What clients put into tables comes out again in its place.
+/// The accounts that clients put into tables come out again in their place.
 #[test]
 fn every_instruction_gets_back_the_accounts_that_the_client_meant() {
     let named = |keys: [u8; 4], writable: bool| {
@@ -89,10 +89,14 @@ fn a_table_that_cannot_be_used_or_not_for_long_is_refused() {
     let cases: [(&str, Option<Account>, Option<&str>); 12] = [
         ("as it should be", Some(good()), None),
         ("none", None, Some("does not exist")),
-        ("another program's", Some(Account { owner: key(7), ..good() }), Some("is no lookup table")),
-        ("empty", Some(Account { data: vec![], ..good() }), Some("is no lookup table")),
-        ("not initialised", Some(Account { data: vec![0; 56], ..good() }), Some("is no lookup table")),
-        ("half an address", Some(Account { data: good().data[..70].to_vec(), ..good() }), Some("is no lookup table")),
+        ("another program's", Some(Account { owner: key(7), ..good() }), Some("is not a lookup table")),
+        ("empty", Some(Account { data: vec![], ..good() }), Some("is not a lookup table")),
+        ("not initialised", Some(Account { data: vec![0; 56], ..good() }), Some("is not a lookup table")),
+        (
+            "half an address",
+            Some(Account { data: good().data[..70].to_vec(), ..good() }),
+            Some("is not a lookup table"),
+        ),
         ("deactivated long ago", Some(table(with(1, 0), &held)), Some("deactivated")),
         ("deactivated just now", Some(table(with(SLOT, 0), &held)), Some("deactivated")),
         ("one account too few", Some(table(LookupTableMeta::default(), &held[..2])), Some("fewer accounts")),

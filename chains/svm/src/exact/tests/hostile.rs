@@ -1,4 +1,4 @@
-//! What hostile clients send.
+//! The inventions of hostile clients.
 
 use proptest::{prelude::*, sample::Index};
 use spl_token_2022_interface::instruction::{self as token_instruction, AuthorityType};
@@ -28,7 +28,7 @@ fn batched(inner: &Instruction) -> Instruction {
     Instruction { data, ..inner.clone() }
 }
 
-/// What would take something from us, if it got our signature.
+/// Instructions that would take something from us, if they got our signature.
 pub(super) fn attacks() -> Vec<(&'static str, Instruction)> {
     let us = ours().pubkey();
     let thief = stranger().pubkey();
@@ -123,7 +123,12 @@ fn additions() -> Vec<Instruction> {
     found.extend([
         memo("a"),
         memo(""),
+        memo("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"),
+        Instruction { data: vec![0xff, 0xfe], ..memo("") },
+        Instruction { accounts: vec![AccountMeta::new_readonly(pays, true)], ..memo("a") },
         assertion(pays),
+        assertion(ours().pubkey()),
+        lamports_guard(ours().pubkey(), 5, 4),
         Instruction { accounts: vec![], ..assertion(pays) },
         Instruction { accounts: vec![AccountMeta::new(pays, true)], ..assertion(pays) },
         Instruction { data: vec![0, 0, 0], ..assertion(pays) },
@@ -223,14 +228,14 @@ impl Twist {
             Self::UnitPrice(price) => *list.get_mut(1)? = unit_price(*price),
             Self::FeePayer(index) => case.fee_payer = key(*index),
             Self::Payee(index) => {
-                case.demand.pay_to = key(*index);
-                list.get_mut(2)?.accounts.get_mut(2)?.pubkey = account_of(&case.demand.pay_to);
+                case.requirements.pay_to = key(*index);
+                list.get_mut(2)?.accounts.get_mut(2)?.pubkey = account_of(&case.requirements.pay_to);
             }
             Self::Amount(amount) => {
-                case.demand.amount = *amount;
+                case.requirements.amount = *amount;
                 list.get_mut(2)?.data.get_mut(1..9)?.copy_from_slice(&amount.to_le_bytes());
             }
-            Self::Memo(text) => case.demand.memo = Some(text.clone()).filter(|text| !text.is_empty()),
+            Self::Memo(text) => case.requirements.memo = Some(text.clone()).filter(|text| !text.is_empty()),
             Self::WithoutComputeBudget => {
                 case.without_compute_budget = true;
                 list.retain(|found| found.program_id != programs::COMPUTE_BUDGET);

@@ -1,5 +1,6 @@
-//! Payments to judge, made the way clients make them.
+//! Payments to evaluate, made the way clients make them.
 
+mod guards;
 mod hostile;
 mod money;
 mod table;
@@ -19,11 +20,15 @@ use solana_transaction::versioned::VersionedTransaction;
 
 use super::{
     NAME,
-    demand::Demand,
-    rules::{self, Judged, Policy},
+    requirements::Requirements,
+    rules::{self, Evaluated, Policy},
     transaction::{DecodeError, Transaction},
 };
-use crate::{compute_budget::Limits, programs, token};
+use crate::{
+    compute_budget::Limits,
+    programs,
+    token::{self, AssociatedAccounts},
+};
 
 pub(super) const AMOUNT: u64 = 10_000;
 pub(super) const DECIMALS: u8 = 6;
@@ -73,10 +78,19 @@ pub(super) fn memo(text: &str) -> Instruction {
     Instruction::new_with_bytes(programs::MEMO, text.as_bytes(), vec![])
 }
 
-/// `AssertAccountInfo` of an account.
+/// `AssertAccountInfoMulti`: the account belongs to the system program.
 pub(super) fn assertion(account: Pubkey) -> Instruction {
-    let accounts = vec![AccountMeta::new_readonly(account, false)];
-    Instruction::new_with_bytes(programs::LIGHTHOUSE, &[4, 0, 0], accounts)
+    guard(account, &[6, 4, 1, 3, 0, 0])
+}
+
+/// `AssertAccountInfo`: the account has lamports, compared by an operator.
+pub(super) fn lamports_guard(account: Pubkey, value: u64, operator: u8) -> Instruction {
+    guard(account, &[[5, 0, 0].as_slice(), &value.to_le_bytes(), &[operator]].concat())
+}
+
+/// An instruction to Lighthouse that gets one account.
+pub(super) fn guard(account: Pubkey, data: &[u8]) -> Instruction {
+    Instruction::new_with_bytes(programs::LIGHTHOUSE, data, vec![AccountMeta::new_readonly(account, false)])
 }
 
 pub(super) fn transfer(source: Pubkey, destination: Pubkey, authority: Pubkey, amount: u64) -> Instruction {
@@ -95,9 +109,9 @@ pub(super) struct Case {
     pub instructions: Vec<Instruction>,
     pub fee_payer: Pubkey,
     pub blockhash: Hash,
-    /// Who signs, where the message asks for it.
+    /// The keys that sign, where the message asks for them.
     pub signers: Vec<Keypair>,
-    pub demand: Demand,
+    pub requirements: Requirements,
     pub limits: Limits,
     pub without_compute_budget: bool,
 }
@@ -113,7 +127,7 @@ impl Case {
             memo("0123456789abcdef0123456789abcdef"),
         ];
         let network = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1".parse().expect("CAIP-2");
-        let demand = Demand {
+        let requirements = Requirements {
             scheme: NAME.into(),
             chosen_scheme: NAME.into(),
             chosen_network: Some(network),
@@ -128,7 +142,7 @@ impl Case {
             fee_payer: ours().pubkey(),
             blockhash: Hash::new_from_array([9; 32]),
             signers: vec![payer()],
-            demand,
+            requirements,
             limits: Limits::default(),
             without_compute_budget: false,
         }
@@ -156,12 +170,17 @@ impl Case {
         VersionedTransaction { signatures, message }
     }
 
-    pub fn judge(&self, transaction: &Transaction) -> Result<Judged, Rejection> {
+    pub fn evaluate(&self, transaction: &Transaction) -> Result<Evaluated, Rejection> {
         let keys = [also_ours().pubkey(), ours().pubkey()];
-        let network = self.demand.chosen_network.clone().expect("a network");
-        let fee_payer = self.demand.check_names(&network, &keys)?;
-        let policy = Policy { ours: &keys, limits: self.limits, without_compute_budget: self.without_compute_budget };
-        rules::judge(transaction, &self.demand, fee_payer, policy)
+        let network = self.requirements.chosen_network.clone().expect("a network");
+        let fee_payer = self.requirements.check_names(&network, &keys)?;
+        let policy = Policy {
+            ours: &keys,
+            limits: self.limits,
+            without_compute_budget: self.without_compute_budget,
+            associated: &AssociatedAccounts::default(),
+        };
+        rules::evaluate(transaction, &self.requirements, fee_payer, policy)
     }
 }
 

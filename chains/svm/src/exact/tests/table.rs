@@ -15,14 +15,14 @@ const SYSTEM: Pubkey = Pubkey::new_from_array([0; 32]);
 
 type Change = fn(&mut Case);
 
-/// Judges the changed payment in both versions of the message.
+/// Evaluates the changed payment in both versions of the message.
 fn check(cases: &[(&str, Change, Option<Code>)]) {
     for (name, change, expected) in cases {
         let mut case = Case::good();
         change(&mut case);
         for message in case.messages() {
             let transaction = decode(&case.sign(message)).expect(name);
-            assert_eq!(case.judge(&transaction).err().map(|r| r.code), *expected, "{name}");
+            assert_eq!(case.evaluate(&transaction).err().map(|r| r.code), *expected, "{name}");
         }
     }
 }
@@ -50,11 +50,11 @@ fn what_official_clients_and_wallets_send_is_accepted() {
         ("four instructions", |_| {}, None),
         ("version 1 clients send no memo", |c| c.instructions.truncate(3), None),
         ("assertions of a wallet", |c| c.instructions.extend([assertion(payer().pubkey()), assertion(mint())]), None),
-        ("seven", |c| c.instructions.extend([memo("a"), memo("b"), assertion(merchant())]), None),
+        ("seven", |c| c.instructions.extend([memo("a"), memo("b"), assertion(account_of(&merchant()))]), None),
         (
             "the payee is a fee payer",
             |c| {
-                c.demand.pay_to = ours().pubkey();
+                c.requirements.pay_to = ours().pubkey();
                 set_transfer(c, account_of(&payer().pubkey()), account_of(&ours().pubkey()), payer().pubkey(), AMOUNT);
             },
             None,
@@ -71,11 +71,11 @@ fn what_official_clients_and_wallets_send_is_accepted() {
 }
 
 #[test]
-fn a_judged_payment_is_what_the_payer_signed() {
+fn an_evaluated_payment_is_what_the_payer_signed() {
     let case = Case::good();
     for message in case.messages() {
         let transaction = decode(&case.sign(message)).expect("sound");
-        let judged = case.judge(&transaction).expect("good");
+        let evaluated = case.evaluate(&transaction).expect("good");
         let pays = payer().pubkey();
         let transfer = token::TransferChecked {
             program: programs::TOKEN,
@@ -87,7 +87,7 @@ fn a_judged_payment_is_what_the_payer_signed() {
             decimals: DECIMALS,
         };
         let budget = ComputeBudget { unit_limit: 20_000, unit_price: 1 };
-        assert_eq!(judged, Judged { fee_payer: ours().pubkey(), transfer, budget, fee: 10_001 });
+        assert_eq!(evaluated, Evaluated { fee_payer: ours().pubkey(), transfer, budget, fee: 10_001, guard: None });
         assert_eq!(transaction.payer(), Some(&pays));
     }
 }
@@ -139,7 +139,7 @@ fn a_signature_of_another_message_is_refused() {
     let [message, _] = case.messages();
     let mut transaction = case.sign(message);
     transaction.signatures[1] = payer().sign_message(b"another message");
-    let refused = case.judge(&decode(&transaction).expect("sound")).map_err(|r| r.code);
+    let refused = case.evaluate(&decode(&transaction).expect("sound")).map_err(|r| r.code);
     assert_eq!(refused, Err(reason::SIGNATURE_INVALID));
 }
 
@@ -152,7 +152,7 @@ fn lookup_tables_are_refused() {
     v0.address_table_lookups =
         vec![MessageAddressTableLookup { account_key: key(80), writable_indexes: vec![0], readonly_indexes: vec![] }];
     let transaction = decode(&case.sign(message)).expect("sound");
-    assert_eq!(case.judge(&transaction).map_err(|r| r.code), Err(reason::ALT_RESOLUTION_NOT_AVAILABLE));
+    assert_eq!(case.evaluate(&transaction).map_err(|r| r.code), Err(reason::ALT_RESOLUTION_NOT_AVAILABLE));
 }
 
 #[test]
@@ -228,7 +228,11 @@ fn what_it_costs_is_capped_in_parts_and_in_total() {
 fn our_keys_act_nowhere() {
     check(&[
         ("our tokens", |c| our_transfer(c, &ours()), Some(reason::FEE_PAYER_TRANSFERRING_FUNDS)),
-        ("in an assertion", |c| c.instructions[3] = assertion(ours().pubkey()), Some(reason::FEE_PAYER_INCLUDED)),
+        (
+            "in an instruction of Lighthouse that writes",
+            |c| c.instructions[3] = guard(ours().pubkey(), &[0, 0, 0]),
+            Some(reason::FEE_PAYER_INCLUDED),
+        ),
         (
             "in a memo",
             |c| {
@@ -262,7 +266,7 @@ fn our_keys_act_nowhere() {
     our_transfer(&mut case, &also_ours());
     case.signers.push(also_ours());
     let [message, _] = case.messages();
-    let refused = case.judge(&decode(&case.sign(message)).expect("sound")).map_err(|r| r.code);
+    let refused = case.evaluate(&decode(&case.sign(message)).expect("sound")).map_err(|r| r.code);
     assert_eq!(refused, Err(reason::FEE_PAYER_TRANSFERRING_FUNDS), "even when that key has signed");
 }
 
@@ -270,7 +274,7 @@ fn our_keys_act_nowhere() {
 fn token_payee_and_amount_are_exactly_the_required_ones() {
     check(&[
         ("another token", |c| c.instructions[2].accounts[1].pubkey = key(61), Some(reason::MINT_MISMATCH)),
-        ("another payee", |c| c.demand.pay_to = stranger().pubkey(), Some(reason::RECIPIENT_MISMATCH)),
+        ("another payee", |c| c.requirements.pay_to = stranger().pubkey(), Some(reason::RECIPIENT_MISMATCH)),
         ("payTo itself", |c| c.instructions[2].accounts[2].pubkey = merchant(), Some(reason::RECIPIENT_MISMATCH)),
         (
             "the account of the other program",
@@ -287,13 +291,13 @@ fn token_payee_and_amount_are_exactly_the_required_ones() {
         (
             "to the payer",
             |c| {
-                c.demand.pay_to = payer().pubkey();
+                c.requirements.pay_to = payer().pubkey();
                 set_transfer(c, key(90), account_of(&payer().pubkey()), payer().pubkey(), AMOUNT);
             },
             Some(INVALID_PAYMENT_REQUIREMENTS),
         ),
-        ("one less", |c| c.demand.amount = AMOUNT + 1, Some(reason::AMOUNT_MISMATCH)),
-        ("one more", |c| c.demand.amount = AMOUNT - 1, Some(reason::AMOUNT_MISMATCH)),
+        ("one less", |c| c.requirements.amount = AMOUNT + 1, Some(reason::AMOUNT_MISMATCH)),
+        ("one more", |c| c.requirements.amount = AMOUNT - 1, Some(reason::AMOUNT_MISMATCH)),
     ]);
 }
 
@@ -303,12 +307,12 @@ fn token_2022_is_paid_to_its_own_associated_account() {
     case.instructions[2].program_id = programs::TOKEN_2022;
     case.instructions[2].accounts[2].pubkey = token::associated_account(&merchant(), &mint(), &programs::TOKEN_2022);
     let [message, _] = case.messages();
-    let judged = case.judge(&decode(&case.sign(message)).expect("sound"));
-    assert_eq!(judged.map(|judged| judged.transfer.program), Ok(programs::TOKEN_2022));
+    let evaluated = case.evaluate(&decode(&case.sign(message)).expect("sound"));
+    assert_eq!(evaluated.map(|evaluated| evaluated.transfer.program), Ok(programs::TOKEN_2022));
 }
 
 #[test]
-fn only_memos_and_assertions_follow_the_transfer() {
+fn only_memos_and_guards_follow_the_transfer() {
     for (place, code) in reason::UNKNOWN_INSTRUCTION.into_iter().enumerate() {
         let unknown = [
             nonce_advance(),
@@ -317,7 +321,7 @@ fn only_memos_and_assertions_follow_the_transfer() {
             Instruction::new_with_bytes(programs::ASSOCIATED_TOKEN, &[], vec![]),
             Instruction { data: vec![0], ..assertion(key(1)) },
             Instruction { data: vec![1], ..assertion(key(1)) },
-            Instruction { data: vec![17], ..assertion(key(1)) },
+            Instruction { data: vec![15], ..assertion(key(1)) },
             Instruction { data: vec![], ..assertion(key(1)) },
         ];
         for instruction in unknown {
@@ -326,7 +330,7 @@ fn only_memos_and_assertions_follow_the_transfer() {
             case.instructions.extend((0..place).map(|_| memo("a")));
             case.instructions.push(instruction);
             let [message, _] = case.messages();
-            let refused = case.judge(&decode(&case.sign(message)).expect("sound")).map_err(|r| r.code);
+            let refused = case.evaluate(&decode(&case.sign(message)).expect("sound")).map_err(|r| r.code);
             assert_eq!(refused, Err(code));
         }
     }
@@ -335,7 +339,7 @@ fn only_memos_and_assertions_follow_the_transfer() {
 #[test]
 fn a_required_memo_stands_exactly_once() {
     fn require(case: &mut Case) {
-        case.demand.memo = Some("order 7".into());
+        case.requirements.memo = Some("order 7".into());
     }
     check(&[
         ("there", |c| (require(c), c.instructions[3] = memo("order 7")).1, None),
@@ -421,7 +425,7 @@ proptest! {
     /// Whatever stands in the bytes, there is a verdict, and never for less
     /// than a signature of the payer's.
     #[test]
-    fn damaged_transactions_are_judged_and_refused(
+    fn damaged_transactions_are_evaluated_and_refused(
         changes in prop::collection::vec((any::<usize>(), any::<u8>()), 1..4), version in 0_usize..2
     ) {
         let case = Case::good();
@@ -433,7 +437,7 @@ proptest! {
         }
         let signatures = 1 + 64;
         let Ok(transaction) = Transaction::from_wire(damaged.clone()) else { return Ok(()) };
-        let judged = case.judge(&transaction);
-        prop_assert_eq!(judged.is_ok(), damaged[signatures..] == good[signatures..], "{:?}", judged);
+        let evaluated = case.evaluate(&transaction);
+        prop_assert_eq!(evaluated.is_ok(), damaged[signatures..] == good[signatures..], "{:?}", evaluated);
     }
 }

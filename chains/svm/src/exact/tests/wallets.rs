@@ -1,4 +1,4 @@
-//! Smart wallets: what is refused before the simulation, and which transfer in
+//! Smart wallets: the refusals before the simulation, and the transfer in
 //! it is the payment.
 
 use chains_core::{Code, reason::INVALID_PAYMENT_REQUIREMENTS};
@@ -41,7 +41,7 @@ fn check(case: &Case, message: VersionedMessage) -> Result<Simulatable, Code> {
     let ours = [also_ours().pubkey(), ours().pubkey()];
     let policy = Policy { ours: &ours, programs: &programs::SMART_WALLETS, limits: smart_wallet::default_limits() };
     let transaction = decode(&case.sign(message)).expect("sound");
-    smart_wallet::check(&transaction, &case.demand, ours[1], policy).map_err(|r| r.code)
+    smart_wallet::check(&transaction, &case.requirements, ours[1], policy).map_err(|r| r.code)
 }
 
 #[test]
@@ -49,10 +49,13 @@ fn a_wallets_payment_may_be_simulated() {
     let case = good();
     for message in case.messages() {
         let transaction = decode(&case.sign(message.clone())).expect("sound");
-        let refused = case.judge(&transaction).expect_err("no transfer at the top");
+        let refused = case.evaluate(&transaction).expect_err("no transfer at the top");
         assert!(smart_wallet::may_be_wallet(refused.code));
         let budget = ComputeBudget { unit_limit: 150_000, unit_price: 1 };
-        assert_eq!(check(&case, message), Ok(Simulatable { fee_payer: ours().pubkey(), budget, fee: 10_001 }));
+        assert_eq!(
+            check(&case, message),
+            Ok(Simulatable { program: wallet(), fee_payer: ours().pubkey(), budget, fee: 10_001 })
+        );
     }
 }
 
@@ -78,7 +81,7 @@ fn only_another_layout_leads_to_the_wallets_rules() {
 #[test]
 fn wallets_are_refused_before_the_simulation() {
     type Change = fn(&mut Case);
-    let cases: [(&str, Change, Option<Code>); 22] = [
+    let cases: [(&str, Change, Option<Code>); 24] = [
         ("an assertion", |c| c.instructions.push(assertion(vault())), None),
         (
             "Lighthouse that writes",
@@ -88,6 +91,15 @@ fn wallets_are_refused_before_the_simulation() {
             },
             Some(reason::WALLET_PROGRAM_NOT_ALLOWED),
         ),
+        (
+            "Lighthouse that looks at the clock",
+            |c| {
+                c.instructions.push(assertion(vault()));
+                c.instructions[4].data[0] = 15;
+            },
+            Some(reason::WALLET_PROGRAM_NOT_ALLOWED),
+        ),
+        ("no wallet", |c| drop(c.instructions.remove(2)), Some(reason::WALLET_NO_TRANSFER)),
         ("no budget", |c| drop(c.instructions.drain(..2)), None),
         (
             "a third signer",
@@ -152,12 +164,12 @@ fn wallets_are_refused_before_the_simulation() {
         (
             "no required memo",
             |c| {
-                c.demand.memo = Some("a".into());
+                c.requirements.memo = Some("a".into());
                 c.instructions.truncate(3);
             },
             Some(reason::MEMO_COUNT),
         ),
-        ("another memo", |c| c.demand.memo = Some("b".into()), Some(reason::MEMO_MISMATCH)),
+        ("another memo", |c| c.requirements.memo = Some("b".into()), Some(reason::MEMO_MISMATCH)),
     ];
     for (name, change, expected) in cases {
         let mut case = good();
@@ -189,7 +201,7 @@ fn durable_nonces_are_refused_even_where_the_system_program_is_allowed() {
     let [message, _] = case.messages();
     let transaction = decode(&case.sign(message)).expect("sound");
     let policy = Policy { ours: &[], programs: &[SYSTEM, wallet()], limits: smart_wallet::default_limits() };
-    let checked = smart_wallet::check(&transaction, &case.demand, ours().pubkey(), policy);
+    let checked = smart_wallet::check(&transaction, &case.requirements, ours().pubkey(), policy);
     assert_eq!(checked.map_err(|r| r.code), Err(reason::WALLET_PROGRAM_NOT_ALLOWED));
 }
 
@@ -251,8 +263,13 @@ fn exactly_one_transfer_is_the_payment() {
     let [message, _] = case.messages();
     let checked = check(&case, message).expect("good");
     for (name, inner, expected) in cases {
-        let judged = checked.judge(&inner, &case.demand, &[also_ours().pubkey(), ours().pubkey()]);
-        let transfer: Result<TransferChecked, Code> = judged.map(|judged| judged.transfer).map_err(|r| r.code);
+        let evaluated = checked.evaluate(
+            &inner,
+            &case.requirements,
+            &[also_ours().pubkey(), ours().pubkey()],
+            &token::AssociatedAccounts::default(),
+        );
+        let transfer: Result<TransferChecked, Code> = evaluated.map(|evaluated| evaluated.transfer).map_err(|r| r.code);
         assert_eq!(transfer.map(|transfer| transfer.amount), expected, "{name}");
     }
 }

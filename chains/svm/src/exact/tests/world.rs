@@ -60,7 +60,7 @@ fn nonce_data() -> Vec<u8> {
         .concat()
 }
 
-/// Where a thing of SPL Token stands when the token is one of Token-2022.
+/// The place of a thing of SPL Token when the token is one of Token-2022.
 pub(super) fn twin(address: &Pubkey) -> Pubkey {
     static TWINS: LazyLock<HashMap<Pubkey, Pubkey>> = LazyLock::new(|| {
         let moved = |owner: Pubkey| token::associated_account(&owner, &mint(), &programs::TOKEN_2022);
@@ -72,7 +72,7 @@ pub(super) fn twin(address: &Pubkey) -> Pubkey {
 
 /// The chain, with everybody's accounts and the real token and memo programs;
 /// `at` says where each thing stands: in its place, or at its [`twin`].
-/// There is no Lighthouse to be had here; the memo program answers in its place.
+/// The memo program answers in place of Lighthouse, which is not bundled.
 pub(super) fn world(at: fn(&Pubkey) -> Pubkey) -> LiteSVM {
     let mut svm = LiteSVM::new();
     let mut set = |address: Pubkey, owner: Pubkey, lamports: u64, data: Vec<u8>| {
@@ -108,9 +108,9 @@ pub(super) fn world(at: fn(&Pubkey) -> Pubkey) -> LiteSVM {
     svm
 }
 
-/// What a transaction left behind.
+/// The state that a transaction left behind.
 pub(super) struct After {
-    /// What the network took, also from a transaction that failed.
+    /// The fee that the network took, also from a transaction that failed.
     pub fee: u64,
     /// The accounts that it touched; `None` when it failed.
     pub accounts: Option<Vec<(Pubkey, Account)>>,
@@ -132,7 +132,7 @@ pub(super) fn before(svm: &LiteSVM, address: &Pubkey) -> Account {
     svm.get_account(address).unwrap_or_default()
 }
 
-/// Whether two states of an account differ in anything that is worth something.
+/// Returns whether two states of an account differ in anything that is worth something.
 pub(super) fn differs(one: &Account, other: &Account) -> bool {
     (one.lamports(), one.data(), one.owner()) != (other.lamports(), other.data(), other.owner())
 }

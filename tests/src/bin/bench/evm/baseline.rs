@@ -1,4 +1,4 @@
-//! What the chain itself can do, without a facilitator.
+//! The chain's own figures, without a facilitator.
 
 use std::time::{Duration, Instant};
 

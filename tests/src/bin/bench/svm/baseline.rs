@@ -1,4 +1,4 @@
-//! What the validator itself can do, without a facilitator.
+//! The validator's own figures, without a facilitator.
 
 use std::{
     collections::HashMap,
@@ -52,7 +52,7 @@ pub(crate) async fn simulations(name: &str, validator: &Validator, purse: &Purse
     Row::of(name, &merged(tasks).await, time)
 }
 
-/// What waits for its signature to be confirmed.
+/// The transactions that wait for their signatures to be confirmed.
 #[derive(Clone, Default)]
 struct Waiting(Arc<Mutex<HashMap<String, oneshot::Sender<bool>>>>);
 

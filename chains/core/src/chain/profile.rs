@@ -1,0 +1,80 @@
+use std::{sync::Arc, time::Duration};
+
+use crate::{Amount, Code, Network, scheme::Scheme};
+
+/// The profile of a network: its name, its offers, its gas wallets.
+pub trait Profile: Send + Sync {
+    /// Its CAIP-2 identifier.
+    fn network(&self) -> &Network;
+
+    /// The one other name that callers of older protocols know it by, for
+    /// example `base-sepolia`; `None` when there is none.
+    fn legacy_name(&self) -> Option<&str>;
+
+    /// The schemes that can be paid with here.
+    fn schemes(&self) -> &[Arc<dyn Scheme>];
+
+    /// Returns the entries of `/supported` when this network announces this gas
+    /// wallet. Schemes that bind a payment to the wallet that sends it name it
+    /// in `extra`; every other configured wallet stays valid.
+    fn offers(&self, gas_wallet: &str) -> Vec<Offer>;
+
+    /// The extensions of the protocol that this network understands, by their
+    /// keys, for `/supported`.
+    fn extensions(&self) -> Vec<&'static str>;
+
+    /// The addresses that pay gas, in configuration order. Never empty.
+    fn gas_wallets(&self) -> &[String];
+
+    /// Returns the submitter's parameters for this network.
+    fn parameters(&self) -> Parameters;
+
+    /// The codes of this family that older protocols spell in another way.
+    fn codes(&self) -> &'static [Code] {
+        &[]
+    }
+}
+
+/// One way of paying, for `/supported`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The scheme's name.
+    pub scheme: &'static str,
+    /// The scheme's values for servers, if it has any.
+    pub extra: Option<serde_json::Value>,
+    /// True when callers of the first protocol version can pay this way too.
+    pub since_v1: bool,
+}
+
+/// The submitter's parameters for a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parameters {
+    /// Transactions of one gas wallet that may wait for a block at a time.
+    pub in_flight_max: usize,
+    /// Blocks, the including one counted, until a transfer counts as settled.
+    pub confirmations: u64,
+    /// The usual time between blocks.
+    pub block_time: Duration,
+    /// Blocks that a transaction may stay unseen before its bytes are sent again.
+    pub resend_after: u64,
+    /// The time between two calls of [`Health::prove`](super::Health::prove).
+    pub recheck_interval: Duration,
+    /// Below this balance, in the coin's atomic units, a gas wallet takes no
+    /// new settlement, whatever is under way.
+    pub balance_min: Amount,
+    /// The most that payments which fail on chain may cost.
+    pub loss_budget: LossBudget,
+}
+
+/// The most that payments which fail on chain may cost within an hour, in the coin's
+/// atomic units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LossBudget {
+    /// All of this network. Beyond it only payers without code and without a
+    /// failure are served.
+    pub network: Amount,
+    /// Those of one API key.
+    pub key: Amount,
+    /// Those of payers that run the same code.
+    pub code: Amount,
+}

@@ -1,0 +1,137 @@
+//! When to ask for the next block. Pure.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::PAUSE_MAX;
+
+/// The pause between two questions around the moment at which a block is expected.
+const POLL_CLOSE: Duration = Duration::from_millis(10);
+
+/// The longest pause, at first, when a block is late and somebody waits.
+pub(super) const POLL_LATE_MAX: Duration = Duration::from_millis(250);
+
+/// The way in which a block was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    /// It was not there a moment before.
+    Live,
+    /// It was there at the first look, which was at the moment that was
+    /// predicted for it, or at no particular one.
+    Before { predicted: bool },
+    /// As the newest, with others left out.
+    Jumped,
+}
+
+/// Pure: the usual time between blocks, after one more. `took` is known
+/// between two that were seen to come.
+pub(super) fn learn(interval: Duration, took: Option<Duration>, came: Came, block_time: Duration) -> Duration {
+    match (came, took) {
+        (Came::Live, Some(took)) => (interval * 3 + took.min(block_time * 4)) / 4,
+        // Predicted too late, by an unknown time.
+        (Came::Before { predicted: true }, _) => (interval * 3 / 4).max(POLL_CLOSE),
+        (Came::Live, None) | (Came::Before { predicted: false } | Came::Jumped, _) => interval,
+    }
+}
+
+/// When to ask for the next block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// The moment.
+    pub next: Instant,
+    /// The block is not expected yet.
+    pub early: bool,
+    /// The block is so late that the endpoint itself is in doubt.
+    pub overdue: bool,
+}
+
+/// The moment from which a block is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Since {
+    /// When the block before came.
+    Came(Instant),
+    /// When the block before was found; it came before, at an unknown time.
+    Found(Instant),
+}
+
+/// Pure: `since` is what is known of the block before; `interval` the usual
+/// time between two.
+pub(super) fn plan(since: Since, interval: Duration, now: Instant) -> Plan {
+    let arrived = match since {
+        Since::Came(arrived) => arrived,
+        Since::Found(found) => {
+            let by = now.saturating_duration_since(found).saturating_sub(interval);
+            return Plan { next: now + late(interval, by), early: false, overdue: by > interval * 2 };
+        }
+    };
+    let expected = arrived + interval;
+    // A twentieth on both sides: arrivals jitter with the network.
+    let slack = (interval / 20).max(POLL_CLOSE);
+    let overdue = now > expected + interval * 2;
+    let soon = expected - slack.min(interval);
+    let next = if now < soon {
+        soon
+    } else if now <= expected + slack {
+        now + POLL_CLOSE
+    } else {
+        now + late(interval, now - expected)
+    };
+    Plan { next, early: now < soon, overdue }
+}
+
+/// A tenth of the usual time, and ever longer while the chain stands still.
+fn late(interval: Duration, by: Duration) -> Duration {
+    (interval / 10).clamp(POLL_CLOSE, POLL_LATE_MAX).max((by / 10).min(PAUSE_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn asks_often_only_when_a_block_is_expected() {
+        let born = Instant::now() + ms(60_000);
+        // (milliseconds since the last block, next ask in milliseconds, early, overdue)
+        let cases = [
+            (0, 1900, true, false),
+            (1000, 900, true, false),
+            (1900, 10, false, false),
+            (2100, 10, false, false),
+            (2101, 200, false, false),
+            (9000, 700, false, true),
+            (900_000, 5000, false, true),
+        ];
+        for (since, next, early, overdue) in cases {
+            let now = born + ms(since);
+            let expected = Plan { next: now + ms(next), early, overdue };
+            assert_eq!(plan(Since::Came(born), ms(2000), now), expected, "{since}");
+        }
+        let unknown = Plan { next: born + ms(200), early: false, overdue: false };
+        assert_eq!(plan(Since::Found(born), ms(2000), born), unknown, "at once, and then as for a late one");
+        let halted = born + ms(900_000);
+        let rarely = Plan { next: halted + ms(5000), early: false, overdue: true };
+        assert_eq!(plan(Since::Found(born), ms(2000), halted), rarely, "a chain that stands still");
+        assert_eq!(plan(Since::Came(born), ms(10), born).next, born + POLL_CLOSE, "a chain faster than we ask");
+    }
+
+    #[test]
+    fn learns_the_time_between_blocks_from_those_seen_to_come() {
+        let took = |took| Some(ms(took));
+        let cases = [
+            (Came::Live, took(1000), 1750),
+            (Came::Live, took(100_000), 3500),
+            (Came::Live, None, 2000),
+            (Came::Before { predicted: true }, took(1900), 1500),
+            (Came::Before { predicted: false }, took(5), 2000),
+            (Came::Jumped, None, 2000),
+        ];
+        for (came, took, expected) in cases {
+            assert_eq!(learn(ms(2000), took, came, ms(2000)), ms(expected), "{came:?} {took:?}");
+        }
+    }
+}

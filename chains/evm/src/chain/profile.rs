@@ -1,0 +1,75 @@
+use std::sync::Arc;
+
+use chains_core::{
+    Network,
+    chain::{Offer, Parameters, Profile},
+    scheme::Scheme,
+};
+
+use super::EvmChain;
+use crate::{
+    extension::{
+        builder_code,
+        sponsoring::{eip2612, erc20_approval},
+    },
+    scheme::{exact, upto},
+    tx::plan::Method,
+};
+
+/// Blocks that a transaction may stay unseen before its bytes are sent again.
+const RESEND_AFTER_BLOCKS: u64 = 2;
+
+impl Profile for EvmChain {
+    fn network(&self) -> &Network {
+        &self.context.config.network
+    }
+
+    fn legacy_name(&self) -> Option<&str> {
+        self.context.config.legacy_name.as_deref()
+    }
+
+    fn schemes(&self) -> &[Arc<dyn Scheme>] {
+        &self.schemes
+    }
+
+    fn offers(&self, gas_wallet: &str) -> Vec<Offer> {
+        let context = &self.context;
+        let by_eip3009 = context.config.assets.iter().any(|asset| asset.eip3009.is_some());
+        let mut offers = vec![];
+        if by_eip3009 || context.capabilities.has(Method::Permit2) {
+            // v1 knows EIP-3009 only.
+            offers.push(Offer { scheme: exact::NAME, extra: None, since_v1: by_eip3009 });
+        }
+        if context.capabilities.has(Method::Upto) {
+            let extra = serde_json::json!({ "facilitatorAddress": gas_wallet });
+            offers.push(Offer { scheme: upto::NAME, extra: Some(extra), since_v1: false });
+        }
+        offers
+    }
+
+    fn extensions(&self) -> Vec<&'static str> {
+        let capabilities = &self.context.capabilities;
+        let by_permit2 = capabilities.has(Method::Permit2) || capabilities.has(Method::Upto);
+        let config = &self.context.config;
+        let sponsoring = [(config.sponsor_eip2612, eip2612::KEY), (config.sponsor_erc20_approval, erc20_approval::KEY)];
+        let sponsoring = sponsoring.into_iter().filter(|(on, _)| by_permit2 && *on).map(|(_, key)| key);
+        std::iter::once(builder_code::KEY).chain(sponsoring).collect()
+    }
+
+    fn gas_wallets(&self) -> &[String] {
+        self.context.wallets.names()
+    }
+
+    fn parameters(&self) -> Parameters {
+        let config = &self.context.config;
+        Parameters {
+            in_flight_max: config.in_flight_max,
+            confirmations: config.confirmations,
+            block_time: config.block_time,
+            resend_after: RESEND_AFTER_BLOCKS,
+            recheck_interval: config.recheck_interval,
+            balance_min: config.gas_balance_min,
+            loss_budget: config.loss_budget,
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Proofs that a network is what the configuration says, and well.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`prove`] | the proof before payments are taken, and from time to time after |
+//! | [`doctor`] | the same, for people |
+//! | [`token_code`] | whether tokens still run what they ran when the network opened |
+//! | [`permit2_support`], [`price_support`], [`block_support`] | what can be simulated here, and how truly |
+
+pub(crate) mod block_support;
+pub(crate) mod doctor;
+pub(crate) mod permit2_support;
+pub(crate) mod price_support;
+pub(crate) mod prove;
+pub mod token_code;

@@ -1,0 +1,62 @@
+//! The fate of an authorization without any transaction of ours.
+
+use chains_core::{
+    Rejection,
+    chain::ChainUnavailable,
+    observation::{Effect, Item},
+};
+
+use super::{
+    authorization_use::{UseSearch, is_used},
+    investigation::FOR_EVER,
+    verdict,
+};
+use crate::{
+    context::Context,
+    extension::sponsoring::steps::Body,
+    reason,
+    rpc::{Rpc, error::CallError, method::At},
+    tx::{
+        plan::{Method, TransferPlan},
+        sign,
+    },
+};
+
+/// Finds out what became of a step without a transaction of ours; see
+/// [`Execution::trace_authorization`](chains_core::chain::Execution::trace_authorization).
+///
+/// # Errors
+/// No endpoint answered.
+pub(crate) async fn trace(context: &Context, item: &Item<'_>) -> Result<Effect, ChainUnavailable> {
+    let ask = |rpc: Rpc| async move { at_endpoint(context, &rpc, item).await };
+    let said = context.rpc.agree(ask, verdict::effect_key).await;
+    Ok(verdict::merge_effects(said.map_err(|error| context.rpc.unavailable(error))?))
+}
+
+/// The authorization of a step as one endpoint shows it.
+///
+/// # Errors
+/// The endpoint gave no answer.
+pub(super) async fn at_endpoint(context: &Context, rpc: &Rpc, item: &Item<'_>) -> Result<Effect, CallError> {
+    let plan = match sign::body(item.plan).as_deref() {
+        Ok(Body::Settle(plan)) => plan.clone(),
+        Ok(Body::Step(step)) => step.settle().clone(),
+        Err(error) => return Ok(Effect::Unclear(error.to_string())),
+    };
+    at(context, rpc, item, &plan).await
+}
+
+/// A transfer's authorization as one endpoint shows it.
+async fn at(context: &Context, rpc: &Rpc, item: &Item<'_>, plan: &TransferPlan) -> Result<Effect, CallError> {
+    let newest = crate::blocks::latest(rpc).await?;
+    if is_used(rpc, &plan.effect, At::Latest).await? {
+        return UseSearch { context, rpc, item, plan, block_number: newest.number }.find_use().await;
+    }
+    let until = item.plan.valid_before.unwrap_or(FOR_EVER);
+    let code = match plan.effect.method {
+        Method::Eip3009 => reason::VALID_BEFORE,
+        Method::Permit2 | Method::Upto => reason::PERMIT2_DEADLINE_EXPIRED,
+    };
+    let why = Rejection::new(code, "the authorization expired before a block took the payment");
+    Ok(Effect::Missing { why, executable_until: (newest.timestamp < until).then_some(until) })
+}

@@ -1,0 +1,160 @@
+//! The fate of transactions, with proof.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`placement`] | where transactions are, as one endpoint sees it |
+//! | [`receipt`] | receipts and logs, read |
+//! | [`effect`] | what became of one step, as far as receipts tell, and beyond |
+//! | [`investigation`] | why a transfer is missing, or where else it was made |
+//! | [`authorization`] | what became of an authorization without a transaction of ours |
+//! | [`authorization_use`], [`log_search`], [`trace`] | who used an authorization |
+//! | [`sponsored`] | the steps before a sponsored settlement |
+//! | [`verdict`] | one observation out of those of several endpoints |
+//!
+//! A receipt says that a transaction is in a block. The token's logs, its
+//! `authorizationState` and Permit2's `nonceBitmap` say whether the payment
+//! happened; the receipt's status alone never does. Each endpoint is asked the
+//! whole question by itself, and two that agree decide. Where proof is not to
+//! be had, the answer is "unclear", never "missing".
+
+mod authorization;
+mod authorization_use;
+mod effect;
+mod investigation;
+mod log_search;
+mod placement;
+mod receipt;
+mod sponsored;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod verdict;
+
+use chains_core::{
+    chain::ChainUnavailable,
+    observation::{Effect, Inclusion, Observation, TransactionView},
+};
+use futures::future::try_join_all;
+
+pub(crate) use self::authorization::trace as trace_authorization;
+#[cfg(test)]
+pub(crate) use self::effect::is_cancellation;
+use self::{
+    effect::Look,
+    placement::{Found, Placement},
+};
+use crate::{
+    context::Context,
+    extension::sponsoring::steps::Body,
+    rpc::{Rpc, error::CallError},
+    tx::sign,
+};
+
+/// The effort that an answer about a transaction is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effort {
+    /// Receipts and blocks; state only where a receipt can never come.
+    Receipts,
+    /// Logs, states and traces too.
+    Proof,
+}
+
+/// Looks for transactions by their receipts; see
+/// [`Execution::observe`](chains_core::chain::Execution::observe).
+///
+/// # Errors
+/// No endpoint answered.
+pub(crate) async fn observe(
+    context: &Context,
+    views: &[TransactionView<'_>],
+) -> Result<Vec<Observation>, ChainUnavailable> {
+    agreed(context, views, Effort::Receipts).await
+}
+
+/// Finds out what became of one transaction, whatever it takes; see
+/// [`Execution::investigate`](chains_core::chain::Execution::investigate).
+///
+/// # Errors
+/// No endpoint answered.
+pub(crate) async fn investigate(
+    context: &Context,
+    view: &TransactionView<'_>,
+) -> Result<Observation, ChainUnavailable> {
+    let mut observations = agreed(context, std::slice::from_ref(view), Effort::Proof).await?;
+    observations.pop().ok_or_else(|| context.rpc.unavailable("nothing was observed"))
+}
+
+async fn agreed(
+    context: &Context,
+    views: &[TransactionView<'_>],
+    effort: Effort,
+) -> Result<Vec<Observation>, ChainUnavailable> {
+    let key = |observations: &Vec<Observation>| observations.iter().map(verdict::key).collect::<Vec<_>>();
+    let said = context.rpc.agree(|rpc| look(context, rpc, views, effort), key).await;
+    let observations = verdict::merge(said.map_err(|error| context.rpc.unavailable(error))?, views.len());
+    for (view, observation) in views.iter().zip(&observations) {
+        sponsored::note(context, view, observation);
+    }
+    Ok(observations)
+}
+
+/// The transactions as one endpoint shows them.
+async fn look(
+    context: &Context,
+    rpc: Rpc,
+    views: &[TransactionView<'_>],
+    effort: Effort,
+) -> Result<Vec<Observation>, CallError> {
+    let found = placement::find(context, &rpc, views).await?;
+    let observed = views.iter().zip(found).map(|(view, found)| {
+        let look = Look { context, rpc: &rpc, view, effort };
+        async move {
+            match found {
+                Found::Placed(place) => look.included(&place).await,
+                Found::Nowhere => look.unseen().await,
+                Found::NonceUsed => look.replaced().await,
+            }
+        }
+    });
+    try_join_all(observed).await
+}
+
+impl Look<'_> {
+    /// A transaction that a block includes.
+    pub(super) async fn included(&self, place: &Placement<'_>) -> Result<Observation, CallError> {
+        let mut effects = Vec::with_capacity(self.view.items.len());
+        for item in self.view.items {
+            effects.push(self.effect(place, item).await);
+        }
+        let inclusion = Inclusion {
+            hash: place.attempt.hash.clone(),
+            block: place.block.clone(),
+            confirmed: place.confirmed,
+            fee_paid: self.fee_paid(place),
+            gas_used: place.receipt.gas_used(),
+        };
+        Ok(Observation::Included(inclusion, effects))
+    }
+
+    /// A transaction that no block includes.
+    async fn unseen(&self) -> Result<Observation, CallError> {
+        let [item] = self.view.items else { return Ok(Observation::Pending) };
+        match sign::body(item.plan).as_deref() {
+            Ok(Body::Step(step)) => sponsored::unseen(self, item, step).await,
+            Ok(Body::Settle(_)) | Err(_) => Ok(Observation::Pending),
+        }
+    }
+
+    /// A transaction that no block includes, and whose nonce is used. Where an
+    /// authorization is used and nothing tells by what, it may have been this
+    /// very transaction, of which the node has no receipt.
+    async fn replaced(&self) -> Result<Observation, CallError> {
+        for item in self.view.items {
+            if let Effect::Unclear(why) = authorization::at_endpoint(self.context, self.rpc, item).await? {
+                let text = format!("its nonce is used, the node has no receipt of it, and {why}");
+                return Ok(Observation::Unknown(text));
+            }
+        }
+        Ok(Observation::Replaced)
+    }
+}

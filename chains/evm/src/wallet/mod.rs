@@ -1,0 +1,7 @@
+//! The gas wallets of one network: their keys, and what the chain says of them.
+
+mod keys;
+mod on_chain;
+
+pub use keys::GasWallets;
+pub(crate) use on_chain::{balance, nonce, nonce_at};

@@ -1,0 +1,125 @@
+use async_trait::async_trait;
+use chains_core::{
+    Amount, Rejection,
+    chain::{ChainUnavailable, Execution, QuoteError, SignError},
+    observation::{Block, Depth, FinalBlock, Observation, Recheck, TransactionView, Urgency},
+    transaction::{BroadcastResult, Fee, Plan, Purpose, SignedTransaction},
+};
+use sha2::{Digest, Sha256};
+
+use super::{FakeChain, PRICE_MAX, observe::Search};
+use crate::{
+    action::{Action, Terms, Transaction},
+    scheme::{self, EXPIRED},
+};
+
+#[async_trait]
+impl Execution for FakeChain {
+    async fn nonce(&self, gas_wallet: &str, depth: Depth) -> Result<Option<u64>, ChainUnavailable> {
+        let blocks = match depth {
+            Depth::Latest => 0,
+            Depth::Confirmed => self.parameters.confirmations.saturating_sub(1),
+        };
+        let nonce = self.ask()?.nonce(gas_wallet, blocks);
+        Ok(self.has_nonces.then_some(nonce))
+    }
+
+    async fn balance(&self, gas_wallet: &str) -> Result<Amount, ChainUnavailable> {
+        Ok(Amount::from(self.ask()?.balance(gas_wallet)))
+    }
+
+    fn quote(&self, _: Purpose<'_>) -> Result<Fee, QuoteError> {
+        let price = self.world.price();
+        if price > PRICE_MAX {
+            return Err(QuoteError::AboveCeiling { asked: price.into(), ceiling: PRICE_MAX.into() });
+        }
+        Ok(Terms { price }.fee()?)
+    }
+
+    fn sign(
+        &self,
+        gas_wallet: &str,
+        nonce: Option<u64>,
+        purpose: Purpose<'_>,
+        fee: &Fee,
+    ) -> Result<SignedTransaction, SignError> {
+        if !self.gas_wallets.iter().any(|wallet| wallet == gas_wallet) {
+            return Err(SignError::NoKey(gas_wallet.to_owned()));
+        }
+        let plans = match purpose {
+            Purpose::Steps(plans) => plans,
+            Purpose::Cancel => &[],
+        };
+        let actions =
+            plans.iter().map(|plan| Ok((*Action::of(plan)?).clone())).collect::<Result<Vec<_>, SignError>>()?;
+        let time = self.world.block(self.world.height()).map_or(0, |block| block.timestamp);
+        let is_void = |plan: &Plan| plan.valid_before.is_some_and(|end| end <= time);
+        if plans.iter().any(is_void) {
+            return Err(SignError::Void(Rejection::new(EXPIRED, "the payment is valid no longer")));
+        }
+        let price = Terms::of(fee)?.price;
+        let transaction = Transaction { gas_wallet: gas_wallet.to_owned(), nonce, price, actions };
+        let raw = serde_json::to_vec(&transaction).map_err(|error| SignError::Plan(error.to_string()))?;
+        let hash = hex::encode(Sha256::digest(&raw));
+        Ok(SignedTransaction { hash, raw, gas_wallet: gas_wallet.to_owned(), nonce, fee: fee.clone() })
+    }
+
+    fn exclusive(&self, plan: &Plan) -> Option<String> {
+        match &*Action::of(plan).ok()? {
+            Action::Approve(transfer) => Some(format!("{}/{}", self.network, transfer.from)),
+            Action::Transfer(_) => None,
+        }
+    }
+
+    async fn recheck(&self, plans: &[Plan]) -> Vec<Recheck> {
+        let recheck = |plan: &Plan| match Action::of(plan) {
+            Ok(action) => scheme::check(&self.world, action.transfer()),
+            Err(error) => Recheck::Unknown(error.to_string()),
+        };
+        plans.iter().map(recheck).collect()
+    }
+
+    async fn broadcast(&self, transactions: &[SignedTransaction]) -> Vec<BroadcastResult> {
+        let send = |signed: &SignedTransaction| match serde_json::from_slice(&signed.raw) {
+            Ok(_) if self.world.is_broken() => BroadcastResult::Unknown("the world is broken".to_owned()),
+            Ok(transaction) => self.world.receive(&signed.hash, transaction),
+            Err(error) => BroadcastResult::Rejected(error.to_string()),
+        };
+        transactions.iter().map(send).collect()
+    }
+
+    async fn next_block(&self, after: Option<&Block>, _: Urgency) -> Result<Block, ChainUnavailable> {
+        let mut height = self.world.watch_height();
+        let newest = *height.borrow_and_update();
+        let is_canonical =
+            |block: &&Block| self.world.block(block.number).is_some_and(|known| known.hash == block.hash);
+        let after = after.filter(is_canonical);
+        let wanted = after.map_or(newest, |block| block.number.saturating_add(1));
+        // The sender lives as long as the world, which this chain holds.
+        drop(height.wait_for(|height| *height >= wanted).await);
+        let Some(block) = self.ask()?.block(wanted) else {
+            let detail = format!("block {wanted} was taken back");
+            return Err(ChainUnavailable { network: self.network.clone(), detail });
+        };
+        let hashes = block.transactions.into_iter().map(|mined| mined.hash).collect();
+        let transactions = after.is_some().then_some(hashes);
+        Ok(Block { number: wanted, hash: block.hash, timestamp: block.timestamp, transactions })
+    }
+
+    async fn final_block(&self) -> Result<FinalBlock, ChainUnavailable> {
+        let world = self.ask()?;
+        let number = world.final_height();
+        Ok(FinalBlock { number, timestamp: world.block(number).map_or(0, |block| block.timestamp) })
+    }
+
+    async fn observe(&self, transactions: &[TransactionView<'_>]) -> Result<Vec<Observation>, ChainUnavailable> {
+        self.ask()?;
+        Ok(transactions.iter().map(|view| self.look(view, Search::Receipts)).collect())
+    }
+
+    async fn investigate(&self, transaction: &TransactionView<'_>) -> Result<Observation, ChainUnavailable> {
+        self.world.begin_investigation().await;
+        self.ask()?;
+        Ok(self.look(transaction, Search::Everything))
+    }
+}

@@ -1,0 +1,390 @@
+//! Answers that two endpoints give alike.
+//!
+//! One endpoint's word ends nothing that costs money. Each endpoint is asked
+//! the whole question by itself, so that its answers fit each other, and only
+//! the conclusions are compared.
+
+use std::future::Future;
+
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::{
+    error::{CallError, NodeError},
+    pool::{Endpoint, Pool, STRAGGLERS_WAIT},
+};
+
+/// Endpoints that must say the same.
+const WITNESSES: usize = 2;
+
+/// The outcome of one question to the endpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Agreement<T> {
+    /// Two say the same; or there is but one to ask, as only one is configured
+    /// or every other has been silent for [`SILENCE_MAX`](crate::pool::SILENCE_MAX).
+    Agreed(T),
+    /// No two say the same: each with its host. Empty when one alone answers,
+    /// and others that should answer do not.
+    Disagreed(Vec<(String, T)>),
+}
+
+impl<E: Endpoint> Pool<E> {
+    /// Asks endpoints until two give the same answer, the healthiest first.
+    /// `key` says what of an answer has to be the same.
+    ///
+    /// # Errors
+    /// Nobody answered.
+    pub async fn agree<'a, T, K, N, F, A>(&'a self, ask: F, key: impl Fn(&T) -> K) -> Result<Agreement<T>, CallError<N>>
+    where
+        K: PartialEq,
+        N: NodeError,
+        F: Fn(&'a E) -> A,
+        A: Future<Output = Result<T, CallError<N>>>,
+    {
+        let order = self.order(0);
+        let same = |answers: &[(usize, T)]| {
+            let Some(((_, last), others)) = answers.split_last() else { return false };
+            others.iter().any(|(_, other)| key(other) == key(last))
+        };
+        let mut answers = self.gather(&order, ask, same).await?;
+        if same(&answers) {
+            return answers.pop().map(|(_, answer)| Agreement::Agreed(answer)).ok_or(CallError::NoEndpoint);
+        }
+        self.conclude(answers, &order).ok_or(CallError::NoEndpoint)
+    }
+
+    /// Asks endpoints one question about `count` things, until two give the
+    /// same answer about each; the healthiest first. `key` says what of an
+    /// answer has to be the same.
+    ///
+    /// # Errors
+    /// Nobody answered.
+    pub async fn agree_each<'a, T, K, N, F, A>(
+        &'a self,
+        count: usize,
+        ask: F,
+        key: impl Fn(&T) -> K,
+    ) -> Result<Vec<Agreement<T>>, CallError<N>>
+    where
+        T: Clone,
+        K: PartialEq,
+        N: NodeError,
+        F: Fn(&'a E) -> A,
+        A: Future<Output = Result<Vec<T>, CallError<N>>>,
+    {
+        let order = self.order(0);
+        let same = |answers: &[(usize, Vec<T>)]| (0..count).all(|thing| same_of_two(answers, thing, &key).is_some());
+        let answers = self.gather(&order, ask, same).await?;
+        let about = |thing| {
+            let agreed = same_of_two(&answers, thing, &key).cloned().map(Agreement::Agreed);
+            let apart = || self.conclude(answers_about(&answers, thing), &order);
+            agreed.or_else(apart).unwrap_or_else(|| Agreement::Disagreed(vec![]))
+        };
+        Ok((0..count).map(about).collect())
+    }
+
+    /// Asks endpoints in this order, two at first, until their answers are
+    /// enough or nobody is left. One that is slow is waited for while another
+    /// is asked too; one that has been silent for long is hardly waited for.
+    ///
+    /// # Errors
+    /// Nobody answered.
+    async fn gather<'a, T, N, F, A>(
+        &'a self,
+        order: &[usize],
+        ask: F,
+        enough: impl Fn(&[(usize, T)]) -> bool,
+    ) -> Result<Vec<(usize, T)>, CallError<N>>
+    where
+        N: NodeError,
+        F: Fn(&'a E) -> A,
+        A: Future<Output = Result<T, CallError<N>>>,
+    {
+        let known: Vec<(usize, &'a E)> = self.named(order);
+        let mut rest = known.into_iter().peekable();
+        let tagged = |(index, endpoint)| ask(endpoint).map(move |answer| (index, answer));
+        let mut asked: FuturesUnordered<_> = rest.by_ref().take(WITNESSES).map(&tagged).collect();
+        let (mut answers, mut failure) = (vec![], CallError::NoEndpoint);
+        loop {
+            let alone = self.is_alone(&answers, order);
+            let patience = match (alone, rest.peek().is_some()) {
+                (true, _) => Some(STRAGGLERS_WAIT),
+                (false, true) => Some(self.hedge_after()),
+                (false, false) => None,
+            };
+            let answer = match patience {
+                Some(patience) => timeout(patience, asked.next()).await,
+                None => Ok(asked.next().await),
+            };
+            match answer {
+                Ok(None) => break,
+                Ok(Some((index, Ok(answer)))) => {
+                    self.heard(index);
+                    answers.push((index, answer));
+                    if enough(&answers) {
+                        break;
+                    }
+                }
+                Ok(Some((index, Err(error)))) => {
+                    self.failed(index, &error);
+                    failure = error;
+                }
+                Err(_) if alone => break,
+                // Slow: another one is asked too.
+                Err(_) => asked.extend(rest.next().map(&tagged)),
+            }
+            if asked.is_empty() {
+                asked.extend(rest.next().map(&tagged));
+            }
+        }
+        if answers.is_empty() { Err(failure) } else { Ok(answers) }
+    }
+
+    fn named(&self, order: &[usize]) -> Vec<(usize, &E)> {
+        order.iter().filter_map(|index| Some((*index, self.endpoints().get(*index)?))).collect()
+    }
+
+    /// Returns whether the one that has answered is the only one that is heard of.
+    fn is_alone<T>(&self, answers: &[(usize, T)], order: &[usize]) -> bool {
+        let [(only, _)] = answers else { return false };
+        order.iter().all(|index| index == only || self.is_silent(*index))
+    }
+
+    /// Notes how an endpoint failed, and asks it last for a while.
+    fn failed<N: NodeError>(&self, index: usize, error: &CallError<N>) {
+        self.note(index, error);
+        if !error.blames_request() {
+            self.avoid(index);
+        }
+    }
+
+    /// The conclusion from answers of which no two are the same; `None` when
+    /// there is none at all.
+    fn conclude<T>(&self, mut answers: Vec<(usize, T)>, order: &[usize]) -> Option<Agreement<T>> {
+        if self.is_alone(&answers, order) {
+            return answers.pop().map(|(_, answer)| Agreement::Agreed(answer));
+        }
+        let host = |index: usize| self.endpoints().get(index).map_or_else(String::new, |e| e.host().to_owned());
+        (!answers.is_empty())
+            .then(|| Agreement::Disagreed(answers.into_iter().map(|(index, answer)| (host(index), answer)).collect()))
+    }
+
+    /// Asks every usable endpoint for a number, and returns the largest that
+    /// two of them reach: what one alone claims, too high or too low, decides
+    /// nothing. With two endpoints that is the lower of their answers.
+    ///
+    /// # Errors
+    /// Nobody answered.
+    pub async fn second_highest<'a, T, N, F, A>(&'a self, ask: F) -> Result<T, CallError<N>>
+    where
+        T: Ord,
+        N: NodeError,
+        F: Fn(&'a E) -> A,
+        A: Future<Output = Result<T, CallError<N>>>,
+    {
+        let order = self.order(0);
+        let mut asked: FuturesUnordered<_> = self
+            .named(&order)
+            .into_iter()
+            .map(|(index, endpoint)| ask(endpoint).map(move |answer| (index, answer)))
+            .collect();
+        let (mut numbers, mut failure) = (vec![], CallError::NoEndpoint);
+        let mut waited_for: Vec<usize> = order.iter().copied().filter(|index| !self.is_silent(*index)).collect();
+        let mut deadline = None;
+        while let Some((index, answer)) = next(&mut asked, deadline).await {
+            match answer {
+                Ok(number) => {
+                    self.heard(index);
+                    numbers.push(number);
+                }
+                Err(error) => {
+                    self.failed(index, &error);
+                    failure = error;
+                }
+            }
+            waited_for.retain(|other| *other != index);
+            let enough = waited_for.is_empty() && !numbers.is_empty();
+            deadline = deadline.or_else(|| enough.then(|| Instant::now() + STRAGGLERS_WAIT));
+        }
+        numbers.sort_unstable();
+        let highest = numbers.pop();
+        numbers.pop().or(highest).ok_or(failure)
+    }
+}
+
+/// The answers of each endpoint about one thing.
+fn answers_about<T: Clone>(answers: &[(usize, Vec<T>)], thing: usize) -> Vec<(usize, T)> {
+    answers.iter().filter_map(|(index, answer)| Some((*index, answer.get(thing)?.clone()))).collect()
+}
+
+/// The answer about one thing that two endpoints give.
+fn same_of_two<'a, T, K: PartialEq>(
+    answers: &'a [(usize, Vec<T>)],
+    thing: usize,
+    key: &impl Fn(&T) -> K,
+) -> Option<&'a T> {
+    let said = || answers.iter().filter_map(|(_, answer)| answer.get(thing));
+    said().enumerate().find(|(at, one)| said().skip(at + 1).any(|other| key(other) == key(one))).map(|(_, one)| one)
+}
+
+/// The next answer; `None` when none is left, or not until the deadline.
+async fn next<F: Future>(asked: &mut FuturesUnordered<F>, deadline: Option<Instant>) -> Option<F::Output> {
+    match deadline {
+        None => asked.next().await,
+        Some(at) => timeout_at(at, asked.next()).await.ok().flatten(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        error::Fault,
+        pool::{SILENCE_MAX, Standing},
+    };
+
+    /// Hangs for a minute, and then fails.
+    const HANGS: u64 = u64::MAX;
+
+    /// `None` fails.
+    struct Node(Option<u64>, Standing, String);
+
+    impl Endpoint for Node {
+        fn host(&self) -> &str {
+            &self.2
+        }
+
+        fn standing(&self) -> &Standing {
+            &self.1
+        }
+    }
+
+    #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+    #[error("no")]
+    struct No;
+
+    impl NodeError for No {
+        fn is_answer(&self) -> bool {
+            false
+        }
+    }
+
+    async fn ask(node: &Node) -> Result<u64, CallError<No>> {
+        if node.0 == Some(HANGS) {
+            tokio::time::sleep(Duration::from_mins(1)).await;
+        }
+        node.0
+            .filter(|answer| *answer != HANGS)
+            .ok_or_else(|| CallError::Transport { host: node.2.clone(), fault: Fault::Connect })
+    }
+
+    fn pool(answers: &[Option<u64>]) -> Pool<Node> {
+        let node = |(n, answer): (usize, &Option<u64>)| {
+            let node = Node(*answer, Standing::default(), format!("node{n}"));
+            node.1.prove();
+            node
+        };
+        let nodes = answers.iter().enumerate().map(node).collect();
+        Pool::new("eip155:1".parse().expect("a network"), nodes, Duration::from_millis(100))
+    }
+
+    fn disagreed(answers: &[(&str, u64)]) -> Agreement<u64> {
+        Agreement::Disagreed(answers.iter().map(|(host, n)| ((*host).to_owned(), *n)).collect())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_that_say_the_same_decide_and_one_alone_never_does() {
+        let cases = [
+            (vec![Some(7)], Ok(Agreement::Agreed(7))),
+            (vec![Some(7), Some(7)], Ok(Agreement::Agreed(7))),
+            (vec![Some(8), Some(7), Some(7)], Ok(Agreement::Agreed(7))),
+            (vec![Some(7), Some(8), Some(7)], Ok(Agreement::Agreed(7))),
+            (vec![None, Some(7), Some(7)], Ok(Agreement::Agreed(7))),
+            (vec![Some(7), Some(8)], Ok(disagreed(&[("node0", 7), ("node1", 8)]))),
+            (vec![Some(7), None], Ok(disagreed(&[("node0", 7)]))),
+            (vec![None, None], Err(CallError::Transport { host: "node1".into(), fault: Fault::Connect })),
+        ];
+        for (answers, expected) in cases {
+            assert_eq!(pool(&answers).agree(ask, |n| *n).await, expected, "{answers:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_has_been_silent_for_long_is_no_witness() {
+        let pool = pool(&[Some(7), None]);
+        assert!(matches!(pool.agree(ask, |n| *n).await, Ok(Agreement::Disagreed(_))));
+        tokio::time::advance(SILENCE_MAX).await;
+        assert_eq!(pool.agree(ask, |n| *n).await, Ok(Agreement::Agreed(7)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_hangs_for_ever_is_waited_for_only_at_first() {
+        let pool = pool(&[Some(7), Some(HANGS)]);
+        for expected in
+            [Agreement::Disagreed(vec![("node0".to_owned(), 7)]), Agreement::Agreed(7), Agreement::Agreed(7)]
+        {
+            let began = tokio::time::Instant::now();
+            let quick = expected == Agreement::Agreed(7);
+            assert_eq!(pool.agree(ask, |n| *n).await, Ok(expected));
+            assert_eq!(began.elapsed() < Duration::from_secs(1), quick, "{:?}", began.elapsed());
+            tokio::time::advance(SILENCE_MAX).await;
+        }
+        let began = tokio::time::Instant::now();
+        assert_eq!(pool.second_highest(ask).await, Ok(7));
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_number_that_one_alone_claims_decides_nothing() {
+        let cases = [
+            (vec![Some(7)], Ok(7)),
+            (vec![Some(7), Some(9)], Ok(7)),
+            (vec![Some(7), Some(1_000_000), Some(7)], Ok(7)),
+            (vec![Some(0), Some(7), Some(8)], Ok(7)),
+            (vec![None, Some(7)], Ok(7)),
+            (vec![None], Err(CallError::Transport { host: "node0".into(), fault: Fault::Connect })),
+        ];
+        for (answers, expected) in cases {
+            assert_eq!(pool(&answers).second_highest(ask).await, expected, "{answers:?}");
+        }
+    }
+
+    /// Two things at a time: the answer, and whether it is even.
+    async fn ask_two(node: &Node) -> Result<Vec<u64>, CallError<No>> {
+        if node.0 == Some(u64::MAX) {
+            return std::future::pending().await;
+        }
+        ask(node).await.map(|n| vec![n, n % 2])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_that_say_the_same_decide_about_each_thing_by_itself() {
+        let agreed = Agreement::Agreed;
+        let hangs = Some(u64::MAX);
+        let cases = [
+            (vec![Some(7)], vec![agreed(7), agreed(1)]),
+            (vec![Some(7), Some(7)], vec![agreed(7), agreed(1)]),
+            (vec![Some(7), Some(9)], vec![disagreed(&[("node0", 7), ("node1", 9)]), agreed(1)]),
+            (vec![Some(7), Some(9), Some(9)], vec![agreed(9), agreed(1)]),
+            (vec![Some(7), None], vec![disagreed(&[("node0", 7)]), disagreed(&[("node0", 1)])]),
+            (vec![Some(7), None, Some(7)], vec![agreed(7), agreed(1)]),
+            (vec![Some(7), hangs, Some(7)], vec![agreed(7), agreed(1)]),
+        ];
+        for (answers, expected) in cases {
+            assert_eq!(pool(&answers).agree_each(2, ask_two, |n| *n).await, Ok(expected), "{answers:?}");
+        }
+        let failed = pool(&[None]).agree_each(2, ask_two, |n| *n).await;
+        assert!(matches!(failed, Err(CallError::Transport { .. })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_has_been_silent_for_long_is_not_waited_for() {
+        let pool = pool(&[Some(7), Some(u64::MAX)]);
+        pool.note(1, &CallError::<No>::NoEndpoint);
+        tokio::time::advance(SILENCE_MAX).await;
+        let agreed = vec![Agreement::Agreed(7), Agreement::Agreed(1)];
+        assert_eq!(pool.agree_each(2, ask_two, |n| *n).await, Ok(agreed));
+    }
+}

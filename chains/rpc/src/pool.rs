@@ -1,0 +1,438 @@
+//! The endpoints of one network.
+//!
+//! Reads go to the first healthy endpoint, to the next when it fails or is
+//! slow; the first answer counts. Sends go to all. Endpoints that have not
+//! shown that they serve this very chain are left out of both.
+
+use std::{
+    fmt::{self, Display},
+    sync::atomic::{AtomicU8, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use chains_core::{Network, chain::ChainUnavailable, transaction::BroadcastResult};
+use futures::{
+    FutureExt, StreamExt,
+    future::{Either, join_all, select},
+    stream::FuturesUnordered,
+};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::error::{CallError, NodeError};
+
+/// The time for which an endpoint that failed is asked last.
+const PENALTY: Duration = Duration::from_secs(5);
+
+/// An endpoint that has given no answer for this long is not a witness any more:
+/// the others decide without it.
+pub const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// The longest wait for the others after enough answers.
+pub(crate) const STRAGGLERS_WAIT: Duration = Duration::from_millis(250);
+
+/// One endpoint.
+pub trait Endpoint {
+    /// Its host and port: all that is ever shown of it.
+    fn host(&self) -> &str;
+
+    /// Its proof of the chain that it serves.
+    fn standing(&self) -> &Standing;
+}
+
+impl<E: Endpoint> Endpoint for std::sync::Arc<E> {
+    fn host(&self) -> &str {
+        E::host(self)
+    }
+
+    fn standing(&self) -> &Standing {
+        E::standing(self)
+    }
+}
+
+/// An endpoint's proof of the chain that it serves; none at first.
+#[derive(Default)]
+pub struct Standing(AtomicU8);
+
+impl Standing {
+    const PROVEN: u8 = 1;
+    const FOREIGN: u8 = 2;
+
+    /// Returns whether it serves this chain.
+    pub fn is_proven(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Self::PROVEN
+    }
+
+    /// Notes that it serves this chain.
+    pub fn prove(&self) {
+        self.0.store(Self::PROVEN, Ordering::Relaxed);
+    }
+
+    /// Notes that it serves another chain.
+    pub fn disprove(&self) {
+        self.0.store(Self::FOREIGN, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0.load(Ordering::Relaxed) {
+            Self::PROVEN => "proven",
+            Self::FOREIGN => "foreign",
+            _ => "unproven",
+        })
+    }
+}
+
+/// The chains that the endpoints claim to serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof<N> {
+    /// Those that serve another one: host, and what they said.
+    pub foreign: Vec<(String, String)>,
+    /// Those that did not answer.
+    pub silent: Vec<CallError<N>>,
+    /// The number of those that serve this one.
+    pub proven: usize,
+}
+
+/// The endpoints of one network, in order of preference.
+#[derive(Debug)]
+pub struct Pool<E> {
+    network: Network,
+    endpoints: Vec<E>,
+    /// For each endpoint, the millisecond (since `born`) until which it is asked last.
+    avoided: Vec<AtomicU64>,
+    /// For each endpoint, the millisecond (since `born`, and 1 more) from which
+    /// on it has given no answer; 0 while it answers.
+    silent_since: Vec<AtomicU64>,
+    born: Instant,
+    hedge_after: Duration,
+}
+
+impl<E: Endpoint> Pool<E> {
+    /// The endpoints, in order of preference; never empty. A read that has no
+    /// answer after `hedge_after` is asked of the next one too.
+    pub fn new(network: Network, endpoints: Vec<E>, hedge_after: Duration) -> Self {
+        let zeros = || endpoints.iter().map(|_| AtomicU64::new(0)).collect();
+        let (avoided, silent_since) = (zeros(), zeros());
+        Self { network, endpoints, avoided, silent_since, born: Instant::now(), hedge_after }
+    }
+
+    /// The network.
+    pub const fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// All of them.
+    pub fn endpoints(&self) -> &[E] {
+        &self.endpoints
+    }
+
+    /// Those that serve this chain.
+    pub fn usable(&self) -> impl Iterator<Item = &E> {
+        self.endpoints.iter().filter(|endpoint| endpoint.standing().is_proven())
+    }
+
+    /// That this network could not be asked.
+    pub fn unavailable(&self, detail: impl Display) -> ChainUnavailable {
+        ChainUnavailable { network: self.network.clone(), detail: detail.to_string() }
+    }
+
+    /// Asks every endpoint which chain it serves, and remembers what it says.
+    /// `judge` says how another chain's name is shown.
+    pub async fn prove<'a, T, N, A>(
+        &'a self,
+        ask: impl Fn(&'a E) -> A,
+        judge: impl Fn(T) -> Result<(), String>,
+    ) -> Proof<N>
+    where
+        A: Future<Output = Result<T, CallError<N>>>,
+    {
+        let answers = join_all(self.endpoints.iter().map(|endpoint| ask(endpoint).map(move |said| (endpoint, said))));
+        let mut found = Proof { foreign: vec![], silent: vec![], proven: 0 };
+        for (endpoint, answer) in answers.await {
+            match answer.map(&judge) {
+                Ok(Ok(())) => {
+                    endpoint.standing().prove();
+                    found.proven += 1;
+                }
+                Ok(Err(shown)) => {
+                    endpoint.standing().disprove();
+                    found.foreign.push((endpoint.host().to_owned(), shown));
+                }
+                Err(error) => found.silent.push(error),
+            }
+        }
+        found
+    }
+
+    /// Reads: the first answer counts. Each `turn` begins with another endpoint.
+    ///
+    /// # Errors
+    /// No endpoint gave an answer, or one gave an error that is one.
+    pub async fn first<'a, T, N, F, A>(&'a self, turn: usize, ask: F) -> Result<T, CallError<N>>
+    where
+        N: NodeError,
+        F: Fn(&'a E) -> A,
+        A: Future<Output = Result<T, CallError<N>>>,
+    {
+        let order = self.order(turn);
+        let first = order.first().copied();
+        let mut rest = order.into_iter().filter_map(|i| Some((i, self.endpoints.get(i)?)));
+        let tagged = |(i, endpoint)| ask(endpoint).map(move |result| (i, result));
+        let mut asked = FuturesUnordered::new();
+        asked.extend(rest.next().map(tagged));
+        let mut failure = CallError::NoEndpoint;
+        let mut slow = None;
+        loop {
+            let next = match select(asked.next(), std::pin::pin!(sleep(self.hedge_after))).await {
+                Either::Left((next, _)) => next,
+                Either::Right(((), _)) => {
+                    // Slow: ask another one too, and wait for whoever is first.
+                    slow = first;
+                    asked.extend(rest.next().map(tagged));
+                    asked.next().await
+                }
+            };
+            match next {
+                None => return Err(failure),
+                Some((index, Ok(value))) => {
+                    self.heard(index);
+                    if let Some(slow) = slow.filter(|slow| *slow != index) {
+                        self.avoid(slow);
+                    }
+                    return Ok(value);
+                }
+                Some((_, Err(CallError::Node { host, error }))) if error.is_answer() => {
+                    return Err(CallError::Node { host, error });
+                }
+                Some((index, Err(error))) => {
+                    if !error.blames_request() {
+                        self.avoid(index);
+                    }
+                    self.note(index, &error);
+                    failure = error;
+                    asked.extend(rest.next().map(tagged));
+                }
+            }
+        }
+    }
+
+    /// Sends `count` transactions to all endpoints, whose answers are in order;
+    /// one folded answer each. Does not wait long for the rest once each
+    /// transaction is accepted somewhere.
+    pub async fn send<'a, A>(&'a self, count: usize, send: impl Fn(&'a E) -> A) -> Vec<BroadcastResult>
+    where
+        A: Future<Output = Vec<BroadcastResult>>,
+    {
+        let mut waiting: FuturesUnordered<_> = self.usable().map(send).collect();
+        let mut answers: Vec<Vec<BroadcastResult>> = vec![];
+        let mut deadline = None;
+        loop {
+            let next = match deadline {
+                None => waiting.next().await,
+                Some(at) => match select(waiting.next(), std::pin::pin!(sleep_until(at))).await {
+                    Either::Left((next, _)) => next,
+                    Either::Right(_) => None,
+                },
+            };
+            let Some(answer) = next else { break };
+            answers.push(answer);
+            let accepted = |i| answers.iter().any(|a| a.get(i) == Some(&BroadcastResult::Accepted));
+            if deadline.is_none() && (0..count).all(accepted) {
+                deadline = Some(Instant::now() + STRAGGLERS_WAIT);
+            }
+        }
+        (0..count).map(|i| self.fold(answers.iter().filter_map(|a| a.get(i)).cloned().collect())).collect()
+    }
+
+    fn fold(&self, answers: Vec<BroadcastResult>) -> BroadcastResult {
+        let refused = answers.iter().any(|answer| matches!(answer, BroadcastResult::Rejected(_)));
+        let folded = BroadcastResult::fold(answers);
+        if refused && !matches!(folded, BroadcastResult::Rejected(_)) {
+            metrics::counter!("facilitator_rpc_contradictions_total", "network" => self.network.to_string())
+                .increment(1);
+        }
+        folded
+    }
+
+    /// The time after which another endpoint is asked too.
+    pub(crate) const fn hedge_after(&self) -> Duration {
+        self.hedge_after
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Notes that an endpoint answered.
+    pub(crate) fn heard(&self, index: usize) {
+        if let Some(since) = self.silent_since.get(index) {
+            since.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes how an endpoint failed: one that says anything at all is not silent.
+    pub(crate) fn note<N>(&self, index: usize, error: &CallError<N>) {
+        if matches!(error, CallError::Node { .. }) {
+            return self.heard(index);
+        }
+        if let Some(since) = self.silent_since.get(index) {
+            let now = self.now().saturating_add(1);
+            // Only the first of a row of failures counts.
+            let _ = since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether an endpoint has given no answer for [`SILENCE_MAX`].
+    pub(crate) fn is_silent(&self, index: usize) -> bool {
+        let silence_max = u64::try_from(SILENCE_MAX.as_millis()).unwrap_or(u64::MAX);
+        let since = self.silent_since.get(index).map_or(0, |since| since.load(Ordering::Relaxed));
+        since != 0 && self.now().saturating_add(1).saturating_sub(since) >= silence_max
+    }
+
+    /// Moves an endpoint to the end of the order for a while, because of what it said.
+    pub fn distrust(&self, host: &str) {
+        if let Some(index) = self.endpoints.iter().position(|endpoint| endpoint.host() == host) {
+            self.avoid(index);
+        }
+    }
+
+    /// The usable endpoints: healthy ones first, then by configuration.
+    pub(crate) fn order(&self, turn: usize) -> Vec<usize> {
+        let now = self.now();
+        let avoided = |i: &usize| self.avoided.get(*i).is_some_and(|until| until.load(Ordering::Relaxed) > now);
+        let usable = self.endpoints.iter().enumerate().filter(|(_, endpoint)| endpoint.standing().is_proven());
+        let mut order: Vec<usize> = usable.map(|(i, _)| i).collect();
+        if !order.is_empty() {
+            let turn = turn % order.len();
+            order.rotate_left(turn);
+        }
+        order.sort_by_key(avoided);
+        order
+    }
+
+    /// Asks an endpoint last for a while.
+    pub(crate) fn avoid(&self, index: usize) {
+        if let Some(until) = self.avoided.get(index) {
+            let penalty = u64::try_from(PENALTY.as_millis()).unwrap_or(u64::MAX);
+            until.store(self.now().saturating_add(penalty), Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Fault;
+
+    /// The behaviour of an endpoint when it is asked.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Does {
+        Answer(u64),
+        Fail,
+        /// An error that every other would repeat.
+        Refuse,
+        Hang,
+    }
+
+    struct Node {
+        does: Does,
+        standing: Standing,
+        asked: AtomicU64,
+    }
+
+    impl Endpoint for Node {
+        fn host(&self) -> &'static str {
+            "node"
+        }
+
+        fn standing(&self) -> &Standing {
+            &self.standing
+        }
+    }
+
+    #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+    #[error("refused")]
+    struct Refused;
+
+    impl NodeError for Refused {
+        fn is_answer(&self) -> bool {
+            true
+        }
+    }
+
+    async fn ask(node: &Node) -> Result<u64, CallError<Refused>> {
+        node.asked.fetch_add(1, Ordering::Relaxed);
+        match node.does {
+            Does::Answer(value) => Ok(value),
+            Does::Fail => Err(CallError::Transport { host: "node".into(), fault: Fault::Connect }),
+            Does::Refuse => Err(CallError::Node { host: "node".into(), error: Refused }),
+            Does::Hang => std::future::pending().await,
+        }
+    }
+
+    fn pool(does: &[Does]) -> Pool<Node> {
+        let nodes = does.iter().map(|does| {
+            let node = Node { does: *does, standing: Standing::default(), asked: AtomicU64::new(0) };
+            node.standing.prove();
+            node
+        });
+        Pool::new("eip155:1".parse().expect("a network"), nodes.collect(), Duration::from_millis(100))
+    }
+
+    fn asked(pool: &Pool<Node>) -> Vec<u64> {
+        pool.endpoints().iter().map(|node| node.asked.load(Ordering::Relaxed)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reads_go_on_where_one_fails_or_hangs_and_ask_it_last_for_a_while() {
+        for bad in [Does::Fail, Does::Hang] {
+            let pool = pool(&[bad, Does::Answer(7)]);
+            assert_eq!((pool.first(0, ask).await, pool.first(0, ask).await), (Ok(7), Ok(7)));
+            assert_eq!(asked(&pool), [1, 2], "{bad:?}");
+            tokio::time::advance(PENALTY).await;
+            assert_eq!(pool.first(0, ask).await, Ok(7));
+            assert_eq!(asked(&pool), [2, 3], "{bad:?}");
+        }
+        let fault = CallError::Transport { host: "node".into(), fault: Fault::Connect };
+        assert_eq!(pool(&[Does::Fail]).first(0, ask).await, Err(fault));
+        assert_eq!(pool(&[]).first(0, ask).await, Err(CallError::NoEndpoint));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_that_all_would_repeat_is_an_answer() {
+        let pool = pool(&[Does::Refuse, Does::Answer(7)]);
+        assert!(matches!(pool.first(0, ask).await, Err(CallError::Node { .. })));
+        assert_eq!(asked(&pool), [1, 0]);
+        assert_eq!(pool.first(1, ask).await, Ok(7), "another turn, another endpoint");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_who_serves_this_chain_is_asked() {
+        let pool = pool(&[Does::Answer(8), Does::Answer(7), Does::Fail]);
+        let judge = |value: u64| if value == 7 { Ok(()) } else { Err(value.to_string()) };
+        let found = pool.prove(ask, judge).await;
+        assert_eq!((found.proven, found.foreign, found.silent.len()), (1, vec![("node".into(), "8".into())], 1));
+        assert_eq!((pool.first(0, ask).await, pool.usable().count()), (Ok(7), 2), "who is silent stays what it was");
+    }
+
+    /// Two transactions at a time, of the same fate.
+    async fn send(node: &Node) -> Vec<BroadcastResult> {
+        let answer = match ask(node).await {
+            Ok(_) => BroadcastResult::Accepted,
+            Err(CallError::Node { .. }) => BroadcastResult::Rejected("never".into()),
+            Err(_) => BroadcastResult::Unknown("how".into()),
+        };
+        vec![answer.clone(), answer]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_send_goes_to_all_and_waits_for_none_that_hangs_once_one_has_it() {
+        let all = pool(&[Does::Hang, Does::Refuse, Does::Answer(1)]);
+        assert_eq!(all.send(2, send).await, [BroadcastResult::Accepted, BroadcastResult::Accepted]);
+        assert_eq!(asked(&all), [1, 1, 1]);
+        assert_eq!(pool(&[Does::Refuse, Does::Fail]).send(1, send).await, [BroadcastResult::Unknown("how".into())]);
+        assert_eq!(pool(&[Does::Refuse]).send(1, send).await, [BroadcastResult::Rejected("never".into())]);
+        assert_eq!(pool(&[]).send(1, send).await, [BroadcastResult::Unknown("no endpoint answered".into())]);
+    }
+}

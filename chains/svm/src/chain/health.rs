@@ -1,0 +1,44 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chains_core::{
+    chain::{Health, ProofError},
+    diagnostic::Finding,
+};
+
+use super::SvmChain;
+use crate::{open, pace::Newest};
+
+/// A chain makes a slot each half second: one that makes none for this long stands still.
+const STANDSTILL: Duration = Duration::from_mins(1);
+
+#[async_trait]
+impl Health for SvmChain {
+    async fn prove(&self) -> Result<(), ProofError> {
+        open::open(&self.context).await
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let blocks = &self.context.blocks;
+        let Some(Newest { slot, .. }) = blocks.newest() else { return vec![] };
+        let contested = blocks.contested().map(|claim| {
+            format!(
+                "the nodes claim slot {}, which cannot follow slot {slot} so soon: it is not believed until they \
+                 repeat it. Run `facilitator doctor` to see which node is wrong",
+                claim.slot
+            )
+        });
+        let stands_still = blocks.age().filter(|age| *age > STANDSTILL).map(|age| {
+            format!(
+                "slot {slot} has been the newest for {} s: the chain or its nodes stand still, and nothing settles. \
+                 Check the nodes in `rpc`",
+                age.as_secs()
+            )
+        });
+        contested.into_iter().chain(stands_still).collect()
+    }
+
+    async fn doctor(&self) -> Vec<Finding> {
+        open::check(&self.context).await
+    }
+}

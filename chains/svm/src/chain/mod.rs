@@ -1,0 +1,87 @@
+//! One cluster of Solana, as the service sees it.
+
+mod execution;
+mod health;
+
+use std::sync::Arc;
+
+use chains_core::{
+    Amount, Code, Network,
+    chain::{Offer, Parameters, Profile},
+    scheme::Scheme,
+};
+use serde_json::json;
+
+use crate::{
+    context::Context,
+    exact::{self, payment::Exact},
+    reason,
+};
+
+/// Slots that a transaction may stay unseen before its bytes are sent again:
+/// leaders drop what they have no room for, and nobody repeats it but us.
+const RESEND_AFTER: u64 = 2;
+
+/// One configured cluster.
+pub(crate) struct SvmChain {
+    context: Arc<Context>,
+    schemes: Vec<Arc<dyn Scheme>>,
+}
+
+impl SvmChain {
+    pub fn new(context: Context) -> Self {
+        let context = Arc::new(context);
+        let schemes: Vec<Arc<dyn Scheme>> = vec![Arc::new(Exact::new(Arc::clone(&context)))];
+        Self { context, schemes }
+    }
+}
+
+impl Profile for SvmChain {
+    fn network(&self) -> &Network {
+        &self.context.config.network
+    }
+
+    fn legacy_name(&self) -> Option<&str> {
+        self.context.config.legacy_name.as_deref()
+    }
+
+    fn schemes(&self) -> &[Arc<dyn Scheme>] {
+        &self.schemes
+    }
+
+    fn offers(&self, gas_wallet: &str) -> Vec<Offer> {
+        let Context { wallets, config, .. } = &*self.context;
+        let extra = json!({
+            "feePayer": wallets.announced(gas_wallet),
+            "computeUnitPriceAccepted": config.unit_price_floor.to_string(),
+        });
+        vec![Offer { scheme: exact::NAME, extra: Some(extra), since_v1: true }]
+    }
+
+    fn extensions(&self) -> Vec<&'static str> {
+        vec![]
+    }
+
+    fn gas_wallets(&self) -> &[String] {
+        self.context.wallets.names()
+    }
+
+    /// A block that is confirmed by two thirds of the stake has never been
+    /// taken back: one confirmation is enough.
+    fn parameters(&self) -> Parameters {
+        let config = &self.context.config;
+        Parameters {
+            in_flight_max: config.in_flight_max,
+            confirmations: 1,
+            block_time: config.block_time,
+            resend_after: RESEND_AFTER,
+            recheck_interval: config.recheck_interval,
+            balance_min: Amount::from(config.gas_balance_min),
+            loss_budget: config.loss_budget,
+        }
+    }
+
+    fn codes(&self) -> &'static [Code] {
+        &reason::SPELLED_BY_VERSION
+    }
+}

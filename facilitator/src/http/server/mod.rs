@@ -1,0 +1,87 @@
+//! Connections: how many, how long, and how they end.
+//!
+//! * [`places`]: who may hold how many, and who gives way.
+//! * [`connection`]: one of them, and the time that its caller takes.
+//! * [`files`]: how many the machine lets us have.
+
+mod connection;
+pub mod files;
+pub mod places;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::places::{Caller, Place, Places, PlacesMax, Waits};
+
+/// Wait after the system refused to accept, most likely for want of files.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// The time for which connections are still accepted, and idle ones kept, once the
+/// service stops: a request that is on its way meanwhile is answered, with
+/// `connection: close`, instead of being cut off.
+pub const LINGER: Duration = Duration::from_millis(500);
+
+/// Limits of a listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time.
+    pub places: PlacesMax,
+    /// The time that callers have.
+    pub waits: Waits,
+}
+
+/// Accepts connections until `drain`, then waits for those in flight or `stop`.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    drain: CancellationToken,
+    stop: CancellationToken,
+) {
+    let places = Places::new(limits.places);
+    let connections = TaskTracker::new();
+    let closed = async {
+        drain.cancelled().await;
+        tokio::time::sleep(LINGER).await;
+    };
+    tokio::pin!(closed);
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &places) => accepted,
+            () = &mut closed => break,
+            () = stop.cancelled() => break,
+        };
+        let Some((stream, place)) = accepted else { continue };
+        let connection = connection::drive(stream, router.clone(), place, limits.waits, drain.clone());
+        let stop = stop.clone();
+        connections.spawn(async move {
+            stop.run_until_cancelled(connection).await;
+        });
+    }
+    drop(listener);
+    connections.close();
+    stop.run_until_cancelled(connections.wait()).await;
+}
+
+/// Returns the next connection with its place. One without a place is closed
+/// at once: waiting for a place would let slow callers keep everybody else out.
+async fn accept(listener: &TcpListener, places: &Arc<Places>) -> Option<(TcpStream, Place)> {
+    match listener.accept().await {
+        Ok((stream, peer)) => {
+            let place = places.take(Caller::at(peer.ip())).ok();
+            if place.is_none() {
+                crate::metrics::connection_refused();
+            }
+            place.map(|place| (stream, place))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a connection could not be accepted; one that only waits is dropped for it");
+            places.evict_one();
+            tokio::time::sleep(ACCEPT_RETRY).await;
+            None
+        }
+    }
+}

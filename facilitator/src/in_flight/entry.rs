@@ -1,0 +1,143 @@
+//! One settlement under way, as requests see it.
+
+use std::sync::Arc;
+
+use chains_core::{Fingerprint, Rejection};
+use tokio::sync::watch;
+
+use super::{Waiter, delivery::Delivery};
+use crate::{
+    limits::{OverBudget, Share},
+    settlement::{Caller, Facts, State},
+};
+
+/// A settlement under way.
+#[derive(Debug)]
+pub struct Entry {
+    /// The facts, which never change.
+    pub facts: Arc<Facts>,
+    /// Its share of the limits.
+    pub share: Share,
+    delivery: Delivery,
+    progress: watch::Sender<Progress>,
+}
+
+/// The progress of a settlement under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// In a worker's queue; nothing is signed.
+    Claimed,
+    /// A worker has signed this transaction and is storing it. It is not sent
+    /// before the store has it, but it will be if the store does.
+    Signing(Arc<str>),
+    /// The store holds the bytes of this transaction.
+    Stored {
+        /// The transaction that callers are told.
+        hash: Arc<str>,
+        /// True once an endpoint has accepted it.
+        accepted: bool,
+    },
+    /// Settled, failed, or unresolved, and stored.
+    Ended(Arc<State>),
+    /// Nothing was signed and nothing ever will be; the claim is given back.
+    Dropped(Dropped),
+}
+
+/// The reason why a settlement ended without a signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// Nobody waited for it any more.
+    Unwanted,
+    /// The worker cannot take it now; the sentence is for callers.
+    Unavailable(&'static str),
+    /// The store knows this payment already.
+    KnownToStore,
+    /// It was good when it was claimed, and was not any more when its turn came.
+    Rejected(Rejection),
+    /// It cannot be begun beside others; the caller that claimed it knows more.
+    Refused,
+    /// Failures have used a budget up.
+    OverBudget(OverBudget),
+}
+
+/// The answer to a request that finds a settlement under way.
+#[derive(Debug)]
+pub enum Join {
+    /// It waits, and may be given the success.
+    Owner(Waiter),
+    /// It is the same caller again, and gets whatever the owner gets.
+    Shared,
+    /// It is another request for the same payment.
+    Duplicate,
+    /// The same key with another request.
+    KeyReused,
+}
+
+impl Entry {
+    pub(super) fn new(facts: Arc<Facts>, share: Share, progress: Progress) -> Self {
+        Self { facts, share, delivery: Delivery::default(), progress: watch::Sender::new(progress) }
+    }
+
+    /// The request that is given the success.
+    pub const fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
+    /// Follows the settlement.
+    pub fn watch(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// Its progress now.
+    pub fn progress(&self) -> Progress {
+        self.progress.borrow().clone()
+    }
+
+    /// The answer to a request with this fingerprint and caller.
+    pub fn join(self: &Arc<Self>, fingerprint: &Fingerprint, caller: &Caller) -> Join {
+        let same_request = self.facts.fingerprint == *fingerprint;
+        let same_key = caller.key.is_some() && self.facts.caller == *caller;
+        if !same_request && same_key {
+            return Join::KeyReused;
+        }
+        if same_request && self.facts.caller.is_again(caller) {
+            return Join::Shared;
+        }
+        if !same_request {
+            return Join::Duplicate;
+        }
+        self.admit().map_or(Join::Duplicate, Join::Owner)
+    }
+
+    pub(super) fn admit(self: &Arc<Self>) -> Option<Waiter> {
+        self.delivery.admit().map(|number| Waiter::new(Arc::clone(self), number))
+    }
+
+    /// Takes the settlement out of the queue with the transaction that is about
+    /// to be stored; false when nobody waits for it any more, so that it must
+    /// be given back instead.
+    pub fn start_storing(&self, hash: &str) -> bool {
+        let wanted = self.delivery.is_wanted() || matches!(*self.progress.borrow(), Progress::Signing(_));
+        if wanted {
+            self.progress.send_replace(Progress::Signing(hash.into()));
+        }
+        wanted
+    }
+
+    /// Says that the store holds the signed bytes.
+    pub fn stored(&self, hash: &str) {
+        self.progress.send_replace(Progress::Stored { hash: hash.into(), accepted: false });
+    }
+
+    /// Says that an endpoint has accepted the transaction.
+    pub fn accepted(&self) {
+        self.progress.send_if_modified(|progress| match progress {
+            Progress::Stored { accepted, .. } => !std::mem::replace(accepted, true),
+            Progress::Claimed | Progress::Signing(_) | Progress::Ended(_) | Progress::Dropped(_) => false,
+        });
+    }
+
+    pub(super) fn set(&self, progress: Progress) {
+        self.progress.send_replace(progress);
+    }
+}

@@ -1,0 +1,114 @@
+//! The limits of one process.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use chains_core::{Amount, Identity, Network, chain::LossBudget, clock::Millis, scheme::Funds};
+
+use super::{
+    Barred, Limits, Refused, Share, SpokenFor,
+    budgets::{Budgets, WINDOW_MS},
+    exclusive::Exclusive,
+    payer_failures::{FailureLimit, PayerFailures},
+    spending::Spending,
+};
+use crate::settlement::record::Loss;
+
+/// The limits of one process.
+#[derive(Debug)]
+pub struct LocalLimits {
+    spending: Spending,
+    failures: PayerFailures,
+    exclusive: Exclusive,
+    budgets: HashMap<Network, Budgets>,
+}
+
+impl LocalLimits {
+    /// Nothing taken, nothing lost. The budgets are those of each network.
+    pub fn new(limit: FailureLimit, budgets: impl IntoIterator<Item = (Network, LossBudget)>) -> Self {
+        let budgets = budgets.into_iter().map(|(network, limits)| (network, Budgets::new(limits))).collect();
+        let (spending, failures, exclusive) = (Spending::default(), PayerFailures::new(limit), Exclusive::default());
+        Self { spending, failures, exclusive, budgets }
+    }
+
+    fn try_take(&self, share: &Share, now: Millis) -> Result<(), Refused> {
+        let Share { identity, exclusive, funds, .. } = share;
+        if exclusive.as_ref().is_some_and(|name| !self.exclusive.take(name, *identity)) {
+            return Err(Refused::Taken);
+        }
+        if share.payer_code.is_some() {
+            self.failures.admit(&share.network, &share.payer, *identity, now).map_err(Refused::Wait)?;
+        }
+        let clean = self.failures.is_clean(&share.network, &share.payer, now);
+        if let Some(budgets) = self.budgets.get(&share.network) {
+            budgets.take(share, clean, now).map_err(Refused::Budget)?;
+        }
+        match funds {
+            Some(funds) => self.spending.reserve(funds, *identity, share.amount).map_err(Refused::Wait),
+            None => Ok(()),
+        }
+    }
+
+    fn release(&self, share: &Share) {
+        if let Some(name) = &share.exclusive {
+            self.exclusive.release(name, &share.identity);
+        }
+        self.failures.release(&share.network, &share.payer, &share.identity);
+        if let Some(budgets) = self.budgets.get(&share.network) {
+            budgets.release(share);
+        }
+        if let Some(funds) = &share.funds {
+            self.spending.release(&funds.account, &share.identity);
+        }
+    }
+}
+
+#[async_trait]
+impl Limits for LocalLimits {
+    fn memory(&self) -> Duration {
+        self.failures.limit().window.max(Duration::from_millis(WINDOW_MS))
+    }
+
+    async fn barred(&self, network: &Network, payer: &str, now: Millis) -> Option<Barred> {
+        self.failures.barred(network, payer, now)
+    }
+
+    async fn take(&self, share: &Share, now: Millis) -> Result<(), Refused> {
+        self.try_take(share, now).inspect_err(|_| self.release(share))
+    }
+
+    async fn resume(&self, share: &Share) {
+        if let Some(name) = &share.exclusive {
+            self.exclusive.take(name, share.identity);
+        }
+    }
+
+    async fn give_back(&self, share: &Share) {
+        self.release(share);
+    }
+
+    async fn hold(
+        &self,
+        funds: &Funds,
+        identity: Identity,
+        amount: Amount,
+        wait: Duration,
+        now: Instant,
+    ) -> Result<(), SpokenFor> {
+        self.spending.hold(funds, identity, amount, wait, now)
+    }
+
+    async fn lost(&self, network: &Network, loss: &Loss) {
+        self.failures.record(network, &loss.payer, loss.at);
+        if let Some(budgets) = self.budgets.get(network) {
+            budgets.lost(loss);
+        }
+    }
+
+    async fn paid(&self, network: &Network, payer: &str) {
+        self.failures.paid(network, payer);
+    }
+}

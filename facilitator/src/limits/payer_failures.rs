@@ -1,0 +1,235 @@
+//! Payers whose payments failed on chain.
+//!
+//! A payment that is good when it is verified may fail on chain: the payer
+//! spends the money elsewhere, cancels the authorization, or is a contract that
+//! behaves otherwise there. The gas wallet pays all the same. One failure is
+//! bad luck; a payer whose payments fail again and again is not served for a
+//! while. A payer that runs code and has not paid yet may have no more under
+//! way than it may fail.
+//!
+//! The store knows the same failures: after a restart they are read again.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use chains_core::{Identity, Network, clock::Millis};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, futures::OwnedNotified};
+
+use super::Barred;
+
+/// Payers that are remembered of a network, at most.
+pub const PAYERS_MAX: usize = 65_536;
+
+/// The failures that a payer may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailureLimit {
+    /// Payments of one payer that may fail on chain within `window`; more are not taken.
+    pub failures_max: usize,
+    /// The time for which a failure counts.
+    pub window: Duration,
+}
+
+/// Payments that failed on chain, by payer.
+#[derive(Debug)]
+pub struct PayerFailures {
+    limit: FailureLimit,
+    networks: Mutex<HashMap<Network, HashMap<String, Payer>>>,
+}
+
+#[derive(Debug, Default)]
+struct Payer {
+    failures: VecDeque<Millis>,
+    has_paid: bool,
+    under_way: HashSet<Identity>,
+    released: Arc<Notify>,
+}
+
+impl Payer {
+    fn last_failure(&self) -> Millis {
+        self.failures.back().copied().unwrap_or(Millis(0))
+    }
+}
+
+impl PayerFailures {
+    /// None yet.
+    pub fn new(limit: FailureLimit) -> Self {
+        Self { limit, networks: Mutex::default() }
+    }
+
+    /// The failures that a payer may have.
+    pub const fn limit(&self) -> FailureLimit {
+        self.limit
+    }
+
+    /// Notes that a payment of this payer was included and failed. In the order of time.
+    pub fn record(&self, network: &Network, payer: &str, at: Millis) {
+        let mut networks = self.networks.lock();
+        let there = self.payer(&mut networks, network, payer, at);
+        there.failures.push_back(at);
+        while there.failures.len() > self.limit.failures_max {
+            there.failures.pop_front();
+        }
+        if there.failures.len() == self.limit.failures_max {
+            let (failures, window) = (there.failures.len(), humantime::format_duration(self.limit.window));
+            tracing::warn!(
+                %network, payer, failures, %window,
+                "payments of this payer fail on chain: nothing is taken from it for a while"
+            );
+        }
+    }
+
+    /// Notes that a payment of this payer was settled.
+    pub fn paid(&self, network: &Network, payer: &str) {
+        let mut networks = self.networks.lock();
+        if let Some(payer) = networks.get_mut(network).and_then(|payers| payers.get_mut(payer)) {
+            payer.has_paid = true;
+            payer.released.notify_waiters();
+        }
+    }
+
+    /// Returns why nothing is taken from the payer; `None` when it is served.
+    pub fn barred(&self, network: &Network, payer: &str, now: Millis) -> Option<Barred> {
+        let networks = self.networks.lock();
+        let failures = &networks.get(network)?.get(payer)?.failures;
+        let first = failures.front().filter(|_| failures.len() >= self.limit.failures_max)?;
+        let barred = Barred { until: self.end_of(*first), failures: failures.len() };
+        (!self.is_over(*first, now)).then_some(barred)
+    }
+
+    /// Returns true when no failure of this payer counts.
+    pub fn is_clean(&self, network: &Network, payer: &str, now: Millis) -> bool {
+        let networks = self.networks.lock();
+        let payer = networks.get(network).and_then(|payers| payers.get(payer));
+        payer.is_none_or(|payer| payer.failures.back().is_none_or(|last| self.is_over(*last, now)))
+    }
+
+    /// Counts a settlement of a payer that runs code.
+    ///
+    /// # Errors
+    /// It has not paid yet, and its failures and payments under way are as
+    /// many as may fail. The future is done when one of them has ended.
+    pub fn admit(&self, network: &Network, payer: &str, identity: Identity, now: Millis) -> Result<(), OwnedNotified> {
+        let mut networks = self.networks.lock();
+        let there = self.payer(&mut networks, network, payer, now);
+        if !there.has_paid && there.under_way.len() + there.failures.len() >= self.limit.failures_max {
+            return Err(Arc::clone(&there.released).notified_owned());
+        }
+        there.under_way.insert(identity);
+        Ok(())
+    }
+
+    /// Ends a settlement of a payer.
+    pub fn release(&self, network: &Network, payer: &str, identity: &Identity) {
+        let mut networks = self.networks.lock();
+        let Some(there) = networks.get_mut(network).and_then(|payers| payers.get_mut(payer)) else { return };
+        if there.under_way.remove(identity) {
+            there.released.notify_waiters();
+        }
+    }
+
+    /// The payer's entry; makes room for it if there is none.
+    fn payer<'a>(
+        &self,
+        networks: &'a mut HashMap<Network, HashMap<String, Payer>>,
+        network: &Network,
+        payer: &str,
+        now: Millis,
+    ) -> &'a mut Payer {
+        let payers = networks.entry(network.clone()).or_default();
+        if payers.len() >= PAYERS_MAX && !payers.contains_key(payer) {
+            forget(payers, |last| self.is_over(last, now));
+        }
+        payers.entry(payer.to_owned()).or_default()
+    }
+
+    fn end_of(&self, at: Millis) -> Millis {
+        Millis(at.0.saturating_add(u64::try_from(self.limit.window.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    fn is_over(&self, at: Millis, now: Millis) -> bool {
+        self.end_of(at) <= now
+    }
+}
+
+/// Makes room: forgets all with nothing under way whose last failure counts no
+/// more, or else the one of them whose last failure is the oldest.
+fn forget(payers: &mut HashMap<String, Payer>, is_over: impl Fn(Millis) -> bool) {
+    payers.retain(|_, payer| !payer.under_way.is_empty() || !is_over(payer.last_failure()));
+    if payers.len() >= PAYERS_MAX {
+        let idle = payers.iter().filter(|(_, payer)| payer.under_way.is_empty());
+        let oldest = idle.min_by_key(|(_, payer)| payer.last_failure()).map(|(name, _)| name.clone());
+        oldest.and_then(|oldest| payers.remove(&oldest));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    fn failures() -> PayerFailures {
+        PayerFailures::new(FailureLimit { failures_max: 3, window: Duration::from_mins(1) })
+    }
+
+    fn network(text: &str) -> Network {
+        text.parse().expect("CAIP-2")
+    }
+
+    fn payment(n: u64) -> Identity {
+        Identity::of("test", &[&n.to_be_bytes()])
+    }
+
+    #[test]
+    fn a_payer_that_fails_too_often_is_not_served_until_the_oldest_of_its_failures_is_over() {
+        let (failures, here, there) = (failures(), network("eip155:1"), network("eip155:2"));
+        let record = |at| failures.record(&here, "a", Millis(at));
+        let barred = |now| failures.barred(&here, "a", Millis(now)).map(|barred| barred.until.0);
+        record(1_000);
+        record(2_000);
+        assert_eq!(barred(2_000), None, "twice is bad luck");
+        assert!(!failures.is_clean(&here, "a", Millis(2_000)) && failures.is_clean(&here, "b", Millis(2_000)));
+        record(50_000);
+        assert_eq!(barred(50_000), Some(61_000));
+        assert_eq!(failures.barred(&here, "b", Millis(50_000)), None, "another payer");
+        assert_eq!(failures.barred(&there, "a", Millis(50_000)), None, "another network");
+        assert_eq!(barred(61_000), None);
+        record(61_500);
+        assert_eq!(barred(61_500), Some(62_000), "2, 50 and 61.5 s are within one minute");
+        assert_eq!(barred(62_000), None);
+    }
+
+    #[test]
+    fn code_that_has_not_paid_yet_has_no_more_under_way_than_it_may_fail() {
+        let (failures, here) = (failures(), network("eip155:1"));
+        let admit = |n| failures.admit(&here, "a", payment(n), Millis(0));
+        failures.record(&here, "a", Millis(0));
+        assert!(admit(1).is_ok() && admit(2).is_ok());
+        let waiting = admit(3).expect_err("one failed and two are under way");
+        failures.release(&here, "a", &payment(1));
+        assert!(waiting.now_or_never().is_some(), "it is told");
+        assert!(admit(3).is_ok() && admit(4).is_err());
+        failures.paid(&here, "a");
+        assert!((4..100).all(|n| admit(n).is_ok()), "it has shown that it pays");
+    }
+
+    #[test]
+    fn memory_is_bounded_and_keeps_the_payers_that_failed_last() {
+        let (failures, here) = (failures(), network("eip155:1"));
+        let full = u64::try_from(PAYERS_MAX).expect("small");
+        for n in 0..full {
+            failures.record(&here, &n.to_string(), Millis(n % 2));
+        }
+        for at in [1, 2, 3] {
+            failures.record(&here, "new", Millis(at));
+        }
+        assert!(failures.barred(&here, "new", Millis(3)).is_some());
+        assert_eq!(failures.networks.lock()[&here].len(), PAYERS_MAX);
+        failures.record(&here, "last", Millis(60_001));
+        assert_eq!(failures.networks.lock()[&here].len(), 2, "all others' failures are over");
+    }
+}

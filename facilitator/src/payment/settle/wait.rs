@@ -1,0 +1,127 @@
+//! Requests that wait for a settlement under way.
+
+use std::{sync::Arc, time::Duration};
+
+use chains_core::clock::Millis;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Call, Next};
+use crate::{
+    in_flight::{Dropped, Entry, Join, Progress, Waiter},
+    limits::{OverBudget, Scope},
+    payment::{Pending, SettleOutcome, Unavailable},
+    settlement::State,
+};
+
+/// The time for which a request that is being given the success waits for its commit
+/// before it looks again whether it still is.
+const GIFT_WAIT: Duration = Duration::from_millis(100);
+
+/// Meets a settlement that another request began.
+pub(super) async fn meet(call: &Call<'_>, entry: &Arc<Entry>) -> Next<()> {
+    match entry.join(&call.authorization.fingerprint(), call.caller) {
+        Join::Owner(waiter) => as_owner(call, waiter).await,
+        Join::Shared => {
+            let end = timeout_at(call.deadline, end_of(entry)).await.ok();
+            answer(entry, end)
+        }
+        Join::Duplicate => for_transaction(call, entry).await,
+        Join::KeyReused => Next::Answer(SettleOutcome::KeyReused),
+    }
+}
+
+/// Waits as the one request that may be given the success.
+pub(super) async fn as_owner(call: &Call<'_>, waiter: Waiter) -> Next<()> {
+    let entry = Arc::clone(waiter.entry());
+    let (mut waiter, mut until) = (waiter, call.deadline);
+    let end = loop {
+        match timeout_at(until, end_of(&entry)).await {
+            Ok(end) => break Some(end),
+            // The success is being given to this request this very moment: its
+            // commit is under way, or fails and the gift is taken back.
+            Err(_) => match waiter.leave() {
+                Some(given) => (waiter, until) = (given, Instant::now() + GIFT_WAIT),
+                None => break None,
+            },
+        }
+    };
+    answer(&entry, end)
+}
+
+/// Waits as a stranger to the settlement: only for the transaction's name.
+async fn for_transaction(call: &Call<'_>, entry: &Arc<Entry>) -> Next<()> {
+    let (id, mut progress) = (entry.facts.id, entry.watch());
+    let named = progress.wait_for(|p| !matches!(p, Progress::Claimed | Progress::Signing(_)));
+    let named = timeout_at(call.deadline, named).await.ok().and_then(Result::ok).map(|p| p.clone());
+    match named {
+        Some(Progress::Stored { hash, .. }) => {
+            Next::Answer(SettleOutcome::Duplicate { id, transaction: hash.to_string() })
+        }
+        Some(Progress::Ended(state)) => match &*state {
+            State::Settled(settled) => {
+                Next::Answer(SettleOutcome::Duplicate { id, transaction: settled.hash().to_owned() })
+            }
+            State::Failed(failed) => Next::Answer(SettleOutcome::Failed { id, failed: failed.clone() }),
+            State::Open | State::Unresolved { .. } => Next::Again,
+        },
+        Some(Progress::Dropped(_)) => Next::Again,
+        Some(Progress::Claimed | Progress::Signing(_)) | None => {
+            Next::unavailable("this payment is being settled for another request")
+        }
+    }
+}
+
+/// The settlement's end, whenever it comes.
+async fn end_of(entry: &Entry) -> Progress {
+    let mut progress = entry.watch();
+    match progress.wait_for(|p| matches!(p, Progress::Ended(_) | Progress::Dropped(_))).await {
+        Ok(end) => end.clone(),
+        // The entry itself holds the sender and outlives this borrow.
+        Err(_) => unreachable!("an entry does not vanish while it is watched"),
+    }
+}
+
+fn answer(entry: &Entry, end: Option<Progress>) -> Next<()> {
+    let id = entry.facts.id;
+    let in_time = end.is_some();
+    let pending = |hash: &str, why| SettleOutcome::Pending { id, transaction: hash.to_owned(), why };
+    Next::Answer(match end.unwrap_or_else(|| entry.progress()) {
+        // It ended just after this request had left its place: the success is
+        // nobody's yet, and the store gives it away once.
+        Progress::Ended(_) if !in_time => return Next::Again,
+        Progress::Ended(state) => match &*state {
+            State::Settled(settled) => {
+                SettleOutcome::Settled { id, transaction: settled.hash().to_owned(), amount: entry.facts.amount }
+            }
+            State::Failed(failed) => SettleOutcome::Failed { id, failed: failed.clone() },
+            // The store knows its transaction.
+            State::Unresolved { .. } | State::Open => return Next::Again,
+        },
+        Progress::Stored { hash, accepted: true } => pending(&hash, Pending::Sent),
+        Progress::Stored { hash, accepted: false } | Progress::Signing(hash) => pending(&hash, Pending::NotAccepted),
+        Progress::Dropped(Dropped::Unavailable(message)) => return Next::unavailable(message),
+        Progress::Dropped(Dropped::Rejected(rejection)) => SettleOutcome::Rejected(rejection),
+        Progress::Dropped(Dropped::OverBudget(over)) => {
+            SettleOutcome::Unavailable(over_budget(&over, entry.facts.created_at))
+        }
+        // Begun elsewhere meanwhile, or dropped for want of a waiter: look again.
+        Progress::Dropped(Dropped::KnownToStore | Dropped::Unwanted | Dropped::Refused) => return Next::Again,
+        // Still in the queue: the worker sees that nobody waits.
+        Progress::Claimed => return Next::unavailable("the queue was too long; nothing was sent"),
+    })
+}
+
+/// The answer while failures have used a budget up.
+pub(super) fn over_budget(over: &OverBudget, now: Millis) -> Unavailable {
+    let message = match over.scope {
+        Scope::Network => {
+            "failed payments have used up the gas budget of this network; only payers with a key alone and a clean record are served"
+        }
+        Scope::Key => {
+            "failed payments have used up the gas budget of this API key; only payers with a key alone and a clean record are served"
+        }
+        Scope::Code => "failed payments have used up the gas budget of this kind of contract wallet",
+    };
+    let wait = Duration::from_millis(over.until.0.saturating_sub(now.0));
+    Unavailable { message, retry_after: wait.clamp(Duration::from_secs(1), Duration::from_mins(10)) }
+}

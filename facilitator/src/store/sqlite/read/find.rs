@@ -1,0 +1,100 @@
+//! Settlements by what operators and tenants ask.
+
+use sqlx::{QueryBuilder, Sqlite, SqlitePool};
+
+use crate::{
+    settlement::{Record, Status},
+    store::{
+        Query, StoreError,
+        sqlite::row::{self, RECORD, int},
+    },
+};
+
+/// Records of one answer, whatever is asked for.
+const PAGE_MAX: u32 = 1000;
+
+pub(in crate::store::sqlite) async fn find(pool: &SqlitePool, asked: &Query) -> Result<Vec<Record>, StoreError> {
+    statement(asked).build().fetch_all(pool).await?.iter().map(row::record).collect()
+}
+
+/// The statement of a look-up.
+pub(in crate::store::sqlite) fn statement(asked: &Query) -> QueryBuilder<Sqlite> {
+    let Query { transaction, network, payer, nonce, status, from, tenant, before, limit } = asked;
+    let mut query = QueryBuilder::<Sqlite>::new(RECORD);
+    query.push(" FROM settlement s");
+    if let Some(index) = index(asked) {
+        query.push(" INDEXED BY ").push(index);
+    }
+    query.push(" WHERE 1 = 1");
+    if let Some(transaction) = transaction {
+        query.push(
+            " AND s.id IN (SELECT i.settlement FROM attempt a JOIN transaction_item i \
+             ON i.transaction_id = a.transaction_id WHERE a.hash = ",
+        );
+        query.push_bind(transaction.clone());
+        query.push(" UNION SELECT f.id FROM settlement f WHERE f.final_transaction = ");
+        query.push_bind(transaction.clone()).push(")");
+    }
+    if let Some(network) = network {
+        query.push(" AND s.network = ").push_bind(network.as_str().to_owned());
+    }
+    if let Some(payer) = payer {
+        query.push(" AND lower(s.payer) = lower(").push_bind(payer.clone()).push(")");
+    }
+    if let Some(nonce) = nonce {
+        query.push(" AND lower(s.nonce) = lower(").push_bind(nonce.clone()).push(")");
+    }
+    if let Some(status) = status {
+        push_status(&mut query, *status);
+    }
+    if let Some(from) = from {
+        query.push(" AND s.created_at >= ").push_bind(int(from.0));
+    }
+    if let Some(tenant) = tenant {
+        query.push(" AND s.tenant = ").push_bind(tenant.clone());
+        if !tenant.is_empty() {
+            // Lets the database use the indexes over settlements of tenants.
+            query.push(" AND s.tenant <> ''");
+        }
+    }
+    if let Some(before) = before {
+        query.push(" AND (s.created_at, s.id) < (SELECT c.created_at, c.id FROM settlement c WHERE c.id = ");
+        query.push_bind(before.0.as_bytes().to_vec()).push(")");
+    }
+    query.push(" ORDER BY s.created_at DESC, s.id DESC LIMIT ").push_bind(i64::from((*limit).min(PAGE_MAX)));
+    query
+}
+
+/// The index to read. The database itself knows nothing of how many rows are
+/// open or belong to a network, and would read a large table in order to find none.
+fn index(asked: &Query) -> Option<&'static str> {
+    let tenant = asked.tenant.as_ref().is_some_and(|tenant| !tenant.is_empty());
+    let network = asked.network.is_some();
+    if asked.transaction.is_some() {
+        return None;
+    }
+    if asked.payer.is_some() {
+        return Some("settlement_by_payer");
+    }
+    Some(match asked.status {
+        Some(Status::Signed | Status::Broadcast) => "settlement_open",
+        Some(Status::Unresolved) => "settlement_unresolved",
+        Some(Status::Failed) if network => "settlement_failed_by_network",
+        Some(Status::Failed) => "settlement_failed",
+        Some(Status::Settled) | None => match (tenant, network) {
+            (true, true) => "settlement_by_tenant_and_network",
+            (true, false) => "settlement_by_tenant",
+            (false, true) => "settlement_by_network",
+            (false, false) => "settlement_by_time",
+        },
+    })
+}
+
+/// The word is ours, not the caller's: as a literal it lets the database use
+/// the small indexes over open, unresolved and failed settlements.
+fn push_status(query: &mut QueryBuilder<Sqlite>, status: Status) {
+    query.push(" AND s.state = '").push(status.as_str()).push("'");
+    if matches!(status, Status::Signed | Status::Broadcast) {
+        query.push(" AND s.state IN ('signed', 'broadcast')");
+    }
+}

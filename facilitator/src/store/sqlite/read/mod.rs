@@ -1,0 +1,134 @@
+//! Look-ups.
+//!
+//! | module | what it looks up |
+//! |---|---|
+//! | `find` | settlements by what operators and tenants ask |
+//! | `followed` | settlements with their steps and transactions |
+//! | this one | everything else |
+
+mod find;
+mod followed;
+
+use std::ops::Range;
+
+use chains_core::{Amount, Identity, Network, clock::Millis};
+use sqlx::{QueryBuilder, Sqlite, SqlitePool, sqlite::SqliteRow};
+
+#[cfg(test)]
+pub(super) use self::find::statement as find_statement;
+pub(super) use self::{
+    find::find,
+    followed::{due_for_finality, executable, open_settlements, timeline, unresolved},
+};
+use super::row::{self, RECORD, Reader, int};
+use crate::{
+    settlement::{Caller, Record, SettlementId, Transaction, record::Loss},
+    store::StoreError,
+};
+
+/// Losses of one answer.
+const LOSSES_MAX: i64 = 65_536;
+
+/// Transactions of one answer.
+const TRANSACTIONS_MAX: i64 = 256;
+
+pub(super) async fn check(pool: &SqlitePool) -> Result<(), StoreError> {
+    sqlx::query("SELECT 1").execute(pool).await?;
+    Ok(())
+}
+
+pub(super) async fn by_identity(pool: &SqlitePool, identity: &Identity) -> Result<Option<Record>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new(RECORD);
+    query.push(" FROM settlement s WHERE s.identity = ").push_bind(identity.as_bytes().as_slice());
+    maybe(query.build().fetch_optional(pool).await)
+}
+
+pub(super) async fn by_key(pool: &SqlitePool, caller: &Caller) -> Result<Option<Record>, StoreError> {
+    let Some(key) = &caller.key else { return Ok(None) };
+    let mut query = QueryBuilder::<Sqlite>::new(RECORD);
+    query.push(" FROM settlement s WHERE s.tenant = ").push_bind(&caller.tenant);
+    query.push(" AND s.idempotency_key = ").push_bind(key.stored());
+    maybe(query.build().fetch_optional(pool).await)
+}
+
+pub(super) async fn record(pool: &SqlitePool, id: SettlementId) -> Result<Option<Record>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new(RECORD);
+    query.push(" FROM settlement s WHERE s.id = ").push_bind(id.0.as_bytes().as_slice());
+    maybe(query.build().fetch_optional(pool).await)
+}
+
+fn maybe(found: Result<Option<SqliteRow>, sqlx::Error>) -> Result<Option<Record>, StoreError> {
+    found?.as_ref().map(row::record).transpose()
+}
+
+pub(super) async fn highest_nonce(
+    pool: &SqlitePool,
+    network: &Network,
+    gas_wallet: &str,
+) -> Result<Option<u64>, StoreError> {
+    let query = "SELECT max(nonce) FROM wallet_transaction WHERE network = ? AND gas_wallet = ?";
+    let max: Option<i64> = sqlx::query_scalar(query).bind(network.as_str()).bind(gas_wallet).fetch_one(pool).await?;
+    let wrong =
+        |_| StoreError::Inconsistent { table: "wallet_transaction", column: "nonce", row: gas_wallet.to_owned() };
+    max.map(u64::try_from).transpose().map_err(wrong)
+}
+
+pub(super) async fn transactions_at(
+    pool: &SqlitePool,
+    network: &Network,
+    gas_wallet: &str,
+    nonces: Range<u64>,
+) -> Result<Vec<Transaction>, StoreError> {
+    let query = "SELECT t.id FROM wallet_transaction t WHERE t.network = ? AND t.gas_wallet = ? AND t.nonce >= ? \
+         AND t.nonce < ? ORDER BY t.nonce LIMIT ?";
+    let query = sqlx::query(query).bind(network.as_str()).bind(gas_wallet);
+    let query = query.bind(int(nonces.start)).bind(int(nonces.end)).bind(TRANSACTIONS_MAX);
+    // One transaction: rows of the same moment.
+    let mut moment = pool.begin().await?;
+    let rows = query.fetch_all(&mut *moment).await?;
+    let wanted: Result<Vec<_>, _> =
+        rows.iter().map(|row| Reader::new(row, "wallet_transaction", "id").transaction("id")).collect();
+    let mut transactions: Vec<_> =
+        followed::transactions(&mut moment, &wanted?).await?.into_values().map(|stored| stored.transaction).collect();
+    moment.rollback().await?;
+    transactions.sort_by_key(|transaction| transaction.nonce);
+    Ok(transactions)
+}
+
+/// A payment's loss is its share of the fees of the transactions that carried
+/// it, each divided by what else it carried.
+pub(super) async fn losses(pool: &SqlitePool, network: &Network, since: Millis) -> Result<Vec<Loss>, StoreError> {
+    let query = "SELECT s.id, s.payer, s.tenant, s.payer_code, s.ended_at, a.fee_paid, (SELECT count(*) \
+         FROM transaction_item n WHERE n.transaction_id = i.transaction_id) AS items \
+         FROM settlement s INDEXED BY settlement_failed_by_end \
+         CROSS JOIN transaction_item i ON i.settlement = s.id \
+         CROSS JOIN attempt a ON a.transaction_id = i.transaction_id \
+         WHERE s.state = 'failed' AND s.network = ? AND s.ended_at >= ? AND a.block_number IS NOT NULL \
+         ORDER BY s.ended_at DESC, s.id DESC LIMIT ?";
+    let query = sqlx::query(query).bind(network.as_str()).bind(int(since.0)).bind(LOSSES_MAX);
+    let mut losses: Vec<(SettlementId, Loss)> = Vec::new();
+    for row in query.fetch_all(pool).await?.iter().rev() {
+        let (id, loss) = loss(row)?;
+        match losses.last_mut() {
+            Some((last, sum)) if *last == id => {
+                sum.fee_paid = sum.fee_paid.checked_add(loss.fee_paid).unwrap_or(Amount::MAX);
+            }
+            _ => losses.push((id, loss)),
+        }
+    }
+    Ok(losses.into_iter().map(|(_, loss)| loss).collect())
+}
+
+fn loss(row: &SqliteRow) -> Result<(SettlementId, Loss), StoreError> {
+    let read = Reader::new(row, "settlement", "id");
+    let (fee_paid, items): (Amount, _) = (read.parsed("fee_paid")?, Amount::from(read.number("items")?));
+    let share = fee_paid.to_u256().checked_div(items.to_u256()).ok_or_else(|| read.wrong("items"))?;
+    let loss = Loss {
+        payer: read.text("payer")?,
+        tenant: read.text("tenant")?,
+        payer_code: read.maybe_text("payer_code")?,
+        fee_paid: share.into(),
+        at: read.time("ended_at")?,
+    };
+    Ok((read.settlement("id")?, loss))
+}

@@ -1,0 +1,43 @@
+//! The context that every part of a submitter shares.
+
+use std::sync::Arc;
+
+use chains_core::{
+    Network,
+    chain::Chain,
+    clock::{Clock, Millis},
+};
+
+use super::{ownership::Ownership, status::NetworkStatus};
+use crate::{in_flight::Registry, store::Store};
+
+/// The context that every part of a submitter shares.
+pub struct Context {
+    /// The network.
+    pub chain: Arc<dyn Chain>,
+    /// Where everything goes first.
+    pub store: Arc<dyn Store>,
+    /// The requests that wait.
+    pub registry: Arc<Registry>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The right to use the gas wallets.
+    pub ownership: Arc<dyn Ownership>,
+    /// The status that `/ready` and metrics see.
+    pub status: NetworkStatus,
+    /// Go on although the chain is further than the store: the operator has
+    /// looked, and says that the foreign transactions are explained.
+    pub accept_foreign_nonces: bool,
+}
+
+impl Context {
+    /// The network's identifier.
+    pub fn network(&self) -> &Network {
+        self.chain.network()
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Millis {
+        self.clock.now()
+    }
+}

@@ -1,0 +1,131 @@
+use chains_core::{Amount, Code};
+
+use super::*;
+
+fn block(number: u64) -> BlockRef {
+    BlockRef { number, hash: format!("b{number}") }
+}
+
+fn included(number: u64, confirmed: bool, effect: Effect) -> Observation {
+    let fee_paid = Amount::from(1_u64);
+    let inclusion = Inclusion { hash: "ours".into(), block: block(number), confirmed, fee_paid, gas_used: 1 };
+    Observation::Included(inclusion, vec![effect])
+}
+
+fn elsewhere_in(number: u64) -> Effect {
+    Effect::Elsewhere { hash: "foreign".into(), block: block(number) }
+}
+
+fn rejection() -> Rejection {
+    Rejection::new(Code::new("why"), "because")
+}
+
+fn missing(executable_until: Option<u64>) -> Effect {
+    Effect::Missing { why: rejection(), executable_until }
+}
+
+fn item(verdict: &ItemVerdict) -> String {
+    match verdict {
+        ItemVerdict::Settled(settled) => format!("settled {}", settled.hash()),
+        ItemVerdict::Failed(failed) => {
+            let until = failed.executable_until.map_or_else(String::new, |until| format!(" until {until}"));
+            format!("failed {} {}{until}", failed.reason, failed.transaction.as_deref().unwrap_or("-"))
+        }
+        ItemVerdict::Next(plan) => format!("next {}", plan.body()),
+        ItemVerdict::Unclear(why) => format!("unclear {why}"),
+    }
+}
+
+fn summary(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Pending => "pending".into(),
+        Verdict::Confirming(block) => format!("confirming {}", block.number),
+        Verdict::Included(inclusion, items) => format!("{}: {}", inclusion.hash, item(&items[0])),
+        Verdict::Replaced => "replaced".into(),
+        Verdict::Expired(why) => format!("expired {}", why.message),
+        Verdict::Unknown(why) => format!("unknown {why}"),
+    }
+}
+
+#[test]
+fn only_proof_ends_a_settlement() {
+    let cases = [
+        (Observation::Pending, "pending"),
+        (Observation::Replaced, "replaced"),
+        (Observation::Unknown("no history".into()), "unknown no history"),
+        (Observation::Expired(rejection()), "expired because"),
+        (included(10, true, Effect::Unclear("rpc".into())), "ours: unclear rpc"),
+        (included(10, true, Effect::Done), "ours: settled ours"),
+        (included(10, false, Effect::Done), "confirming 10"),
+        (included(10, false, missing(None)), "confirming 10"),
+        (included(10, true, missing(None)), "ours: failed why ours"),
+        (included(10, true, missing(Some(99))), "ours: failed why ours until 99"),
+        (included(10, true, Effect::Continues(Plan::new("step"))), "ours: next step"),
+        (included(10, true, elsewhere_in(6)), "ours: settled foreign"),
+        (included(10, true, elsewhere_in(5)), "ours: failed duplicate_settlement foreign"),
+    ];
+    for (observation, expected) in cases {
+        assert_eq!(summary(after_observation(observation.clone(), &[5])), expected, "{observation:?}");
+    }
+    let verdict = after_observation(included(10, true, Effect::Done), &[5, 5]);
+    assert!(matches!(verdict, Verdict::Unknown(_)), "an observation that does not fit says nothing");
+}
+
+#[test]
+fn a_step_whose_transaction_is_dead_goes_on_unless_it_came_to_its_end() {
+    let cases = [
+        (missing(Some(9)), None),
+        (missing(None), Some("failed why -")),
+        (elsewhere_in(6), Some("settled foreign")),
+        (elsewhere_in(5), Some("failed duplicate_settlement foreign")),
+        (Effect::Unclear("rpc".into()), Some("unclear rpc")),
+        (Effect::Done, Some("unclear no transaction did it")),
+    ];
+    for (effect, expected) in cases {
+        let after = match after_death(effect.clone(), 5) {
+            AfterDeath::CarryAnew => None,
+            AfterDeath::Ended(verdict) => Some(item(&verdict)),
+        };
+        assert_eq!(after.as_deref(), expected, "{effect:?}");
+    }
+}
+
+#[test]
+fn a_worker_never_goes_below_chain_or_store() {
+    let cases = [
+        (None, None, NextNonce::None),
+        (None, Some(3), NextNonce::None),
+        (Some(0), None, NextNonce::From(0)),
+        (Some(57), None, NextNonce::From(57)),
+        (Some(4), Some(3), NextNonce::From(4)),
+        (Some(2), Some(3), NextNonce::From(4)),
+        (Some(5), Some(3), NextNonce::Foreign { chain: 5, stored: 3 }),
+    ];
+    for (chain, stored, expected) in cases {
+        assert_eq!(next_nonce(chain, stored), expected, "{chain:?} {stored:?}");
+    }
+}
+
+#[test]
+fn only_the_effect_lets_a_settlement_stand() {
+    let again = |why: &str| Finality::AskAgain(why.into());
+    let cases = [
+        (Observation::Pending, Finality::TakenBack),
+        (Observation::Unknown("old".into()), again("old")),
+        (Observation::Replaced, Finality::Lost("another transaction took its nonce".into())),
+        (Observation::Expired(rejection()), Finality::Lost("because".into())),
+        (included(7, true, Effect::Done), Finality::Stands(block(7))),
+        (included(7, true, elsewhere_in(6)), Finality::Stands(block(7))),
+        (included(7, true, missing(None)), Finality::Lost("because".into())),
+        (included(7, true, Effect::Unclear("rpc".into())), again("rpc")),
+    ];
+    for (observation, expected) in cases {
+        assert_eq!(finality(observation.clone()), expected, "{observation:?}");
+    }
+}
+
+#[test]
+fn questions_are_asked_with_growing_intervals() {
+    let seconds: Vec<_> = [1, 2, 3, 4, 5, 12, 30].map(|tries| backoff(tries).as_millis()).into();
+    assert_eq!(seconds, [500, 1_000, 2_000, 4_000, 8_000, 600_000, 600_000]);
+}

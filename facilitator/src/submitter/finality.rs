@@ -1,0 +1,258 @@
+//! The look at settled transfers when the chain can no longer take them back,
+//! and at failed payments as long as somebody can still execute them.
+//!
+//! The list is a query over the store, so that no restart forgets one. A
+//! success was given away on the strength of a block; should the chain have
+//! dropped that block, the bytes are sent again and an operator is told.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use chains_core::{
+    chain::ChainUnavailable,
+    observation::{Effect, Item, Observation},
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    context::Context,
+    decide::{self, Finality},
+    effects::Batch,
+    investigation::Inquiry,
+    view::{self, View},
+    worker::{Mail, Mailers},
+};
+use crate::{
+    metrics,
+    settlement::{SettlementId, State, Transaction, record::Followed},
+    store::{ApplyError, Change, StoreError},
+};
+
+/// The time between two looks for settled transfers that are due.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// The time between two looks at failed payments that can still be executed.
+const EXECUTABLE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Settlements of one look: one request to the chain.
+const LOOK_MAX: u32 = 256;
+
+/// Failed payments of one look.
+const EXECUTABLE_MAX: u32 = 64;
+
+/// The reason why a round came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Chain(#[from] ChainUnavailable),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+/// The task that checks the finality of a network's settlements.
+pub(super) async fn run(context: Arc<Context>, mailers: Mailers, stop: CancellationToken) {
+    let check = Check { context, mailers, later: HashMap::new(), lost: HashSet::new(), trouble: None };
+    stop.run_until_cancelled(check.repeat()).await;
+}
+
+struct Check {
+    context: Arc<Context>,
+    mailers: Mailers,
+    /// Those that could not be decided yet.
+    later: HashMap<SettlementId, Inquiry>,
+    /// Those that are gone for good: told once.
+    lost: HashSet<SettlementId>,
+    /// The reason why the last round came to nothing: told once.
+    trouble: Option<String>,
+}
+
+impl Check {
+    async fn repeat(mut self) {
+        let mut executable = Instant::now();
+        loop {
+            let round = self.round().await;
+            self.tell(round.as_ref().err());
+            if executable.elapsed() >= EXECUTABLE_INTERVAL {
+                executable = Instant::now();
+                let round = self.look_at_executable().await;
+                self.tell(round.as_ref().err());
+            }
+            if !matches!(round, Ok(true)) {
+                tokio::time::sleep(INTERVAL).await;
+            }
+        }
+    }
+
+    fn tell(&mut self, trouble: Option<&Trouble>) {
+        let why = trouble.map(ToString::to_string);
+        if let Some(why) = &why
+            && self.trouble.as_ref() != Some(why)
+        {
+            tracing::warn!(network = %self.context.network(), why, "the finality of settlements cannot be checked now; it is tried again");
+        }
+        self.trouble = why;
+    }
+
+    /// One look; returns true when there is more to do at once.
+    async fn round(&mut self) -> Result<bool, Trouble> {
+        let context = Arc::clone(&self.context);
+        let final_block = context.chain.final_block().await?;
+        let waiting = u32::try_from(self.later.len() + self.lost.len()).unwrap_or(u32::MAX);
+        let limit = LOOK_MAX.saturating_add(waiting);
+        let due = context.store.due_for_finality(context.network(), final_block.number, limit).await?;
+        let now = Instant::now();
+        let is_due = |followed: &Followed| {
+            let id = followed.facts.id;
+            !self.lost.contains(&id) && self.later.get(&id).is_none_or(|inquiry| inquiry.is_due(now))
+        };
+        let max = usize::try_from(LOOK_MAX).unwrap_or(usize::MAX);
+        let due: Vec<_> = due.into_iter().filter(is_due).take(max).collect();
+        let (mut views, mut asked) = (vec![], vec![]);
+        for followed in due {
+            match View::of(&followed) {
+                Some(view) => {
+                    views.push(Arc::new(view));
+                    asked.push(followed);
+                }
+                // It asked for nothing: there is nothing to take back.
+                None => self.finalize(&[followed.facts.id]).await?,
+            }
+        }
+        if asked.is_empty() {
+            return Ok(false);
+        }
+        let full = asked.len() == max;
+        let observations = view::observe(&*context.chain, &views).await?;
+        let mut batch = Batch::default();
+        for ((followed, view), observation) in asked.into_iter().zip(views).zip(observations) {
+            self.check(followed, &view, observation, &mut batch).await;
+        }
+        let finalized = !batch.is_empty();
+        batch.commit(&context).await?;
+        Ok(full && finalized)
+    }
+
+    async fn finalize(&self, ids: &[SettlementId]) -> Result<(), Trouble> {
+        let mut batch = Batch::default();
+        for id in ids {
+            batch.change(Change::Finalize { id: *id, block: None });
+        }
+        Ok(batch.commit(&self.context).await?)
+    }
+
+    async fn check(&mut self, followed: Followed, view: &View, observation: Observation, batch: &mut Batch) {
+        let id = followed.facts.id;
+        let mut finality = decide::finality(observation);
+        if matches!(finality, Finality::AskAgain(_)) {
+            let found = view::investigate(&*self.context.chain, view).await;
+            finality = found.map_or_else(|error| Finality::AskAgain(error.to_string()), decide::finality);
+        }
+        match finality {
+            Finality::Stands(block) => {
+                self.later.remove(&id);
+                batch.change(Change::Finalize { id, block: other_block(&followed.state, block) });
+            }
+            Finality::AskAgain(why) => {
+                let tries = self.later.entry(id).or_default().put_off(Instant::now());
+                if tries == decide::INVESTIGATIONS_MAX {
+                    tracing::warn!(settlement = %id, why, "no node can say whether a settled transfer stands; it is asked again");
+                    metrics::unverified(self.context.network());
+                }
+            }
+            Finality::TakenBack => self.taken_back(&followed, batch),
+            Finality::Lost(why) => {
+                let transaction = hash(&followed);
+                tracing::error!(
+                    settlement = %id, transaction, network = %self.context.network(), why,
+                    "a transfer that was settled is not on the chain any more and cannot come again: the payee has no \
+                     money for it; run `facilitator audit`"
+                );
+                metrics::lost(self.context.network());
+                self.lost.insert(id);
+                batch.change(Change::TakeBack { id, why });
+            }
+        }
+    }
+
+    /// The chain took a block back with a settled transfer: its bytes are sent again.
+    fn taken_back(&mut self, followed: &Followed, batch: &mut Batch) {
+        let id = followed.facts.id;
+        let inquiry = self.later.entry(id).or_default();
+        if inquiry.put_off(Instant::now()) == 1 {
+            tracing::error!(
+                settlement = %id, transaction = hash(followed), network = %self.context.network(),
+                "reorg: the chain took back a block with a settled transfer; its bytes are sent again"
+            );
+            metrics::reorged(self.context.network());
+            batch.change(Change::TakeBack { id, why: "the chain took its block back".into() });
+        }
+        let Some(transaction) = newest(followed) else { return };
+        if let Some(mailer) = self.mailers.get(&transaction.gas_wallet) {
+            // A full mailbox means that the worker is busy; the next look asks again.
+            drop(mailer.try_send(Mail::Resend(Box::new(transaction.clone()))));
+        }
+    }
+
+    /// Looks at failed payments that whoever holds the payload can still execute.
+    async fn look_at_executable(&mut self) -> Result<(), Trouble> {
+        let context = Arc::clone(&self.context);
+        let mut after = None;
+        loop {
+            let page = context.store.executable(context.network(), after, EXECUTABLE_MAX).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.facts.id);
+            let mut batch = Batch::default();
+            for followed in &page {
+                let Some(step) = followed.steps.last() else { continue };
+                let item = Item { plan: &step.plan, claimed_block: followed.facts.claimed_block };
+                let effect = context.chain.trace_authorization(&item).await?;
+                self.heed_effect(followed, effect, &mut batch);
+            }
+            batch.commit(&context).await?;
+        }
+    }
+
+    fn heed_effect(&self, followed: &Followed, effect: Effect, batch: &mut Batch) {
+        let id = followed.facts.id;
+        match effect {
+            Effect::Elsewhere { hash, .. } => {
+                tracing::error!(
+                    settlement = %id, transaction = hash, network = %self.context.network(),
+                    "a payment that was answered as failed has been executed by somebody else: the payee has the \
+                     money, and the buyer was not served"
+                );
+                metrics::failed_executed(self.context.network());
+                batch.change(Change::ExecutedElsewhere { id, hash });
+            }
+            Effect::Missing { executable_until: None, .. } => batch.change(Change::Finalize { id, block: None }),
+            Effect::Missing { executable_until: Some(_), .. }
+            | Effect::Unclear(_)
+            | Effect::Done
+            | Effect::Continues(_) => {}
+        }
+    }
+}
+
+/// The block, where it is another than the stored one.
+fn other_block(state: &State, block: chains_core::observation::BlockRef) -> Option<chains_core::observation::BlockRef> {
+    let stored = match state {
+        State::Settled(settled) => settled.block(),
+        State::Open | State::Failed(_) | State::Unresolved { .. } => None,
+    };
+    // A transfer by somebody else is in a block of its own.
+    (stored.is_some_and(|stored| stored.number == block.number && *stored != block)).then_some(block)
+}
+
+fn newest(followed: &Followed) -> Option<&Transaction> {
+    followed.transactions.last()
+}
+
+fn hash(followed: &Followed) -> &str {
+    newest(followed).map_or("", |transaction| &transaction.newest().hash)
+}

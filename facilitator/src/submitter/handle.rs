@@ -1,0 +1,127 @@
+//! The submitter of one network, as requests see it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use chains_core::{chain::Chain, transaction::Purpose};
+use tokio::sync::mpsc;
+
+use super::{
+    context::Context,
+    job::Job,
+    network,
+    status::{Condition, WalletStatus},
+    worker::{MAILBOX_MAX, Mail},
+};
+use crate::lifecycle::Lifecycle;
+
+/// Settles the payments of one network.
+pub struct Submitter {
+    context: Arc<Context>,
+    workers: Vec<(Arc<WalletStatus>, mpsc::Sender<Mail>)>,
+}
+
+/// No worker can take a payment now; nothing was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Busy {
+    /// Every gas wallet is short of money, underpriced, or closed.
+    #[error("no gas wallet of this network can pay for a transaction now")]
+    NoGasWallet,
+    /// Every queue is full.
+    #[error("too many settlements are waiting")]
+    QueueFull,
+}
+
+impl Submitter {
+    /// Starts settling: recovers what the store holds, then opens the network.
+    /// Its tasks end when the lifecycle stops.
+    pub fn start(context: Arc<Context>, lifecycle: &Lifecycle) -> Self {
+        let (mut workers, mut mailboxes) = (vec![], HashMap::new());
+        for wallet in context.chain.gas_wallets() {
+            let (mail, mailbox) = mpsc::channel(MAILBOX_MAX);
+            let status = WalletStatus::new(wallet, false);
+            context.status.add_wallet(Arc::clone(&status));
+            workers.push((status, mail));
+            mailboxes.insert(wallet.clone(), mailbox);
+        }
+        let senders = workers.iter().map(|(status, mail)| (status.wallet.clone(), mail.clone())).collect();
+        let name = format!("network {}", context.network());
+        lifecycle.supervise(name, network::run(Arc::clone(&context), mailboxes, senders, lifecycle.clone()));
+        Self { context, workers }
+    }
+
+    /// Hands a claimed payment to the freest worker.
+    ///
+    /// # Errors
+    /// Nothing was begun; the caller gives the claim back.
+    pub fn submit(&self, job: Job) -> Result<(), Busy> {
+        let pinned = job.plan.gas_wallet.as_deref();
+        let fits = |wallet: &WalletStatus| wallet.is_usable() && pinned.is_none_or(|pinned| pinned == wallet.wallet);
+        let freest = self.workers.iter().filter(|(wallet, _)| fits(wallet)).min_by_key(|(wallet, _)| wallet.load());
+        let (wallet, mail) = freest.ok_or(Busy::NoGasWallet)?;
+        wallet.update(|state| state.queued += 1);
+        mail.try_send(Mail::Job(job)).map_err(|_| {
+            wallet.update(|state| state.queued = state.queued.saturating_sub(1));
+            Busy::QueueFull
+        })
+    }
+
+    /// The network.
+    pub fn chain(&self) -> &Arc<dyn Chain> {
+        &self.context.chain
+    }
+
+    /// Returns the condition: open or closed to payments.
+    pub fn condition(&self) -> Condition {
+        self.context.status.condition()
+    }
+
+    /// Returns the reason why no payment is verified or settled now; `None` when they are.
+    pub fn closed_because(&self) -> Option<String> {
+        match self.context.status.condition() {
+            Condition::Closed(why) => Some(why),
+            Condition::Open => self.context.chain.trouble(),
+        }
+    }
+
+    /// Returns `ok` when a payment could be settled now, or what an operator should
+    /// know all the same. For `/ready`.
+    ///
+    /// # Errors
+    /// No payment can be settled now; the text is for operators.
+    pub fn readiness(&self) -> Result<String, String> {
+        let Context { chain, status, .. } = &*self.context;
+        if let Some(trouble) = status.trouble(chain.parameters().block_time).or_else(|| chain.trouble()) {
+            return Err(trouble);
+        }
+        let warnings: Vec<_> = status.warnings().into_iter().chain(chain.warnings()).collect();
+        Ok(if warnings.is_empty() { "ok".to_owned() } else { warnings.join("; ") })
+    }
+
+    /// Returns true when a payment may be claimed: the network is open and some
+    /// gas wallet can pay. A silent chain refuses nothing: the claim waits.
+    pub fn takes_payments(&self) -> bool {
+        self.closed_because().is_none() && self.workers.iter().any(|(wallet, _)| wallet.is_usable())
+    }
+
+    /// The gas wallet to announce in the given turn: of those that can pay now,
+    /// one after the other. `None` when no payment can be taken.
+    pub fn announced(&self, turn: usize) -> Option<&str> {
+        if !self.context.status.is_open() {
+            return None;
+        }
+        let usable: Vec<_> = self.workers.iter().filter(|(wallet, _)| wallet.is_usable()).collect();
+        usable.get(turn.checked_rem(usable.len())?).map(|(wallet, _)| wallet.wallet.as_str())
+    }
+
+    /// The height of the newest block that was seen.
+    pub fn block_number(&self) -> u64 {
+        self.context.status.block_number()
+    }
+
+    /// The most that the gas wallet loses should this payment fail on chain, in
+    /// the coin's atomic units; zero when it cannot be said now.
+    pub fn at_risk(&self, plan: &chains_core::transaction::Plan) -> chains_core::Amount {
+        let quote = self.context.chain.quote(Purpose::Steps(std::slice::from_ref(plan)));
+        quote.map(|fee| fee.amount_max).unwrap_or_default()
+    }
+}

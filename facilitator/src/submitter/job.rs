@@ -1,0 +1,49 @@
+//! Work for a wallet worker.
+
+use std::sync::Arc;
+
+use chains_core::transaction::Plan;
+
+use crate::{in_flight::Entry, settlement::StepNumber};
+
+/// A claimed payment on its way to a worker.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The settlement.
+    pub entry: Arc<Entry>,
+    /// Its first step.
+    pub plan: Plan,
+}
+
+/// A step that waits for a transaction.
+#[derive(Clone, Debug)]
+pub(super) struct Work {
+    /// The settlement.
+    pub entry: Arc<Entry>,
+    /// The step's place.
+    pub number: StepNumber,
+    /// The action.
+    pub plan: Plan,
+    /// True when the store holds the settlement already: then it is never given
+    /// back, and is begun no matter who waits.
+    pub stored: bool,
+    /// The height up to which its verification counts; `None` when it has to
+    /// be made again.
+    pub verified_block: Option<u64>,
+    /// Traces of its authorization that found nothing.
+    pub traces: u32,
+}
+
+impl From<Job> for Work {
+    fn from(Job { entry, plan }: Job) -> Self {
+        let verified_block = Some(entry.facts.claimed_block);
+        Self { entry, number: 0, plan, stored: false, verified_block, traces: 0 }
+    }
+}
+
+impl Work {
+    /// A step of a stored settlement, to be verified again before it is signed.
+    pub const fn stored(entry: Arc<Entry>, number: StepNumber, plan: Plan) -> Self {
+        Self { entry, number, plan, stored: true, verified_block: None, traces: 0 }
+    }
+}

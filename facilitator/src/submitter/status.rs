@@ -1,0 +1,277 @@
+//! The state of a network as `/ready`, the dispatcher and metrics see it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use chains_core::observation::Block;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+/// Time without a new block after which a network counts as not ready, in
+/// usual block times, and at least.
+const SILENCE_BLOCKS: u32 = 10;
+const SILENCE_MIN: Duration = Duration::from_secs(30);
+
+/// The time for which a foreign use of a gas wallet's key is told.
+const FOREIGN_TOLD: Duration = Duration::from_hours(1);
+
+/// The condition of a network: open or closed to payments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Not yet, or not any more, and why.
+    Closed(String),
+    /// It does.
+    Open,
+}
+
+/// The state of one network.
+pub struct NetworkStatus {
+    condition: RwLock<Condition>,
+    blocks: Mutex<Blocks>,
+    number: AtomicU64,
+    wallets: RwLock<Vec<Arc<WalletStatus>>>,
+    open_transactions: watch::Sender<usize>,
+    unresolved: AtomicU64,
+}
+
+#[derive(Default)]
+struct Blocks {
+    newest: Option<Arc<Block>>,
+    seen: Option<Instant>,
+    trouble: Option<String>,
+}
+
+impl Default for NetworkStatus {
+    fn default() -> Self {
+        Self {
+            condition: RwLock::new(Condition::Closed("starting".into())),
+            blocks: Mutex::default(),
+            number: AtomicU64::new(0),
+            wallets: RwLock::default(),
+            open_transactions: watch::Sender::new(0),
+            unresolved: AtomicU64::new(0),
+        }
+    }
+}
+
+impl NetworkStatus {
+    /// Returns the condition: open or closed to payments.
+    pub fn condition(&self) -> Condition {
+        self.condition.read().clone()
+    }
+
+    /// Returns true when payments are taken.
+    pub fn is_open(&self) -> bool {
+        *self.condition.read() == Condition::Open
+    }
+
+    /// Changes the condition; returns true when it was another.
+    pub(super) fn set_condition(&self, condition: Condition) -> bool {
+        let mut there = self.condition.write();
+        let news = *there != condition;
+        *there = condition;
+        news
+    }
+
+    /// The height of the newest block that was seen; 0 before the first.
+    pub fn block_number(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    /// The newest block that was seen.
+    pub fn block(&self) -> Option<Arc<Block>> {
+        self.blocks.lock().newest.clone()
+    }
+
+    pub(super) fn saw_block(&self, block: Arc<Block>) {
+        self.number.store(block.number, Ordering::Relaxed);
+        let mut blocks = self.blocks.lock();
+        (blocks.newest, blocks.seen, blocks.trouble) = (Some(block), Some(Instant::now()), None);
+    }
+
+    /// Notes why there is no next block; returns true when that is news.
+    pub(super) fn set_block_trouble(&self, trouble: &str) -> bool {
+        let mut blocks = self.blocks.lock();
+        let news = blocks.trouble.as_deref() != Some(trouble);
+        blocks.trouble = Some(trouble.to_owned());
+        news
+    }
+
+    /// The gas wallets, the configured ones first.
+    pub fn wallets(&self) -> Vec<Arc<WalletStatus>> {
+        self.wallets.read().clone()
+    }
+
+    pub(super) fn add_wallet(&self, wallet: Arc<WalletStatus>) {
+        self.wallets.write().push(wallet);
+    }
+
+    /// The number of transactions that wait for a block, followed.
+    pub(super) fn watch_open(&self) -> watch::Receiver<usize> {
+        self.open_transactions.subscribe()
+    }
+
+    pub(super) fn add_open(&self, added: usize, removed: usize) {
+        if added != removed {
+            self.open_transactions.send_modify(|open| *open = (*open + added).saturating_sub(removed));
+        }
+    }
+
+    pub(super) fn set_unresolved(&self, count: u64) {
+        self.unresolved.store(count, Ordering::Relaxed);
+    }
+
+    /// The number of settlements whose proof is withheld.
+    pub fn unresolved(&self) -> u64 {
+        self.unresolved.load(Ordering::Relaxed)
+    }
+
+    /// Returns the reason why the network cannot settle a payment now; `None` when nothing
+    /// does. `block_time`: the usual time between blocks.
+    pub fn trouble(&self, block_time: Duration) -> Option<String> {
+        if let Condition::Closed(why) = self.condition() {
+            return Some(why);
+        }
+        let wallets = self.wallets();
+        let in_use: Vec<_> = wallets.iter().filter(|wallet| !wallet.retired).collect();
+        let troubles: Vec<_> = in_use.iter().filter_map(|wallet| wallet.trouble()).collect();
+        if troubles.len() == in_use.len() {
+            return Some(troubles.join("; "));
+        }
+        let blocks = self.blocks.lock();
+        if let Some(trouble) = &blocks.trouble {
+            return Some(trouble.clone());
+        }
+        let silence_max = block_time.saturating_mul(SILENCE_BLOCKS).max(SILENCE_MIN);
+        match blocks.seen {
+            Some(seen) if seen.elapsed() <= silence_max => None,
+            Some(seen) => Some(format!("no new block for {} s", seen.elapsed().as_secs())),
+            None => Some("no block seen yet".into()),
+        }
+    }
+
+    /// Returns warnings for operators about a network that settles payments.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<_> = self.wallets().iter().flat_map(|wallet| wallet.warnings()).collect();
+        let unresolved = self.unresolved();
+        if unresolved > 0 {
+            warnings.push(format!(
+                "{unresolved} settlements are unresolved: no endpoint gives the proof of what happened. See \
+                 /settlements?state=unresolved; end one by `facilitator settlement ID --resolve settled:TX|failed \
+                 --reason TEXT`"
+            ));
+        }
+        warnings
+    }
+}
+
+/// The state of one gas wallet.
+#[derive(Debug)]
+pub struct WalletStatus {
+    /// Its address.
+    pub wallet: String,
+    /// True when it is in the store and no longer in the configuration: its
+    /// transactions are followed, and it takes no new ones.
+    pub retired: bool,
+    state: Mutex<WalletState>,
+}
+
+/// The state of one gas wallet, as its worker writes it.
+#[derive(Clone, Debug, Default)]
+pub struct WalletState {
+    /// The reason why its worker is closed; `None` while it is open.
+    pub closed: Option<String>,
+    /// The reason why it cannot pay for one more transaction.
+    pub unfunded: Option<String>,
+    /// The reason why its oldest transaction cannot be included at the present price.
+    pub underpriced: Option<String>,
+    /// The answer of the nodes while none of them takes its transactions.
+    pub refused: Option<String>,
+    /// The reason why the fate of a transaction is unknown.
+    pub unknown: Option<String>,
+    /// When somebody else was seen to use its key.
+    pub foreign: Option<Instant>,
+    /// Payments and steps that wait for a place.
+    pub queued: usize,
+    /// Transactions that wait for a block.
+    pub in_flight: usize,
+}
+
+impl WalletStatus {
+    pub(super) fn new(wallet: &str, retired: bool) -> Arc<Self> {
+        let state = WalletState { closed: Some("not open yet".into()), ..WalletState::default() };
+        Arc::new(Self { wallet: wallet.to_owned(), retired, state: Mutex::new(state) })
+    }
+
+    /// Its state now.
+    pub fn state(&self) -> WalletState {
+        self.state.lock().clone()
+    }
+
+    pub(super) fn update<R>(&self, change: impl FnOnce(&mut WalletState) -> R) -> R {
+        change(&mut self.state.lock())
+    }
+
+    /// Sets one reason; logs when it comes and when it goes.
+    pub(super) fn set(
+        &self,
+        field: impl FnOnce(&mut WalletState) -> &mut Option<String>,
+        reason: Option<String>,
+        (came, went): (&'static str, &'static str),
+    ) {
+        let before = self.update(|state| std::mem::replace(field(state), reason.clone()));
+        match (before, reason) {
+            (None, Some(reason)) => tracing::error!(wallet = self.wallet, reason, "{came}"),
+            (Some(_), None) => tracing::info!(wallet = self.wallet, "{went}"),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+    }
+
+    /// Returns true when it takes new work.
+    pub fn is_usable(&self) -> bool {
+        let state = self.state.lock();
+        !self.retired && state.closed.is_none() && state.unfunded.is_none() && state.underpriced.is_none()
+    }
+
+    /// Its payments in the queue and transactions in flight.
+    pub fn load(&self) -> usize {
+        let state = self.state.lock();
+        state.queued + state.in_flight
+    }
+
+    /// Returns the reason why it settles nothing now, for operators.
+    pub fn trouble(&self) -> Option<String> {
+        let WalletState { closed, unfunded, underpriced, refused, .. } = self.state();
+        let why = closed.or(unfunded).or(underpriced).or(refused)?;
+        Some(format!("gas wallet {}: {why}", self.wallet))
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let state = self.state();
+        let mut warnings = vec![];
+        if self.retired {
+            warnings.push(format!(
+                "gas wallet {} is no longer configured, and {} of its transactions are not decided: they are followed, \
+                 and none is replaced. Configure it again until its settlements are final",
+                self.wallet,
+                state.in_flight + state.queued,
+            ));
+        } else {
+            warnings.extend(self.trouble());
+        }
+        if state.foreign.is_some_and(|seen| seen.elapsed() < FOREIGN_TOLD) {
+            warnings.push(format!(
+                "gas wallet {}: somebody else has used its key, and a nonce with it, within the hour; the payments that \
+                 this displaced are sent anew. Use a key in one service only",
+                self.wallet
+            ));
+        }
+        warnings.extend(state.unknown.map(|why| format!("gas wallet {}: {why}", self.wallet)));
+        warnings
+    }
+}

@@ -1,0 +1,214 @@
+//! Settlements whose proof is withheld: outside the workers, asked about with
+//! growing intervals, until there is proof or the operator ends them.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use chains_core::{
+    chain::ChainUnavailable,
+    observation::{Inclusion, Item},
+    transaction::Plan,
+};
+use futures::{StreamExt, stream};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    context::Context,
+    decide::{self, AfterDeath, ItemVerdict, Verdict},
+    effects::Batch,
+    investigation::Inquiry,
+    job::Work,
+    recovery,
+    view::{self, View},
+    worker::{Mail, Mailers},
+};
+use crate::{
+    metrics,
+    settlement::{Failed, SettlementId, StepNumber, TransactionId, record::Followed},
+    store::{Change, StoreError},
+};
+
+/// The time between two queries for unresolved settlements.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Settlements of one page.
+const PAGE: u32 = 256;
+
+/// Settlements that are followed at a time; the oldest first.
+const FOLLOWED_MAX: usize = 4_096;
+
+/// Questions at a time.
+const QUESTIONS_MAX: usize = 4;
+
+/// Questions of one round.
+const ROUND_MAX: usize = 32;
+
+/// The task that asks for the proofs of a network.
+pub(super) async fn run(context: Arc<Context>, mailers: Mailers, stop: CancellationToken) {
+    stop.run_until_cancelled(repeat(&context, &mailers)).await;
+}
+
+async fn repeat(context: &Context, mailers: &Mailers) {
+    let mut inquiries: BTreeMap<SettlementId, Inquiry> = BTreeMap::new();
+    loop {
+        match list(context).await {
+            Ok(unresolved) => {
+                inquiries.retain(|id, _| unresolved.iter().any(|followed| followed.facts.id == *id));
+                let count = u64::try_from(unresolved.len()).unwrap_or(u64::MAX);
+                context.status.set_unresolved(count);
+                metrics::unresolved(context.network(), count);
+                round(context, mailers, unresolved, &mut inquiries).await;
+            }
+            Err(error) => tracing::debug!(%error, "unresolved settlements could not be listed"),
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+async fn list(context: &Context) -> Result<Vec<Followed>, StoreError> {
+    let (mut all, mut after) = (vec![], None);
+    while all.len() < FOLLOWED_MAX {
+        let page = context.store.unresolved(context.network(), after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.facts.id);
+        all.extend(page);
+    }
+    Ok(all)
+}
+
+/// Asks about those that are due. One that is under way again, in a worker, is
+/// left to it.
+async fn round(
+    context: &Context,
+    mailers: &Mailers,
+    unresolved: Vec<Followed>,
+    inquiries: &mut BTreeMap<SettlementId, Inquiry>,
+) {
+    let now = Instant::now();
+    let mut due = vec![];
+    for followed in unresolved {
+        let inquiry = inquiries.entry(followed.facts.id).or_default();
+        inquiry.want_once(now);
+        let is_free = context.registry.find(&followed.facts.identity).is_none();
+        if inquiry.is_due(now) && due.len() < ROUND_MAX && is_free {
+            inquiry.ask();
+            due.push(followed);
+        }
+    }
+    let questions = due.into_iter().map(|followed| async move {
+        let found = ask(context, &followed).await.unwrap_or_else(|error| Found::Nothing(error.to_string()));
+        (followed, found)
+    });
+    let mut answers = stream::iter(questions).buffer_unordered(QUESTIONS_MAX);
+    while let Some((followed, found)) = answers.next().await {
+        let id = followed.facts.id;
+        if let Err(why) = heed(context, mailers, followed, found).await {
+            tracing::debug!(settlement = %id, why, "there is no proof yet");
+        }
+        // Asked again unless it has ended: the list tells.
+        inquiries.entry(id).or_default().put_off(Instant::now());
+    }
+}
+
+/// What was found about an unresolved settlement.
+enum Found {
+    /// What became of the transaction that carries its step.
+    Transaction(Verdict),
+    /// What became of its step, which no transaction carries; the transaction
+    /// that did, where the store does not know yet that it is dead.
+    Step(AfterDeath, Option<TransactionId>),
+    /// Nothing; why.
+    Nothing(String),
+}
+
+async fn ask(context: &Context, followed: &Followed) -> Result<Found, ChainUnavailable> {
+    let Some(step) = followed.steps.last() else { return Ok(Found::Nothing("it has no step".into())) };
+    let claimed_block = followed.facts.claimed_block;
+    let mut dead = None;
+    if let (Some(id), Some(view)) = (step.transaction(), View::of(followed)) {
+        let observation = view::investigate(&*context.chain, &view).await?;
+        match decide::after_observation(observation, &[claimed_block]) {
+            Verdict::Replaced => dead = Some(id),
+            verdict => return Ok(Found::Transaction(verdict)),
+        }
+    }
+    let item = Item { plan: &step.plan, claimed_block };
+    let effect = context.chain.trace_authorization(&item).await?;
+    Ok(Found::Step(decide::after_death(effect, claimed_block), dead))
+}
+
+/// Ends a settlement where there is proof now, or lets it go on.
+///
+/// # Errors
+/// There is none; why.
+async fn heed(context: &Context, mailers: &Mailers, followed: Followed, found: Found) -> Result<(), String> {
+    let facts = Arc::clone(&followed.facts);
+    let (mut batch, mut next) = (Batch::default(), None);
+    match found {
+        Found::Nothing(why) | Found::Transaction(Verdict::Unknown(why)) => return Err(why),
+        Found::Transaction(Verdict::Pending | Verdict::Confirming(_) | Verdict::Replaced) => {
+            return Err("no confirmed block has its transaction".into());
+        }
+        Found::Transaction(Verdict::Expired(why)) => batch.fail(&facts, None, Failed::new(why, None, None), None),
+        Found::Transaction(Verdict::Included(inclusion, mut items)) => {
+            let verdict = items.pop().ok_or("nothing was observed")?;
+            next = end(&followed, verdict, Some(&inclusion), &mut batch)?;
+        }
+        Found::Step(after, dead) => {
+            if let Some(transaction) = dead {
+                let why = "its nonce is used, and no block has any of its attempts".to_owned();
+                batch.change(Change::Kill { transaction, why });
+            }
+            match after {
+                AfterDeath::CarryAnew => next = followed.steps.last().map(|step| (step.number, step.plan.clone())),
+                AfterDeath::Ended(verdict) => next = end(&followed, verdict, None, &mut batch)?,
+            }
+        }
+    }
+    batch.commit(context).await.map_err(|error| error.to_string())?;
+    if let Some((number, plan)) = next {
+        carry(context, mailers, &followed, number, plan).await?;
+    }
+    Ok(())
+}
+
+/// Adds the end of a settlement, or returns the step with which it goes on.
+fn end(
+    followed: &Followed,
+    verdict: ItemVerdict,
+    inclusion: Option<&Inclusion>,
+    batch: &mut Batch,
+) -> Result<Option<(StepNumber, Plan)>, String> {
+    let facts = &followed.facts;
+    match verdict {
+        ItemVerdict::Settled(settled) => batch.settle(facts, None, settled),
+        ItemVerdict::Failed(failed) => batch.fail(facts, None, failed, inclusion),
+        ItemVerdict::Unclear(why) => return Err(why),
+        ItemVerdict::Next(plan) => {
+            let done = followed.steps.last().map_or(0, |step| step.number);
+            batch.change(Change::NextStep { id: facts.id, done, plan: plan.clone() });
+            return Ok(Some((done + 1, plan)));
+        }
+    }
+    Ok(None)
+}
+
+/// Hands a step to the worker of its wallet. What does not reach it now is
+/// found again by the next round.
+async fn carry(
+    context: &Context,
+    mailers: &Mailers,
+    followed: &Followed,
+    number: StepNumber,
+    plan: Plan,
+) -> Result<(), String> {
+    let last = followed.transactions.last();
+    let wallet = plan.gas_wallet.as_ref().or_else(|| last.map(|transaction| &transaction.gas_wallet));
+    let wallet = wallet.or_else(|| context.chain.gas_wallets().first());
+    let mailer = wallet.and_then(|wallet| mailers.get(wallet)).ok_or("its gas wallet has no worker")?;
+    let place = mailer.try_reserve().map_err(|_| "the worker's mailbox is full")?;
+    let hash = last.map_or("", |transaction| &transaction.newest().hash);
+    let entry = recovery::resume_entry(context, &followed.facts, &plan, hash).await;
+    place.send(Mail::Step(Box::new(Work::stored(entry, number, plan))));
+    Ok(())
+}

@@ -1,0 +1,335 @@
+//! The task that owns the transactions of one gas wallet: nothing else gives
+//! out its nonces, sends its bytes, or ends its transactions.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`queue`] | payments and steps that wait for a place |
+//! | `begin` | sign, store, hand over to the outbox |
+//! | [`outbox`] | sends |
+//! | [`tracked`] | transactions that are not at their end |
+//! | [`questions`] | questions to the chain that are not answered yet |
+//! | `judge` | what follows from an answer |
+//! | [`upkeep`] | when balance and nonce are read, and what they said |
+//! | `health` | what follows from balance, nonce and price |
+
+mod begin;
+mod health;
+mod judge;
+mod outbox;
+mod questions;
+mod queue;
+pub(super) mod tracked;
+mod upkeep;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use chains_core::{chain::Parameters, observation::Block, transaction::BroadcastResult};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    outbox::{Outbox, Outgoing, Sent},
+    questions::{Answer, Questions},
+    queue::Queue,
+    tracked::{Tracked, TrackedSet},
+    upkeep::Upkeep,
+};
+use super::{
+    context::Context,
+    decide::{self, AfterSend},
+    job::{Job, Work},
+    status::WalletStatus,
+};
+use crate::{in_flight::Dropped, metrics, settlement::Transaction};
+
+/// Messages that may wait for a worker. Beyond, callers are told to come back:
+/// two seconds of a worker that settles 128 payments a second.
+pub(super) const MAILBOX_MAX: usize = 256;
+
+/// Messages that are taken out of the mailbox at a time.
+const MAIL_GROUP_MAX: usize = 64;
+
+/// The time between two looks for due questions and deferred work.
+const TICK: Duration = Duration::from_millis(250);
+
+/// A message to a worker.
+pub(super) enum Mail {
+    /// A payment to begin.
+    Job(Job),
+    /// A step of a settlement that was unresolved, and goes on.
+    Step(Box<Work>),
+    /// A transaction at its end that the chain has lost: send it again.
+    Resend(Box<Transaction>),
+}
+
+/// The ways to the workers of a network, by wallet.
+pub(super) type Mailers = HashMap<String, mpsc::Sender<Mail>>;
+
+/// The owner of one gas wallet's transactions.
+pub(super) struct Worker {
+    context: Arc<Context>,
+    status: Arc<WalletStatus>,
+    parameters: Parameters,
+    epoch: u64,
+    next_nonce: Option<u64>,
+    tracked: TrackedSet,
+    queue: Queue,
+    outbox: Outbox,
+    questions: Questions,
+    upkeep: Upkeep,
+    /// Steps whose transaction is dead, and the times at which the trace of
+    /// their authorization is made again.
+    untraced: Vec<(Instant, Work)>,
+    told: Told,
+}
+
+/// The numbers that the network's status was told last.
+#[derive(Default)]
+struct Told {
+    open: usize,
+    queued: usize,
+}
+
+/// The state that a worker starts with.
+pub(super) struct Start {
+    /// Its gas wallet.
+    pub status: Arc<WalletStatus>,
+    /// The epoch of its ownership.
+    pub epoch: u64,
+    /// The next nonce; `None` on chains without nonces.
+    pub next_nonce: Option<u64>,
+    /// Its transactions from before a restart.
+    pub tracked: Vec<Tracked>,
+    /// Its steps from before a restart that no transaction carries.
+    pub waiting: Vec<Work>,
+}
+
+/// The ways into a worker.
+pub(super) struct Inlets {
+    /// Messages.
+    pub mail: mpsc::Receiver<Mail>,
+    /// Blocks, in order.
+    pub blocks: mpsc::Receiver<Arc<Block>>,
+}
+
+impl Worker {
+    pub fn new(context: Arc<Context>, start: Start) -> Self {
+        let Start { status, epoch, next_nonce, tracked, waiting } = start;
+        let mut worker = Self {
+            parameters: context.chain.parameters(),
+            epoch,
+            next_nonce,
+            tracked: TrackedSet::default(),
+            queue: Queue::default(),
+            outbox: Outbox::new(Arc::clone(&context), next_nonce.is_some()),
+            questions: Questions::new(Arc::clone(&context)),
+            upkeep: Upkeep::default(),
+            untraced: vec![],
+            told: Told::default(),
+            context,
+            status,
+        };
+        worker.take_up(tracked, waiting);
+        worker
+    }
+
+    /// Takes up what the store holds: all bytes are sent again, and what is
+    /// unknown is asked about beside the traffic.
+    fn take_up(&mut self, mut tracked: Vec<Tracked>, waiting: Vec<Work>) {
+        let now = Instant::now();
+        tracked.sort_by_key(|tracked| (tracked.transaction.nonce, tracked.transaction.id));
+        for mut tracked in tracked {
+            tracked.inquiry.want(now);
+            if !tracked.nonce_used {
+                self.outbox.push(Outgoing::from(&tracked.transaction));
+            }
+            self.tracked.insert(tracked);
+        }
+        for work in waiting {
+            self.queue.push(Work { verified_block: None, ..work });
+        }
+        self.tell_status();
+    }
+
+    /// Works until `stop`. What is still queued then and not stored is given
+    /// back; everything else is in the store.
+    pub async fn run(mut self, mut inlets: Inlets, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut mail = Vec::with_capacity(MAIL_GROUP_MAX);
+        loop {
+            self.begin_what_waits().await;
+            self.tell_status();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(block) = inlets.blocks.recv() => self.on_block(&block),
+                answer = self.questions.next() => self.on_answer(answer).await,
+                sent = self.outbox.next() => self.on_sent(sent),
+                received = inlets.mail.recv_many(&mut mail, MAIL_GROUP_MAX), if self.has_room() => {
+                    if received == 0 {
+                        stop.cancelled().await;
+                        break;
+                    }
+                    mail.drain(..).for_each(|mail| self.on_mail(mail));
+                }
+                _ = ticks.tick() => self.on_tick(),
+            }
+        }
+        self.close(inlets.mail).await;
+    }
+
+    /// Returns true when more mail can be taken: the queue is bounded as the
+    /// mailbox is.
+    fn has_room(&self) -> bool {
+        self.queue.len() < MAILBOX_MAX
+    }
+
+    fn on_mail(&mut self, mail: Mail) {
+        match mail {
+            Mail::Job(job) => {
+                self.status.update(|state| state.queued = state.queued.saturating_sub(1));
+                self.told.queued += 1;
+                self.status.update(|state| state.queued += 1);
+                self.queue.push(job.into());
+            }
+            Mail::Step(work) => self.queue.push(*work),
+            Mail::Resend(transaction) => self.outbox.push(Outgoing::from(&*transaction)),
+        }
+    }
+
+    fn on_block(&mut self, block: &Block) {
+        self.upkeep.saw_block();
+        let wanted = self.tracked.take_wanted(block);
+        self.questions.observe(wanted);
+        for id in self.tracked.take_unsent(block.number, self.parameters.resend_after) {
+            if let Some(tracked) = self.tracked.get_mut(id) {
+                self.outbox.push(Outgoing::from(&tracked.transaction));
+            }
+        }
+        let now = Instant::now();
+        if let Some(oldest) = self.tracked.oldest()
+            && block.number >= oldest.first_block.saturating_add(decide::INVESTIGATE_AFTER_BLOCKS)
+        {
+            oldest.inquiry.want_once(now);
+        }
+        self.ask_what_is_due(now);
+        self.watch_price();
+    }
+
+    fn on_tick(&mut self) {
+        let now = Instant::now();
+        self.queue.wake(now);
+        self.ask_what_is_due(now);
+        if self.upkeep.is_due(now, self.tracked.places() > 0) {
+            self.questions.upkeep(&self.status.wallet);
+        }
+        metrics::oldest_age(self.context.network(), &self.status.wallet, self.tracked.oldest_age());
+    }
+
+    /// Starts the investigations that are due, as many as there is room for.
+    fn ask_what_is_due(&mut self, now: Instant) {
+        while self.questions.has_room()
+            && let Some(index) = self.untraced.iter().position(|(due, _)| *due <= now)
+        {
+            let (_, work) = self.untraced.swap_remove(index);
+            self.questions.trace(work);
+        }
+        for tracked in self.tracked.iter_mut() {
+            if !self.questions.has_room() {
+                return;
+            }
+            if tracked.inquiry.is_due(now) {
+                tracked.inquiry.ask();
+                self.questions.investigate(tracked.transaction.id, Arc::clone(&tracked.view));
+            }
+        }
+    }
+
+    async fn on_answer(&mut self, answer: Answer) {
+        match answer {
+            Answer::Observed(ids, answer) => self.observed(ids, answer).await,
+            Answer::Investigated(id, answer) => self.investigated(id, answer).await,
+            Answer::Traced(work, answer) => self.traced(*work, answer).await,
+            Answer::Rechecked(group, answers, block) => self.rechecked(group, answers, block).await,
+            Answer::Upkept(balance, nonce) => self.upkept(balance, nonce).await,
+        }
+    }
+
+    fn on_sent(&mut self, sent: Sent) {
+        self.note_refusals(&sent);
+        let now = Instant::now();
+        for (hash, answer) in sent {
+            let Some(tracked) = self.tracked.by_hash(&hash) else { continue };
+            match decide::after_send(&answer) {
+                AfterSend::Watch => tracked.items.iter().for_each(|item| item.entry.accepted()),
+                AfterSend::SendAgain | AfterSend::Alarm => tracked.send_again = true,
+                AfterSend::Investigate => tracked.inquiry.want(now),
+                AfterSend::WalletEmpty => {
+                    tracked.send_again = true;
+                    self.upkeep.hurry();
+                }
+            }
+        }
+        self.ask_what_is_due(now);
+    }
+
+    /// Says so when no node takes the wallet's transactions, and when one does again.
+    fn note_refusals(&self, sent: &Sent) {
+        let mut refused = None;
+        for (_, answer) in sent {
+            match answer {
+                BroadcastResult::Accepted | BroadcastResult::NonceTooLow => {
+                    refused = None;
+                    break;
+                }
+                BroadcastResult::Unknown(_) | BroadcastResult::NonceGap => return,
+                BroadcastResult::NonceTaken
+                | BroadcastResult::Underpriced(_)
+                | BroadcastResult::InsufficientFunds
+                | BroadcastResult::PoolFull
+                | BroadcastResult::Rejected(_) => refused = refused.or(Some(answer)),
+            }
+        }
+        let reason = refused.map(|answer| {
+            let said = if answer.detail().is_empty() { answer.word() } else { answer.detail() };
+            format!("no node takes its transactions ({said}); they are stored and sent again with each block")
+        });
+        let came = "no node takes this gas wallet's transactions: compare its price, balance and nonce with the chain's \
+                    (`facilitator doctor`, `facilitator audit`)";
+        self.status.set(|state| &mut state.refused, reason, (came, "nodes take this gas wallet's transactions again"));
+        metrics::refused(self.context.network(), &self.status.wallet, refused.is_some());
+    }
+
+    /// Tells the network's status what has changed.
+    fn tell_status(&mut self) {
+        let (open, queued) = (self.tracked.len(), self.queue.len());
+        self.context.status.add_open(open, std::mem::replace(&mut self.told.open, open));
+        let told = std::mem::replace(&mut self.told.queued, queued);
+        let places = self.tracked.places();
+        self.status.update(|state| {
+            // Mail that waits is counted by the sender.
+            state.queued = (state.queued + queued).saturating_sub(told);
+            state.in_flight = places;
+        });
+    }
+
+    async fn close(mut self, mut mail: mpsc::Receiver<Mail>) {
+        self.status.update(|state| state.closed = Some("the service is stopping".into()));
+        mail.close();
+        while let Ok(message) = mail.try_recv() {
+            if let Mail::Job(job) = message {
+                self.queue.push(job.into());
+            }
+        }
+        for work in self.queue.drain() {
+            if !work.stored {
+                let why = Dropped::Unavailable("the service is stopping; nothing was sent");
+                self.context.registry.give_back(&work.entry, why).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The transactions of one gas wallet that are not at their end.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use chains_core::{Amount, observation::Block, transaction::Plan};
+use tokio::time::Instant;
+
+use super::super::{decide, investigation::Inquiry, view::View};
+use crate::{
+    in_flight::Entry,
+    settlement::{StepNumber, Transaction, TransactionId, TransactionState},
+};
+
+/// One step that a transaction carries.
+#[derive(Clone, Debug)]
+pub struct Carried {
+    /// Its settlement.
+    pub entry: Arc<Entry>,
+    /// Its place there.
+    pub number: StepNumber,
+    /// The action.
+    pub plan: Plan,
+    /// True when its settlement has ended, or gone on, or is followed elsewhere.
+    pub ended: bool,
+}
+
+/// A transaction that is not at its end.
+#[derive(Debug)]
+pub struct Tracked {
+    /// The transaction as it is stored.
+    pub transaction: Transaction,
+    /// The steps it carries.
+    pub items: Vec<Carried>,
+    /// The same as the chain is asked about it.
+    pub view: Arc<View>,
+    /// True when its nonce is used: then it holds no place any more.
+    pub nonce_used: bool,
+    /// True while it is being looked for.
+    pub looking: bool,
+    /// The height from which on its block is deep enough.
+    pub confirmed_at: Option<u64>,
+    /// The height when it was last looked for.
+    pub looked_block: u64,
+    /// The height when its bytes were last sent.
+    pub sent_block: u64,
+    /// True when its bytes are to be sent again with the next block.
+    pub send_again: bool,
+    /// The height when it was first sent.
+    pub first_block: u64,
+    /// When it was stored.
+    pub stored_at: Instant,
+    /// The investigation of what became of it.
+    pub inquiry: Inquiry,
+}
+
+impl Tracked {
+    /// A transaction that was just stored, or comes back from the store.
+    pub fn new(transaction: Transaction, items: Vec<Carried>, block: u64) -> Self {
+        let asked = items.iter().map(|item| (item.plan.clone(), item.entry.facts.claimed_block)).collect();
+        let view = Arc::new(View::new(&transaction, asked));
+        let nonce_used = transaction.state != TransactionState::Open;
+        Self {
+            transaction,
+            items,
+            view,
+            nonce_used,
+            looking: false,
+            confirmed_at: None,
+            looked_block: block,
+            sent_block: block,
+            send_again: false,
+            first_block: block,
+            stored_at: Instant::now(),
+            inquiry: Inquiry::default(),
+        }
+    }
+
+    /// Returns true when the store knows that a block includes it.
+    pub const fn is_included(&self) -> bool {
+        matches!(self.transaction.state, TransactionState::Included { .. })
+    }
+
+    /// Returns true when this block asks for a look: it lists the transaction,
+    /// or lists nothing, or an earlier finding is deep enough, or it is time.
+    fn wants_look(&self, block: &Block) -> bool {
+        let listed = match &block.transactions {
+            Some(list) => self.transaction.attempts.iter().any(|attempt| list.contains(&attempt.signed.hash)),
+            None => true,
+        };
+        let due = self.confirmed_at.is_some_and(|height| height <= block.number)
+            || block.number >= self.looked_block.saturating_add(decide::LOOK_EVERY_BLOCKS);
+        !self.looking && !self.is_included() && (listed || due)
+    }
+
+    /// Returns true when its bytes are to be sent again at this height.
+    fn wants_send(&self, block: u64, resend_after: u64) -> bool {
+        !self.nonce_used && (self.send_again || block >= self.sent_block.saturating_add(resend_after))
+    }
+}
+
+/// The transactions of one gas wallet, in the order of their nonces.
+#[derive(Debug, Default)]
+pub struct TrackedSet {
+    by_id: BTreeMap<TransactionId, Tracked>,
+    by_hash: HashMap<String, TransactionId>,
+}
+
+impl TrackedSet {
+    /// Takes up a transaction.
+    pub fn insert(&mut self, tracked: Tracked) {
+        let id = tracked.transaction.id;
+        for attempt in &tracked.transaction.attempts {
+            self.by_hash.insert(attempt.signed.hash.clone(), id);
+        }
+        self.by_id.insert(id, tracked);
+    }
+
+    /// Takes a transaction out: it is at its end.
+    pub fn remove(&mut self, id: TransactionId) -> Option<Tracked> {
+        let tracked = self.by_id.remove(&id)?;
+        for attempt in &tracked.transaction.attempts {
+            self.by_hash.remove(&attempt.signed.hash);
+        }
+        Some(tracked)
+    }
+
+    /// The transaction of this id.
+    pub fn get_mut(&mut self, id: TransactionId) -> Option<&mut Tracked> {
+        self.by_id.get_mut(&id)
+    }
+
+    /// The transaction with this hash among its attempts.
+    pub fn by_hash(&mut self, hash: &str) -> Option<&mut Tracked> {
+        let id = self.by_hash.get(hash)?;
+        self.by_id.get_mut(id)
+    }
+
+    /// All of them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Tracked> {
+        self.by_id.values_mut()
+    }
+
+    /// Those that hold a place: their nonce is not used.
+    fn held(&self) -> impl Iterator<Item = &Tracked> {
+        self.by_id.values().filter(|tracked| !tracked.nonce_used)
+    }
+
+    /// The number of places held.
+    pub fn places(&self) -> usize {
+        self.held().count()
+    }
+
+    /// The number that is not at its end.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// The most that those that hold a place may take out of the gas wallet.
+    pub fn need(&self) -> Amount {
+        let fees = self.held().map(|tracked| tracked.transaction.newest().fee.amount_max);
+        fees.fold(Amount::ZERO, |sum, fee| sum.checked_add(fee).unwrap_or(Amount::MAX))
+    }
+
+    /// The one with the lowest nonce of those that hold a place; on chains
+    /// without nonces the oldest.
+    pub fn oldest(&mut self) -> Option<&mut Tracked> {
+        let held = self.by_id.values_mut().filter(|tracked| !tracked.nonce_used);
+        held.min_by_key(|tracked| (tracked.transaction.nonce, tracked.transaction.id))
+    }
+
+    /// The plan of some step, as a measure of what the next one costs.
+    pub fn any_plan(&self) -> Option<&Plan> {
+        self.by_id.values().next_back()?.items.first().map(|item| &item.plan)
+    }
+
+    /// The age of the oldest that holds a place.
+    pub fn oldest_age(&self) -> Duration {
+        self.held().map(|tracked| tracked.stored_at.elapsed()).max().unwrap_or_default()
+    }
+
+    /// Those that this block asks to look for, marked as being looked for.
+    pub fn take_wanted(&mut self, block: &Block) -> Vec<(TransactionId, Arc<View>)> {
+        let wanted = self.by_id.values_mut().filter(|tracked| tracked.wants_look(block));
+        let take = |tracked: &mut Tracked| {
+            (tracked.looking, tracked.looked_block) = (true, block.number);
+            (tracked.transaction.id, Arc::clone(&tracked.view))
+        };
+        wanted.map(take).collect()
+    }
+
+    /// Those whose bytes are to be sent again at this height, in order.
+    pub fn take_unsent(&mut self, block: u64, resend_after: u64) -> Vec<TransactionId> {
+        let wanted = self.by_id.values_mut().filter(|tracked| tracked.wants_send(block, resend_after));
+        let mut taken: Vec<_> = wanted
+            .map(|tracked| {
+                (tracked.send_again, tracked.sent_block) = (false, block);
+                (tracked.transaction.nonce, tracked.transaction.id)
+            })
+            .collect();
+        taken.sort_unstable();
+        taken.into_iter().map(|(_, id)| id).collect()
+    }
+}

@@ -1,0 +1,89 @@
+//! On Solana, too, one node's one answer decides nothing.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chains_svm::local::{Payer, USDC};
+use e2e::{
+    eventually,
+    proxy::{Fault, Proxy, Times},
+    service::{Answer, Home},
+    svm::Draft,
+    validator::{Validator, payee},
+};
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+const AHEAD: u64 = 1_000_000;
+
+/// Adds a million slots to every number of these keys in so many answers of a method.
+fn leap(proxy: &Proxy, method: &str, answers: u64) {
+    let left = AtomicU64::new(answers);
+    proxy.lie(method, move |_, honest| {
+        let take = |left: u64| left.checked_sub(1);
+        if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() { further(honest) } else { honest }
+    });
+}
+
+fn further(mut honest: Value) -> Value {
+    if let Some(slot) = honest.as_u64() {
+        return json!(slot + AHEAD);
+    }
+    for pointer in ["/absoluteSlot", "/blockHeight", "/context/slot", "/value/lastValidBlockHeight"] {
+        if let Some(number) = honest.pointer_mut(pointer)
+            && let Some(slot) = number.as_u64()
+        {
+            *number = json!(slot + AHEAD);
+        }
+    }
+    honest
+}
+
+/// K08: each kind of answer once, and a restart with payments under way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_far_ahead_on_solana_neither_stops_the_network_nor_ends_a_payment() {
+    let validator = Validator::start().await;
+    let proxy = Proxy::before(validator.chain.url()).await;
+    let home = Home::on(&validator).rpc(&[&proxy.url]);
+    let mut service = home.serve().await;
+    let methods = ["getSlot", "getBlockHeight", "getEpochInfo", "getLatestBlockhash", "getSignatureStatuses"];
+    let mut paid = 0;
+    for (number, method) in methods.into_iter().enumerate() {
+        leap(&proxy, method, 1);
+        let drafts: Vec<_> = (0..3).map(|payer| Draft::of(Payer::numbered(payer))).collect();
+        let bodies = join_all(drafts.iter().map(|draft| draft.body(&validator.chain, 2))).await;
+        let answers = join_all(bodies.iter().map(|body| service.decided(body))).await;
+        assert!(answers.iter().all(Answer::is_good), "{method}: {answers:?}\n{}", home.log());
+        paid += 30_000;
+        let balance = validator.chain.token_balance(&payee().address(), &USDC).await.expect("a balance");
+        assert_eq!(balance, paid, "{method}");
+        assert_eq!(service.get("/ready").await.status, 200, "{method}");
+        if number == 0 {
+            leap(&proxy, method, 1);
+            service.kill();
+            service = home.serve().await;
+        }
+        proxy.heal();
+    }
+    home.assert_audit();
+}
+
+/// K18: what never landed expires though one of two nodes is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_on_solana_that_never_lands_fails_though_one_of_two_nodes_is_dead() {
+    const TICKS_PER_SLOT: u32 = 16;
+    let validator = Validator::start_with(TICKS_PER_SLOT).await;
+    let nodes = Proxy::three_before(validator.chain.url()).await;
+    let home = Home::on(&validator).rpc(&[&nodes[0].url, &nodes[1].url]).server("settle_wait", "1s");
+    let service = home.serve().await;
+    nodes[1].fail("*", Fault::LoseRequest, Times::Always);
+    nodes[0].fail("sendTransaction", Fault::Pretend(json!("1".repeat(64))), Times::Always);
+    let pending = service.post("/settle", &Draft::default().body(&validator.chain, 2).await).await;
+    assert_eq!(pending.text("errorReason"), "settlement_pending", "{pending:?}");
+    let failed = eventually("it expires", || async {
+        let found = service.settlement(pending.settlement_id()).await;
+        (found.text("state") == "failed").then_some(found)
+    })
+    .await;
+    let balance = validator.chain.token_balance(&payee().address(), &USDC).await.expect("a balance");
+    assert_eq!(balance, 0, "{failed:?}");
+}

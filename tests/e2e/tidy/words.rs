@@ -1,0 +1,82 @@
+//! The documents and threats that comments cite are in the repository.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use super::source::{Source, files, root};
+
+/// The catalogue of threats, whose ids comments cite.
+const THREATS: &str = "facilitator/docs/threats.md";
+
+/// Returns the comments of a file, each with its line.
+fn comments(source: &Source) -> impl Iterator<Item = (usize, &str)> {
+    let mark = match Path::new(&source.file).extension().and_then(|ending| ending.to_str()) {
+        Some("rs" | "sol" | "mjs") => "//",
+        Some("sql") => "--",
+        _ => "#",
+    };
+    let lines = source.text.lines().enumerate();
+    lines.filter_map(move |(line, text)| Some((line + 1, text.trim_start().strip_prefix(mark)?)))
+}
+
+/// Splits a comment into words of letters, digits and the marks of paths.
+fn words(comment: &str) -> impl Iterator<Item = &str> {
+    let is_mark = |letter: char| !(letter.is_ascii_alphanumeric() || "_-./".contains(letter));
+    comment.split(is_mark).map(|word| word.trim_matches(['.', '-', '/']))
+}
+
+/// Returns each comment that cites a document that is not there, as `file:line: document`.
+pub(super) fn missing_documents(source: &Source, documents: &BTreeSet<String>) -> Vec<String> {
+    let is_missing = |word: &&str| {
+        let is_document = word.strip_suffix(".md").is_some_and(|name| !name.is_empty());
+        let ending = format!("/{}", word.trim_start_matches("./").trim_start_matches("../"));
+        is_document && !is_address(word) && !documents.iter().any(|document| format!("/{document}").ends_with(&ending))
+    };
+    let cited = comments(source).flat_map(|(line, comment)| words(comment).map(move |word| (line, word)));
+    cited.filter(|(_, word)| is_missing(word)).map(|(line, word)| format!("{}:{line}: {word}", source.file)).collect()
+}
+
+/// Returns true for a document elsewhere: `host.example/path/document.md`.
+fn is_address(word: &str) -> bool {
+    word.split_once('/').is_some_and(|(host, _)| host.contains('.'))
+}
+
+/// Returns each comment that cites a threat that the catalogue does not have, as `file:line: id`.
+pub(super) fn missing_threats(source: &Source, threats: &BTreeSet<String>) -> Vec<String> {
+    let cited = comments(source).flat_map(|(line, comment)| words(comment).map(move |word| (line, word)));
+    let missing = cited.filter(|(_, word)| is_threat(word) && !threats.contains(*word));
+    missing.map(|(line, word)| format!("{}:{line}: {word}", source.file)).collect()
+}
+
+/// Returns true for a letter from A to K and two digits; section J counts from J1 to J10.
+fn is_threat(word: &str) -> bool {
+    let are_digits = |digits: &[u8]| digits.iter().all(u8::is_ascii_digit);
+    match word.as_bytes() {
+        [b'J', digits @ ..] => (1..=2).contains(&digits.len()) && are_digits(digits),
+        [b'A'..=b'K', digits @ ..] => digits.len() == 2 && are_digits(digits),
+        _ => false,
+    }
+}
+
+/// Returns the documents of the repository.
+pub(super) fn documents() -> BTreeSet<String> {
+    files("", &[".md"]).into_iter().map(|source| source.file).collect()
+}
+
+/// Returns the catalogue: the cells of each row with an id.
+pub(super) fn catalogue() -> Vec<Vec<String>> {
+    let text = fs::read_to_string(root().join(THREATS)).expect("the catalogue of threats");
+    let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).skip(1).collect::<Vec<_>>();
+    text.lines().map(cells).filter(|cells| cells.first().is_some_and(|id| is_threat(id))).collect()
+}
+
+/// Returns the tests that a row of the catalogue names and no file has.
+pub(super) fn missing_tests(row: &[String], code: &[Source]) -> Vec<String> {
+    let named = row.get(2).into_iter().flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let is_there = |name: &str| name.contains('.') || name.contains('/') || has_function(code, name);
+    named.filter(|name| !is_there(name)).map(|name| format!("{THREATS}: {}: {name}", row[0])).collect()
+}
+
+fn has_function(code: &[Source], name: &str) -> bool {
+    let start = format!("fn {name}(");
+    code.iter().any(|source| source.text.contains(&start))
+}

@@ -1,0 +1,213 @@
+//! A place with a configuration and a store, where the service runs and runs again.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use toml::{Table, Value};
+
+use super::{
+    Service, binary,
+    config::{Config, LocalNetwork},
+};
+use crate::{PATIENCE, anvil::free_port};
+
+/// A place with a configuration and a store, where the service runs and runs again.
+///
+/// ```no_run
+/// # async fn example() {
+/// use e2e::{anvil::Anvil, service::Home};
+/// let chain = Anvil::start().await;
+/// let home = Home::on(&chain).server("settle_wait", "3s").network("confirmations", 3);
+/// let service = home.serve().await;
+/// # }
+/// ```
+pub struct Home {
+    folder: TempDir,
+    config: Config,
+    /// The address of the public listener.
+    pub url: String,
+    /// The address of the admin listener.
+    pub admin_url: String,
+    client: reqwest::Client,
+}
+
+impl Home {
+    /// Returns a home for a service on this chain.
+    ///
+    /// # Panics
+    /// When the disk is full.
+    pub fn on(chain: &impl LocalNetwork) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (listen, admin_listen) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+        let database = format!("sqlite://{}", folder.path().join("facilitator.db").display());
+        let mut config = Config::of(chain);
+        config.set("server", "listen", listen.as_str());
+        config.set("admin", "listen", admin_listen.as_str());
+        config.set("store", "url", database);
+        let (url, admin_url) = (format!("http://{listen}"), format!("http://{admin_listen}"));
+        Self { folder, config, url, admin_url, client: reqwest::Client::new() }.written()
+    }
+
+    /// Puts these nodes in the place of the chain's own.
+    #[must_use]
+    pub fn rpc(self, urls: &[&str]) -> Self {
+        self.network("rpc", urls.to_vec())
+    }
+
+    /// Sets the keys of the gas wallets.
+    #[must_use]
+    pub fn wallets(self, keys: &[&str]) -> Self {
+        self.network("gas_wallets", keys.to_vec())
+    }
+
+    /// Sets a key of `[server]`.
+    #[must_use]
+    pub fn server(self, key: &str, value: impl Into<Value>) -> Self {
+        self.section("server", key, value)
+    }
+
+    /// Sets a key of the network's table.
+    #[must_use]
+    pub fn network(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.config.set_network(key, value);
+        self.written()
+    }
+
+    /// Sets a key of a section.
+    #[must_use]
+    pub fn section(mut self, section: &str, key: &str, value: impl Into<Value>) -> Self {
+        self.config.set(section, key, value);
+        self.written()
+    }
+
+    /// Adds an asset; the first one replaces the known network's list.
+    #[must_use]
+    pub fn asset(mut self, asset: Table) -> Self {
+        self.config.add_asset(asset);
+        self.written()
+    }
+
+    fn written(self) -> Self {
+        fs::write(self.config_file(), self.config.to_string()).expect("written");
+        self
+    }
+
+    /// Returns the path of the configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.path().join("facilitator.toml")
+    }
+
+    /// Returns the path of the database.
+    pub fn database(&self) -> PathBuf {
+        self.path().join("facilitator.db")
+    }
+
+    /// Returns the folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Returns a command of the binary, with this configuration.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).arg("--config").arg(self.config_file()).current_dir(self.path());
+        command
+    }
+
+    /// Runs a command of the binary to its end, while the test's own proxies go on.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        tokio::task::block_in_place(|| self.command(arguments).output()).expect("the binary runs")
+    }
+
+    /// Starts the service and waits until it takes payments.
+    ///
+    /// # Panics
+    /// When the process ends, or takes none within a minute.
+    pub async fn serve(&self) -> Service {
+        let began = Instant::now();
+        let mut service = self.spawn();
+        loop {
+            let answer = self.client.get(format!("{}/ready", self.url)).send().await;
+            if answer.is_ok_and(|answer| answer.status() == 200) {
+                return service;
+            }
+            let ended = service.exit_code();
+            let late = began.elapsed() > PATIENCE;
+            assert!(ended.is_none() && !late, "not ready, exit code {ended:?}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Starts the service and does not wait.
+    pub fn spawn(&self) -> Service {
+        self.spawn_with(&[])
+    }
+
+    /// Starts the service with more arguments and does not wait.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn spawn_with(&self, more: &[&str]) -> Service {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path().join("log")).expect("a log");
+        let process = self
+            .command(&["serve"])
+            .args(more)
+            .env("RUST_LOG", std::env::var("FACILITATOR_TEST_LOG").unwrap_or_else(|_| "info".into()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the binary starts");
+        Service { process, url: self.url.clone(), client: self.client.clone() }
+    }
+
+    /// Returns everything that the service has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path().join("log")).unwrap_or_default()
+    }
+
+    /// Returns a number from `/metrics`, by its name without `facilitator_`: the sum over all labels.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let Ok(answer) = self.client.get(format!("{}/metrics", self.admin_url)).send().await else { return 0.0 };
+        let text = answer.text().await.unwrap_or_default();
+        let named = |line: &&str| {
+            let full = line.split(['{', ' ']).next().unwrap_or("");
+            full.strip_prefix("facilitator_").unwrap_or(full) == name
+        };
+        let lines = text.lines().filter(named);
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).fold(0.0, add)
+    }
+
+    /// Returns the audit's exit code and what it printed.
+    pub fn audit(&self) -> (i32, String) {
+        let output = self.run(&["audit"]);
+        (output.status.code().unwrap_or(-1), text_of(&output))
+    }
+
+    /// Fails the test unless the audit finds the store and the chain to agree.
+    ///
+    /// # Panics
+    /// With what the audit printed and the log.
+    pub fn assert_audit(&self) {
+        let (code, text) = self.audit();
+        assert_eq!(code, 0, "{text}\n{}", self.log());
+    }
+}
+
+/// Returns what a command printed, on both channels.
+pub fn text_of(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[expect(clippy::float_arithmetic, reason = "Prometheus counts in floats; no money is in them")]
+fn add(a: f64, b: f64) -> f64 {
+    a + b
+}
