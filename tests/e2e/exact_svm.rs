@@ -146,7 +146,7 @@ async fn what_cannot_land_says_why_and_costs_nothing() {
         (burnt, "invalid_payment_requirements", "the asset's own account"),
         (rich, code, "holds too little"),
         (frozen, code, "frozen"),
-        (unpaid, "invalid_exact_svm_fee_payer_not_managed_by_facilitator", "no fee payer"),
+        (unpaid, "invalid_exact_svm_fee_payer_not_managed_by_facilitator", "not a fee payer"),
     ];
     for (draft, code, message) in cases {
         let body = draft.body(&validator.chain, 2).await;
