@@ -48,7 +48,7 @@ pub struct Answer {
 }
 
 /// The variable that names another binary to test, for example that of an earlier version.
-const BINARY_VARIABLE: &str = "E2E_BINARY";
+pub const BINARY_VARIABLE: &str = "E2E_BINARY";
 
 /// Returns the built binary beside the test's own, or the one that the environment names.
 ///
@@ -104,8 +104,13 @@ impl Service {
 
     /// Settles a payment: asks again as long as the answer is pending or the service cannot say.
     pub async fn decided(&self, body: &Value) -> Answer {
+        self.decided_for(body, None).await
+    }
+
+    /// The same with an `Idempotency-Key`.
+    pub async fn decided_for(&self, body: &Value, key: Option<&str>) -> Answer {
         eventually("the payment is decided", || async {
-            let answer = self.try_post("/settle", body, None).await?;
+            let answer = self.try_post("/settle", body, key).await?;
             (answer.status == 200 && answer.text("errorReason") != "settlement_pending").then_some(answer)
         })
         .await

@@ -9,12 +9,12 @@ use e2e::{
     eventually,
     payer::Draft,
     permit2::{Permit2Draft, allow},
-    service::Home,
+    service::{Home, Service},
 };
 
 use crate::{
     CALLERS, Counters, PAYMENTS, load,
-    report::{Memory, Report, Row, ratio},
+    report::{Memory, Report, Row},
 };
 
 /// Arrivals a second of the open-loop run.
@@ -70,10 +70,10 @@ pub(crate) async fn run(report: &mut Report, time: Duration, wanted: impl Fn(&st
     let idle_kib = service.memory_kib().1;
 
     for (name, method) in verifies.into_iter().filter(|(name, _)| wanted(name)) {
-        report.add(verify(&home, &service.url, time, method, name).await);
+        report.add(verify(&home, &service, time, method, name).await);
     }
     for (name, method, open) in settles.into_iter().filter(|(name, ..)| wanted(name)) {
-        let before = Counters::read(&home).await;
+        let before = Counters::read(&home, &service).await;
         let paid = chain.node.token_balance(USDC, PAYEE).await;
         let fresh = move |_| method.body();
         let run = if open {
@@ -83,23 +83,23 @@ pub(crate) async fn run(report: &mut Report, time: Duration, wanted: impl Fn(&st
         };
         let moved = chain.node.token_balance(USDC, PAYEE).await - paid;
         assert!(moved >= u128::from(run.good) * 10_000, "every success moved its money");
-        report.add(before.since(&home, &name, &run, time).await);
+        report.add(before.since(&home, &service, &name, &run, time).await);
     }
-    report.memory.push(Memory { service: "EVM", idle_kib, peak_kib: service.memory_kib().0 });
+    report.memory.push(Memory { service: "EVM".into(), idle_kib, peak_kib: service.memory_kib().0 });
     for (method, name) in Method::ALL {
-        report.gas.insert(name, gas_of_a_settlement(&chain, &home, method).await);
+        report.gas.insert(name.into(), gas_of_a_settlement(&chain, &home, method).await);
     }
     drop(service);
     let (code, text) = home.audit();
     assert_eq!(code, 0, "the audit after the benchmark: {text}");
 }
 
-async fn verify(home: &Home, url: &str, time: Duration, method: Method, name: String) -> Row {
+async fn verify(home: &Home, service: &Service, time: Duration, method: Method, name: String) -> Row {
     let bodies: Arc<Vec<_>> = Arc::new((0..PAYMENTS).map(|_| method.body()).collect());
-    let calls = home.metric("rpc_requests_total").await;
-    let verify = load::closed_loop(url, "/verify", CALLERS, time, move |i| bodies[i % PAYMENTS].clone()).await;
-    let per_payment = ratio(home.metric("rpc_requests_total").await - calls, verify.done);
-    Row::of(&name, &verify, time).rpc(per_payment)
+    let before = Counters::read(home, service).await;
+    let body = move |i: usize| bodies[i % PAYMENTS].clone();
+    let verify = load::closed_loop(&service.url, "/verify", CALLERS, time, body).await;
+    before.since(home, service, &name, &verify, time).await
 }
 
 async fn gas_of_a_settlement(chain: &Anvil, home: &Home, method: Method) -> u128 {

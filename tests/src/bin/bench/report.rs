@@ -1,18 +1,29 @@
 //! The table and the JSON.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::load::Run;
 
 /// One line of the table.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Row {
-    name: String,
-    per_second: f64,
-    p50_ms: Option<f64>,
-    p99_ms: Option<f64>,
+    /// Its name.
+    pub name: String,
+    /// Good answers a second.
+    pub per_second: f64,
+    /// The median of the latency.
+    pub p50_ms: Option<f64>,
+    /// The 99th percentile of the latency.
+    pub p99_ms: Option<f64>,
+    /// The service's processor time for each answer.
+    pub cpu_us_per_payment: Option<f64>,
     failed: u64,
     rpc_requests_per_payment: Option<f64>,
     commits_per_payment: Option<f64>,
@@ -20,10 +31,10 @@ pub(crate) struct Row {
 }
 
 /// Resident memory of a service.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Memory {
     /// The family that it served.
-    pub service: &'static str,
+    pub service: String,
     /// Before it was asked anything.
     pub idle_kib: u64,
     /// Peak.
@@ -31,13 +42,14 @@ pub(crate) struct Memory {
 }
 
 /// Everything that was measured.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Report {
-    rows: Vec<Row>,
+    /// The lines.
+    pub rows: Vec<Row>,
     /// Of each service that ran.
     pub memory: Vec<Memory>,
     /// Gas of one settlement of each kind on EVM.
-    pub gas: BTreeMap<&'static str, u128>,
+    pub gas: BTreeMap<String, u128>,
 }
 
 #[expect(
@@ -92,6 +104,11 @@ impl Row {
         Self { rpc_requests_per_payment: Some(per_payment), ..self }
     }
 
+    /// With the processor time that the service used meanwhile, over its answers.
+    pub fn cpu(self, used: Duration, answers: u64) -> Self {
+        Self { cpu_us_per_payment: Some(ratio(used.as_secs_f64() * 1e6, answers)), ..self }
+    }
+
     /// With commits for each payment.
     pub fn commits(self, per_payment: f64) -> Self {
         Self { commits_per_payment: Some(per_payment), ..self }
@@ -108,8 +125,8 @@ impl Report {
     /// Prints the table.
     pub fn print(&self) {
         println!(
-            "{:<64} {:>10} {:>10} {:>10} {:>7} {:>9} {:>9}",
-            "", "per s", "p50 ms", "p99 ms", "failed", "rpc/pay", "commit/pay"
+            "{:<64} {:>10} {:>10} {:>10} {:>7} {:>9} {:>9} {:>9}",
+            "", "per s", "p50 ms", "p99 ms", "failed", "cpu us", "rpc/pay", "commit/pay"
         );
         let show = |value: Option<f64>, digits: usize| value.map_or_else(String::new, |v| format!("{v:.digits$}"));
         for row in &self.rows {
@@ -118,13 +135,15 @@ impl Report {
                 per_second,
                 p50_ms,
                 p99_ms,
+                cpu_us_per_payment: cpu,
                 failed,
                 rpc_requests_per_payment: rpc,
                 commits_per_payment: commits,
                 ..
             } = row;
             let (p50, p99, rpc, commits) = (show(*p50_ms, 1), show(*p99_ms, 1), show(*rpc, 3), show(*commits, 3));
-            println!("{name:<64} {per_second:>10.0} {p50:>10} {p99:>10} {failed:>7} {rpc:>9} {commits:>9}");
+            let cpu = show(*cpu, 0);
+            println!("{name:<64} {per_second:>10.0} {p50:>10} {p99:>10} {failed:>7} {cpu:>9} {rpc:>9} {commits:>9}");
             if let Some(failure) = &row.first_failure {
                 println!("    first failure: {failure}");
             }
@@ -139,9 +158,18 @@ impl Report {
 
     /// Writes the JSON.
     pub fn write(&self) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench.json");
         let text = serde_json::to_string_pretty(self).expect("JSON");
-        fs::write(&path, text).expect("written");
+        fs::write(Self::path(), text).expect("written");
         println!("written to target/bench.json");
+    }
+
+    /// Reads what the last run has written.
+    pub fn read() -> Self {
+        let text = fs::read_to_string(Self::path()).expect("a run has written it");
+        serde_json::from_str(&text).expect("a report")
+    }
+
+    fn path() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench.json")
     }
 }

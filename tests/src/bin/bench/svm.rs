@@ -90,10 +90,10 @@ pub(crate) async fn run(report: &mut Report, time: Duration, wanted: impl Fn(&st
     }
     if wanted(VERIFY) {
         let bodies: Vec<_> = (0..PAYMENTS).map(|_| purse.body()).collect();
-        let before = Counters::read(&home).await;
+        let before = Counters::read(&home, &service).await;
         let body = move |i: usize| bodies[i % PAYMENTS].clone();
         let run = load::closed_loop(&service.url, "/verify", CALLERS, time, body).await;
-        report.add(before.since(&home, VERIFY, &run, time).await);
+        report.add(before.since(&home, &service, VERIFY, &run, time).await);
     }
     // Side by side: each of ours after what it is compared with.
     for ((direct, callers), (settle, _)) in DIRECTLY.into_iter().zip(SETTLE) {
@@ -101,14 +101,14 @@ pub(crate) async fn run(report: &mut Report, time: Duration, wanted: impl Fn(&st
             report.add(baseline::transactions(direct, callers, &validator, &purse, time).await);
         }
         if wanted(settle) {
-            let before = (Counters::read(&home).await, paid(&validator).await);
+            let before = (Counters::read(&home, &service).await, paid(&validator).await);
             let fresh = Arc::clone(&purse);
             let run = load::closed_loop(&service.url, "/settle", callers, time, move |_| fresh.body()).await;
             assert!(paid(&validator).await - before.1 >= run.good * 10_000, "every success moved its money");
-            report.add(before.0.since(&home, settle, &run, time).await);
+            report.add(before.0.since(&home, &service, settle, &run, time).await);
         }
     }
-    report.memory.push(Memory { service: "Solana", idle_kib, peak_kib: service.memory_kib().0 });
+    report.memory.push(Memory { service: "Solana".into(), idle_kib, peak_kib: service.memory_kib().0 });
     drop(service);
     let (code, text) = home.audit();
     assert_eq!(code, 0, "the audit after the benchmark: {text}");
