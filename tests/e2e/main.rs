@@ -34,6 +34,7 @@
 //! | [`abuse`] | bad input spends nothing and gets a clear answer |
 //! | [`payers`] | the same money serves once, and who costs gas for nothing is not served for long |
 //! | [`abuse_svm`] | a signed message is one payment however it is written; what fails leaves nothing behind |
+//! | [`validity`] | a payment is valid when the chain will take it |
 //! | [`access`] | who may ask, and how the service ends |
 //! | [`edge_wire`], [`edge_hostile`], [`edge_places`], [`edge_process`] | nobody takes the service away from honest callers |
 //! | [`status`] | what happened can be looked up |
@@ -80,4 +81,5 @@ mod status;
 mod tidy;
 mod upgrades;
 mod upto_evm;
+mod validity;
 mod wallets;
