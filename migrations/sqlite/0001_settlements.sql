@@ -70,6 +70,9 @@ CREATE TABLE settlement (
     -- When a request was given the success; NULL as long as nobody was. Set
     -- by compare-and-set, so that it is given away once.
     delivered_at       INTEGER,
+    -- The request that was given it: the caller that began the settlement, by
+    -- its key, whose requests share it, or another.
+    delivered_to       TEXT CHECK (delivered_to IN ('caller', 'other')),
     -- When it was settled or failed.
     ended_at           INTEGER,
     -- When the chain could no longer take its end back.

@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use e2e::{
-    anvil::{Anvil, GAS_WALLET, PAYEE, USDC},
+    anvil::{Anvil, GAS_WALLET, PAYEE, PAYER, USDC},
     eventually,
     payer::Draft,
     proxy::{Fault, Proxy, Times},
     service::Home,
-    stranger::SEND,
+    stranger::{SEND, settle_without_blocks, spend_first},
 };
 use serde_json::{Value, json};
 
@@ -52,6 +52,39 @@ async fn a_stale_receipt_of_a_block_that_was_taken_back_is_no_success() {
     assert!(settled.is_good(), "{settled:?}\n{}", home.log());
     assert_eq!(chain.node.token_balance(USDC, PAYEE).await, 10_000);
     assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 1);
+    home.assert_audit();
+}
+
+/// K05: our transaction reverted, nobody could say what became of the authorization, and the chain took its block
+/// back. It is sent again, and pays this time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reverted_transaction_whose_block_is_taken_back_is_sent_again() {
+    let chain = Anvil::start().await;
+    let proxy = Proxy::before(&chain.node.url).await;
+    let home = Home::on(&chain).rpc(&[&proxy.url]).server("settle_wait", "1s");
+    let service = home.serve().await;
+    let all = chain.node.token_balance(USDC, PAYER).await;
+    let body = Draft { value: alloy::primitives::U256::from(all), ..Draft::default() }.v2();
+    let (id, _) = settle_without_blocks(&chain, &service, &body).await;
+    spend_first(&chain, USDC, PAYER).await;
+    // The receipts are to be had, the state is not.
+    proxy.fail("eth_call", Fault::Refuse(-32_000, "header not found"), Times::Always);
+    chain.node.mine().await;
+    eventually("it is stored that the block has it", || async {
+        let found = service.try_get(&format!("/settlements/{id}")).await?;
+        (found.body["attempts"][0]["state"] == "included").then_some(())
+    })
+    .await;
+    chain.node.call("anvil_reorg", json!([1, []])).await;
+    chain.node.call("anvil_dropAllTransactions", json!([])).await;
+    assert_eq!(chain.node.token_balance(USDC, PAYER).await, all, "the chain has forgotten both");
+    proxy.heal();
+    chain.node.resume_blocks().await;
+    let settled = service.decided(&body).await;
+    assert!(settled.is_good(), "{settled:?}\n{}", home.log());
+    assert_eq!(chain.node.token_balance(USDC, PAYEE).await, all);
+    let timeline = service.settlement(&id).await.body.to_string();
+    assert!(timeline.contains("reorged"), "{timeline}");
     home.assert_audit();
 }
 

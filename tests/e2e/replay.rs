@@ -109,6 +109,68 @@ async fn two_retries_of_a_pending_settlement_share_one_success() {
     assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 1);
 }
 
+/// Leaves a settlement of this payment that ended while nobody waited; returns its body.
+async fn ended_unheard(chain: &Anvil, service: &Service, key: &str) -> Value {
+    chain.node.stop_blocks().await;
+    let body = Draft::default().v2();
+    let pending = service.try_post("/settle", &body, Some(key)).await.expect("an answer");
+    assert_eq!(pending.text("errorReason"), "settlement_pending", "{pending:?}");
+    chain.node.resume_blocks().await;
+    service.settlement_in(pending.settlement_id(), "settled").await;
+    body
+}
+
+/// B06: a success that ended unheard belongs to the first who asks, and is shared by that caller alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_that_nobody_heard_is_given_to_one_caller() {
+    let chain = Anvil::start().await;
+    let home = Home::on(&chain).server("settle_wait", "1s");
+    let service = home.serve().await;
+    let key = |number: u8| format!("order-000000000000000{number}");
+    // The askers in order, each with its key and the answer that is right.
+    let cases = [
+        ("the same caller, then a stranger", vec![(Some("own"), true), (None, false), (Some("own"), true)]),
+        ("a stranger, then the same caller", vec![(None, true), (Some("own"), false), (None, false)]),
+        ("another key, then the same caller", vec![(Some("another"), true), (Some("own"), false)]),
+    ];
+    for (number, (case, askers)) in (1..).zip(cases) {
+        let own = key(number);
+        let body = ended_unheard(&chain, &service, &own).await;
+        for (asker, expected) in askers {
+            let name =
+                asker.map(|name| if name == "own" { own.clone() } else { format!("{name}-00000000000{number}") });
+            let answer = service.try_post("/settle", &body, name.as_deref()).await.expect("an answer");
+            assert_eq!(answer.is_good(), expected, "{case}: {asker:?} {answer:?}");
+            assert!(expected || answer.text("errorReason") == "duplicate_settlement", "{case}: {answer:?}");
+        }
+    }
+    home.assert_audit();
+}
+
+/// B06: the caller who asks again while it is open, and hears its end, has been given the success.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_that_its_caller_waited_for_in_a_second_request_is_given_to_nobody_else() {
+    let chain = Anvil::start().await;
+    let home = Home::on(&chain).server("settle_wait", "2s");
+    let service = Arc::new(home.serve().await);
+    chain.node.stop_blocks().await;
+    let (body, key) = (Draft::default().v2(), Some("order-0000000000000001"));
+    let pending = service.try_post("/settle", &body, key).await.expect("an answer");
+    assert_eq!(pending.text("errorReason"), "settlement_pending", "{pending:?}");
+    let asked = tokio::spawn({
+        let (service, body) = (Arc::clone(&service), body.clone());
+        async move { service.try_post("/settle", &body, key).await.expect("an answer") }
+    });
+    chain.node.resume_blocks().await;
+    let heard = asked.await.expect("no panic");
+    let decided = if heard.is_good() { heard } else { service.decided_for(&body, key).await };
+    assert!(decided.is_good(), "{decided:?}");
+    let stranger = service.post("/settle", &body).await;
+    assert_eq!(stranger.text("errorReason"), "duplicate_settlement", "{stranger:?}");
+    let again = service.try_post("/settle", &body, key).await.expect("an answer");
+    assert!(again.is_good(), "{again:?}");
+}
+
 /// `payment-identifier`: the payer's name for a payment names one, and shares no success.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_identifier_names_one_payment() {

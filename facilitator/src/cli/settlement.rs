@@ -119,7 +119,7 @@ fn print(timeline: &Timeline) {
         let detail = if event.detail.is_empty() { String::new() } else { format!(": {}", event.detail) };
         println!("{}  {}{detail}", time(event.at), event.kind);
     }
-    if record.delivered_at.is_none() && matches!(record.state, State::Settled(_)) {
+    if record.delivered.is_none() && matches!(record.state, State::Settled(_)) {
         println!("the success was given to nobody yet: the next request for it gets it");
     }
 }

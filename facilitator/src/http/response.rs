@@ -121,6 +121,9 @@ const fn pending(why: Pending) -> &'static str {
              request again to wait on"
         }
         Pending::Sent => "the transaction is sent and not yet final; send the same request again to wait on",
+        Pending::TakenBack => {
+            "the chain took the block of the transfer back; its transaction is sent again. Send the same request again to wait on"
+        }
         Pending::Unresolved => {
             "the transaction's nonce is used, and no node gives the proof of what happened; send the same request \
              again later"

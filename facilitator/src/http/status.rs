@@ -223,7 +223,7 @@ fn describe_event(event: &Event) -> Value {
 }
 
 fn describe(record: Record) -> SettlementBody {
-    let Record { facts, state, status, transaction, delivered_at, finalized_at, reorged_at, updated_at, .. } = record;
+    let Record { facts, state, status, transaction, delivered, finalized_at, reorged_at, updated_at, .. } = record;
     let (mut block, mut reason, mut message, mut executable_until) = (None, None, None, None);
     match state {
         SettlementState::Open => {}
@@ -254,7 +254,7 @@ fn describe(record: Record) -> SettlementBody {
         reorged_at: reorged_at.map(|at| at.0),
         created_at: facts.created_at.0,
         updated_at: updated_at.0,
-        delivered_at: delivered_at.map(|at| at.0),
+        delivered_at: delivered.map(|delivered| delivered.at.0),
         attempts: None,
         events: None,
     }

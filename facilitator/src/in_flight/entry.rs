@@ -5,10 +5,13 @@ use std::sync::Arc;
 use chains_core::{Fingerprint, Rejection};
 use tokio::sync::watch;
 
-use super::{Waiter, delivery::Delivery};
+use super::{
+    Waiter,
+    delivery::{Admission, Delivery},
+};
 use crate::{
     limits::{OverBudget, Share},
-    settlement::{Caller, Facts, State},
+    settlement::{Caller, Facts, Recipient, State},
 };
 
 /// A settlement under way.
@@ -65,8 +68,9 @@ pub enum Dropped {
 pub enum Join {
     /// It waits, and may be given the success.
     Owner(Waiter),
-    /// It is the same caller again, and gets whatever the owner gets.
-    Shared,
+    /// It waits for the end, and the store says whether it gets the success:
+    /// it is the same caller again, or the success is being stored as nobody's.
+    Observer,
     /// It is another request for the same payment.
     Duplicate,
     /// The same key with another request.
@@ -100,17 +104,24 @@ impl Entry {
         if !same_request && same_key {
             return Join::KeyReused;
         }
-        if same_request && self.facts.caller.is_again(caller) {
-            return Join::Shared;
-        }
         if !same_request {
             return Join::Duplicate;
         }
-        self.admit().map_or(Join::Duplicate, Join::Owner)
+        let is_caller = self.facts.caller.is_again(caller);
+        let to = if is_caller { Recipient::Caller } else { Recipient::Other };
+        match self.delivery.admit(to) {
+            Admission::Admitted(number) => Join::Owner(Waiter::new(Arc::clone(self), number)),
+            Admission::Taken if !is_caller => Join::Duplicate,
+            Admission::Taken | Admission::Decided => Join::Observer,
+        }
     }
 
+    /// The request that begins the settlement waits for it; `None` when there is a waiter already.
     pub(super) fn admit(self: &Arc<Self>) -> Option<Waiter> {
-        self.delivery.admit().map(|number| Waiter::new(Arc::clone(self), number))
+        match self.delivery.admit(Recipient::Caller) {
+            Admission::Admitted(number) => Some(Waiter::new(Arc::clone(self), number)),
+            Admission::Taken | Admission::Decided => None,
+        }
     }
 
     /// Takes the settlement out of the queue with the transaction that is about

@@ -84,6 +84,8 @@ pub enum Pending {
     /// Its transaction's nonce is used, and the proof of what happened is
     /// withheld.
     Unresolved,
+    /// The chain took its transfer back: its bytes are sent again.
+    TakenBack,
 }
 
 /// The reason why the service cannot serve a payment now.

@@ -20,6 +20,33 @@ pub enum Key {
     Payer(String),
 }
 
+/// The request that was given a settlement's success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Recipient {
+    /// The caller that began it, by its key: each of its requests shares the success.
+    Caller,
+    /// Any other request, or one without a key: nobody can prove to be it again.
+    Other,
+}
+
+impl Recipient {
+    /// The word that is stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl std::str::FromStr for Recipient {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        [Self::Caller, Self::Other].into_iter().find(|recipient| recipient.as_str() == word).ok_or(())
+    }
+}
+
 impl Key {
     const PAYER: &str = "payment-identifier:";
 

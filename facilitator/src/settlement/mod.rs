@@ -20,9 +20,9 @@ pub mod state;
 pub mod step;
 pub mod transaction;
 
-pub use caller::{Caller, Key};
+pub use caller::{Caller, Key, Recipient};
 pub use facts::{Facts, SettlementId};
-pub use record::{Record, Timeline};
+pub use record::{Delivered, Record, Timeline};
 pub use state::{Failed, Settled, State, Status};
 pub use step::{Step, StepNumber, StepState};
 pub use transaction::{Attempt, AttemptKind, Transaction, TransactionId, TransactionState};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chains_core::{Amount, clock::Millis};
 
-use super::{Facts, SettlementId, State, Status, Step, Transaction};
+use super::{Facts, Recipient, SettlementId, State, Status, Step, Transaction};
 
 /// A settlement without its steps and transactions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub struct Record {
     pub transaction: String,
     /// Returns true once an endpoint has accepted one of its transactions.
     pub accepted: bool,
-    /// When a request was given the success; `None` as long as nobody was.
-    pub delivered_at: Option<Millis>,
+    /// The request that was given the success; `None` as long as nobody was.
+    pub delivered: Option<Delivered>,
     /// When the chain could no longer take its end back.
     pub finalized_at: Option<Millis>,
     /// When the chain took its transfer back; `None` if it never did.
@@ -30,7 +30,21 @@ pub struct Record {
     pub updated_at: Millis,
 }
 
+/// The one time that a success was given away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// The time.
+    pub at: Millis,
+    /// The request that got it.
+    pub to: Recipient,
+}
+
 impl Record {
+    /// Returns true while the chain has its transfer taken back: the payee has no money for it now.
+    pub const fn is_taken_back(&self) -> bool {
+        self.reorged_at.is_some() && self.finalized_at.is_none()
+    }
+
     /// Its public name.
     pub fn id(&self) -> SettlementId {
         self.facts.id

@@ -10,7 +10,9 @@ use chains_core::{
     transaction::Plan,
 };
 
-use crate::settlement::{Attempt, Facts, Failed, Settled, SettlementId, StepNumber, Transaction, TransactionId};
+use crate::settlement::{
+    Attempt, Facts, Failed, Recipient, Settled, SettlementId, StepNumber, Transaction, TransactionId,
+};
 
 /// A transition, to be stored.
 #[derive(Clone, Debug)]
@@ -86,9 +88,9 @@ pub enum Change {
         id: SettlementId,
         /// The proof.
         settled: Settled,
-        /// True when a request waits for it and will be told in this process:
-        /// the success is thereby given away.
-        delivered: bool,
+        /// The request that waits for it and will be told in this process: the
+        /// success is thereby given away. `None` where nobody waits.
+        delivered: Option<Recipient>,
     },
     /// Open or unresolved → failed. Event `failed`.
     Fail {

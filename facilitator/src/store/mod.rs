@@ -19,7 +19,7 @@ use chains_core::{Identity, Network, clock::Millis};
 pub use change::{Change, OperatorWord, SendNote};
 
 use crate::settlement::{
-    Caller, Record, SettlementId, Status, Timeline, Transaction,
+    Caller, Recipient, Record, SettlementId, Status, Timeline, Transaction,
     record::{Followed, Loss},
 };
 
@@ -39,9 +39,10 @@ pub trait Store: Send + Sync {
     async fn apply(&self, changes: Vec<Change>, at: Millis) -> Result<Vec<SettlementId>, ApplyError>;
 
     /// Gives a settled payment's success away, once: `true` for exactly one
-    /// caller ever. Event `delivered`. Called when a request joins a
-    /// settlement that ended while nobody waited.
-    async fn deliver(&self, id: SettlementId, at: Millis) -> Result<bool, StoreError>;
+    /// caller ever, and for none while the chain has taken the transfer back.
+    /// Event `delivered`. Called when a request joins a settlement that ended
+    /// while nobody waited.
+    async fn deliver(&self, id: SettlementId, to: Recipient, at: Millis) -> Result<bool, StoreError>;
 
     /// Ends an unresolved settlement by the operator's word; returns false when
     /// it is not unresolved: the word never overrides a proof. Event `resolved`.

@@ -195,8 +195,10 @@ pub const fn next_nonce(chain: Option<u64>, stored_max: Option<u64>) -> NextNonc
 /// The verdict of the finality check on a transfer that is stored as settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finality {
-    /// It is there, in this block.
+    /// It is there, in this block, which the chain can no longer take back.
     Stands(BlockRef),
+    /// It is there, in a block that the chain can still take back.
+    NotYet,
     /// It cannot be said now.
     AskAgain(String),
     /// The chain took it back, and it may come again.
@@ -205,20 +207,37 @@ pub enum Finality {
     Lost(String),
 }
 
-/// Decides on an observation of a transfer that is stored as settled, in a
-/// block that the chain can no longer take back.
-pub fn finality(observation: Observation) -> Finality {
+/// Decides on an observation of a transfer that is stored as settled, when the
+/// chain can take back no block up to this height.
+pub fn finality(observation: Observation, final_block: u64) -> Finality {
     match observation {
         Observation::Pending => Finality::TakenBack,
         Observation::Unknown(why) => Finality::AskAgain(why),
         Observation::Replaced => Finality::Lost("another transaction took its nonce".into()),
         Observation::Expired(why) => Finality::Lost(why.message.into_owned()),
+        Observation::Included(inclusion, _) if !inclusion.confirmed || inclusion.block.number > final_block => {
+            Finality::NotYet
+        }
         Observation::Included(inclusion, mut effects) => match effects.pop() {
-            Some(Effect::Done | Effect::Elsewhere { .. }) => Finality::Stands(inclusion.block),
+            Some(Effect::Done) => Finality::Stands(inclusion.block),
+            Some(effect @ Effect::Elsewhere { .. }) => finality_elsewhere(effect, final_block),
             Some(Effect::Missing { why, .. }) => Finality::Lost(why.message.into_owned()),
             Some(Effect::Unclear(why)) => Finality::AskAgain(why),
             Some(Effect::Continues(_)) | None => Finality::AskAgain("its effect was not observed".into()),
         },
+    }
+}
+
+/// Decides likewise on a transfer that was settled by somebody else's
+/// transaction, from what became of its authorization.
+pub fn finality_elsewhere(effect: Effect, final_block: u64) -> Finality {
+    match effect {
+        Effect::Elsewhere { block, .. } if block.number > final_block => Finality::NotYet,
+        Effect::Elsewhere { block, .. } => Finality::Stands(block),
+        Effect::Missing { executable_until: Some(_), .. } => Finality::TakenBack,
+        Effect::Missing { why, executable_until: None } => Finality::Lost(why.message.into_owned()),
+        Effect::Unclear(why) => Finality::AskAgain(why),
+        Effect::Done | Effect::Continues(_) => Finality::AskAgain("no transaction did it".into()),
     }
 }
 

@@ -7,7 +7,7 @@ use chains_core::{Amount, clock::Millis, observation::Inclusion};
 
 use super::context::Context;
 use crate::{
-    in_flight::Entry,
+    in_flight::{Dropped, Entry},
     metrics,
     settlement::{Facts, Failed, Settled, SettlementId, State, record::Loss},
     store::{ApplyError, Change},
@@ -41,7 +41,7 @@ impl Batch {
 
     /// Settles a settlement, and gives the success to the request that waits.
     pub fn settle(&mut self, facts: &Arc<Facts>, entry: Option<&Arc<Entry>>, settled: Settled) {
-        let delivered = entry.is_some_and(|entry| entry.delivery().give());
+        let delivered = entry.and_then(|entry| entry.delivery().give());
         self.changes.push(Change::Settle { id: facts.id, settled: settled.clone(), delivered });
         self.end(facts, entry, State::Settled(settled), None);
     }
@@ -94,8 +94,13 @@ impl Batch {
 impl End {
     async fn tell(self, context: &Context, ended: &[SettlementId], at: Millis) {
         let Self { facts, entry, state, lost } = self;
-        // One that had ended before, by the operator's word, stays as it is.
+        let entry = entry.or_else(|| context.registry.find(&facts.identity));
+        // One that had ended before, by the operator's word, stays as it is: who waits asks the store.
         if state.is_final() && !ended.contains(&facts.id) {
+            if let Some(entry) = entry {
+                entry.delivery().take_back();
+                context.registry.give_back(&entry, Dropped::KnownToStore).await;
+            }
             return;
         }
         let limits = context.registry.limits();
@@ -110,7 +115,6 @@ impl End {
         }
         log(&facts, &state);
         metrics::settlement_ended(&facts, &state, at);
-        let entry = entry.or_else(|| context.registry.find(&facts.identity));
         if let Some(entry) = entry {
             context.registry.end(&entry, state).await;
         }

@@ -113,50 +113,60 @@ impl Check {
         };
         let max = usize::try_from(LOOK_MAX).unwrap_or(usize::MAX);
         let due: Vec<_> = due.into_iter().filter(is_due).take(max).collect();
-        let (mut views, mut asked) = (vec![], vec![]);
+        let full = due.len() == max;
+        let (mut views, mut asked, mut batch) = (vec![], vec![], Batch::default());
         for followed in due {
-            match View::of(&followed) {
-                Some(view) => {
-                    views.push(Arc::new(view));
-                    asked.push(followed);
-                }
-                // It asked for nothing: there is nothing to take back.
-                None => self.finalize(&[followed.facts.id]).await?,
+            if let Some(view) = View::of(&followed) {
+                views.push(Arc::new(view));
+                asked.push(followed);
+            } else {
+                let finality = self.without_transaction(&followed, final_block.number).await;
+                self.heed(&followed, finality, &mut batch);
             }
         }
-        if asked.is_empty() {
-            return Ok(false);
-        }
-        let full = asked.len() == max;
-        let observations = view::observe(&*context.chain, &views).await?;
-        let mut batch = Batch::default();
+        let observations = if views.is_empty() { vec![] } else { view::observe(&*context.chain, &views).await? };
         for ((followed, view), observation) in asked.into_iter().zip(views).zip(observations) {
-            self.check(followed, &view, observation, &mut batch).await;
+            let finality = self.check(&view, observation, final_block.number).await;
+            self.heed(&followed, finality, &mut batch);
         }
         let finalized = !batch.is_empty();
         batch.commit(&context).await?;
         Ok(full && finalized)
     }
 
-    async fn finalize(&self, ids: &[SettlementId]) -> Result<(), Trouble> {
-        let mut batch = Batch::default();
-        for id in ids {
-            batch.change(Change::Finalize { id: *id, block: None });
+    async fn check(&self, view: &View, observation: Observation, final_block: u64) -> Finality {
+        let finality = decide::finality(observation, final_block);
+        if !matches!(finality, Finality::AskAgain(_)) {
+            return finality;
         }
-        Ok(batch.commit(&self.context).await?)
+        match view::investigate(&*self.context.chain, view).await {
+            Ok(observation) => decide::finality(observation, final_block),
+            Err(error) => Finality::AskAgain(error.to_string()),
+        }
     }
 
-    async fn check(&mut self, followed: Followed, view: &View, observation: Observation, batch: &mut Batch) {
-        let id = followed.facts.id;
-        let mut finality = decide::finality(observation);
-        if matches!(finality, Finality::AskAgain(_)) {
-            let found = view::investigate(&*self.context.chain, view).await;
-            finality = found.map_or_else(|error| Finality::AskAgain(error.to_string()), decide::finality);
+    /// Asks about a transfer that none of our transactions made: somebody else's did.
+    async fn without_transaction(&self, followed: &Followed, final_block: u64) -> Finality {
+        let Some(step) = followed.steps.last() else {
+            return Finality::AskAgain("it has no step; run `facilitator audit`".into());
+        };
+        let item = Item { plan: &step.plan, claimed_block: followed.facts.claimed_block };
+        match self.context.chain.trace_authorization(&item).await {
+            Ok(effect) => decide::finality_elsewhere(effect, final_block),
+            Err(error) => Finality::AskAgain(error.to_string()),
         }
+    }
+
+    fn heed(&mut self, followed: &Followed, finality: Finality, batch: &mut Batch) {
+        let id = followed.facts.id;
         match finality {
             Finality::Stands(block) => {
                 self.later.remove(&id);
                 batch.change(Change::Finalize { id, block: other_block(&followed.state, block) });
+            }
+            // It came again after a reorg, in a later block: looked at again with growing intervals.
+            Finality::NotYet => {
+                let _: u32 = self.later.entry(id).or_default().put_off(Instant::now());
             }
             Finality::AskAgain(why) => {
                 let tries = self.later.entry(id).or_default().put_off(Instant::now());
@@ -165,9 +175,9 @@ impl Check {
                     metrics::unverified(self.context.network());
                 }
             }
-            Finality::TakenBack => self.taken_back(&followed, batch),
+            Finality::TakenBack => self.taken_back(followed, batch),
             Finality::Lost(why) => {
-                let transaction = hash(&followed);
+                let transaction = hash(followed);
                 tracing::error!(
                     settlement = %id, transaction, network = %self.context.network(), why,
                     "a transfer that was settled is not on the chain any more and cannot come again: the payee has no \
@@ -211,8 +221,11 @@ impl Check {
             for followed in &page {
                 let Some(step) = followed.steps.last() else { continue };
                 let item = Item { plan: &step.plan, claimed_block: followed.facts.claimed_block };
-                let effect = context.chain.trace_authorization(&item).await?;
-                self.heed_effect(followed, effect, &mut batch);
+                // One that cannot be asked about now holds none of the others up: the next round asks again.
+                match context.chain.trace_authorization(&item).await {
+                    Ok(effect) => self.heed_effect(followed, effect, &mut batch),
+                    Err(error) => tracing::debug!(settlement = %followed.facts.id, %error, "it cannot be asked about"),
+                }
             }
             batch.commit(&context).await?;
         }
@@ -245,8 +258,7 @@ fn other_block(state: &State, block: chains_core::observation::BlockRef) -> Opti
         State::Settled(settled) => settled.block(),
         State::Open | State::Failed(_) | State::Unresolved { .. } => None,
     };
-    // A transfer by somebody else is in a block of its own.
-    (stored.is_some_and(|stored| stored.number == block.number && *stored != block)).then_some(block)
+    (stored.is_some_and(|stored| *stored != block)).then_some(block)
 }
 
 fn newest(followed: &Followed) -> Option<&Transaction> {

@@ -46,6 +46,11 @@ impl Inquiry {
         self.tries
     }
 
+    /// Returns true when the last answer decided nothing.
+    pub const fn is_undecided(&self) -> bool {
+        self.tries > 0
+    }
+
     /// Notes an answer after which there is nothing to ask.
     pub fn close(&mut self) {
         *self = Self::default();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chains_core::transaction::Plan;
+use chains_core::{Rejection, transaction::Plan};
 
 use crate::{in_flight::Entry, settlement::StepNumber};
 
@@ -32,18 +32,21 @@ pub(super) struct Work {
     pub verified_block: Option<u64>,
     /// Traces of its authorization that found nothing.
     pub traces: u32,
+    /// The reason why it is not good any more: it fails for it, unless its
+    /// authorization was executed.
+    pub refused: Option<Rejection>,
 }
 
 impl From<Job> for Work {
     fn from(Job { entry, plan }: Job) -> Self {
         let verified_block = Some(entry.facts.claimed_block);
-        Self { entry, number: 0, plan, stored: false, verified_block, traces: 0 }
+        Self { entry, number: 0, plan, stored: false, verified_block, traces: 0, refused: None }
     }
 }
 
 impl Work {
     /// A step of a stored settlement, to be verified again before it is signed.
     pub const fn stored(entry: Arc<Entry>, number: StepNumber, plan: Plan) -> Self {
-        Self { entry, number, plan, stored: true, verified_block: None, traces: 0 }
+        Self { entry, number, plan, stored: true, verified_block: None, traces: 0, refused: None }
     }
 }

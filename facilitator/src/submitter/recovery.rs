@@ -26,8 +26,8 @@ use crate::{
 pub(super) struct Recovered {
     /// Transactions that are not at their end.
     pub tracked: Vec<Tracked>,
-    /// Steps that no transaction carries.
-    pub waiting: Vec<Work>,
+    /// Steps that no transaction carries, and whether one did that is dead.
+    pub waiting: Vec<(Work, bool)>,
 }
 
 /// The work of each gas wallet, also of those that are no longer configured.
@@ -55,7 +55,7 @@ async fn resume(
     context: &Context,
     followed: Followed,
     transactions: &mut BTreeMap<TransactionId, (Transaction, Vec<Carried>)>,
-) -> Option<(String, Work)> {
+) -> Option<(String, (Work, bool))> {
     let Followed { facts, steps, transactions: stored, .. } = followed;
     let Some(step) = steps.into_iter().next_back() else {
         tracing::error!(settlement = %facts.id, "a stored settlement has no step; run `facilitator audit`");
@@ -65,6 +65,7 @@ async fn resume(
     let (hash, last_wallet) = newest.unwrap_or_default();
     let entry = resume_entry(context, &facts, &step.plan, &hash).await;
     let (number, plan) = (step.number, step.plan);
+    let was_carried = stored.iter().any(|transaction| transaction.items.contains(&(facts.id, number)));
     if let StepState::Carried(id) | StepState::Done(id) = step.state
         && let Some(transaction) = stored.into_iter().find(|transaction| transaction.id == id)
     {
@@ -75,7 +76,7 @@ async fn resume(
     let configured = context.chain.gas_wallets();
     let known = plan.gas_wallet.clone().or_else(|| (!last_wallet.is_empty()).then_some(last_wallet));
     let wallet = known.or_else(|| configured.first().cloned())?;
-    Some((wallet, Work::stored(entry, number, plan)))
+    Some((wallet, (Work::stored(entry, number, plan), was_carried)))
 }
 
 pub(super) async fn resume_entry(context: &Context, facts: &Arc<Facts>, plan: &Plan, hash: &str) -> Arc<Entry> {

@@ -9,7 +9,7 @@ use chains_core::{
     transaction::Plan,
 };
 use futures::{StreamExt, stream};
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     metrics,
-    settlement::{Failed, SettlementId, StepNumber, TransactionId, record::Followed},
+    settlement::{Failed, SettlementId, Step, StepNumber, TransactionId, record::Followed},
     store::{Change, StoreError},
 };
 
@@ -146,12 +146,19 @@ async fn heed(context: &Context, mailers: &Mailers, followed: Followed, found: F
     let (mut batch, mut next) = (Batch::default(), None);
     match found {
         Found::Nothing(why) | Found::Transaction(Verdict::Unknown(why)) => return Err(why),
-        Found::Transaction(Verdict::Pending | Verdict::Confirming(_) | Verdict::Replaced) => {
+        Found::Transaction(Verdict::Pending) => {
+            send_again(mailers, &followed);
+            return Err("no block has its transaction; its bytes are sent again".into());
+        }
+        Found::Transaction(Verdict::Confirming(_) | Verdict::Replaced) => {
             return Err("no confirmed block has its transaction".into());
         }
         Found::Transaction(Verdict::Expired(why)) => batch.fail(&facts, None, Failed::new(why, None, None), None),
         Found::Transaction(Verdict::Included(inclusion, mut items)) => {
             let verdict = items.pop().ok_or("nothing was observed")?;
+            if let Some(transaction) = followed.steps.last().and_then(Step::transaction) {
+                batch.change(Change::Include { transaction, inclusion: inclusion.clone() });
+            }
             next = end(&followed, verdict, Some(&inclusion), &mut batch)?;
         }
         Found::Step(after, dead) => {
@@ -165,11 +172,28 @@ async fn heed(context: &Context, mailers: &Mailers, followed: Followed, found: F
             }
         }
     }
+    // The way into the worker comes first: what is stored as open belongs to one.
+    let place = match &next {
+        Some((_, plan)) => Some(reserve(context, mailers, &followed, plan)?),
+        None => None,
+    };
     batch.commit(context).await.map_err(|error| error.to_string())?;
-    if let Some((number, plan)) = next {
-        carry(context, mailers, &followed, number, plan).await?;
+    if let (Some(place), Some((number, plan))) = (place, next) {
+        let hash = followed.transactions.last().map_or("", |transaction| &transaction.newest().hash);
+        let entry = recovery::resume_entry(context, &facts, &plan, hash).await;
+        place.send(Mail::Step(Box::new(Work::stored(entry, number, plan))));
     }
     Ok(())
+}
+
+/// Sends the bytes of a transaction again that the chain has lost. A full mailbox means that the worker is busy:
+/// the next answer asks again.
+fn send_again(mailers: &Mailers, followed: &Followed) {
+    if let Some(transaction) = followed.transactions.last()
+        && let Some(mailer) = mailers.get(&transaction.gas_wallet)
+    {
+        drop(mailer.try_send(Mail::Resend(Box::new(transaction.clone()))));
+    }
 }
 
 /// Adds the end of a settlement, or returns the step with which it goes on.
@@ -193,22 +217,19 @@ fn end(
     Ok(None)
 }
 
-/// Hands a step to the worker of its wallet. What does not reach it now is
-/// found again by the next round.
-async fn carry(
+/// Takes a place in the mailbox of the worker that a step belongs to.
+///
+/// # Errors
+/// There is none now; why.
+fn reserve<'a>(
     context: &Context,
-    mailers: &Mailers,
+    mailers: &'a Mailers,
     followed: &Followed,
-    number: StepNumber,
-    plan: Plan,
-) -> Result<(), String> {
+    plan: &Plan,
+) -> Result<mpsc::Permit<'a, Mail>, String> {
     let last = followed.transactions.last();
     let wallet = plan.gas_wallet.as_ref().or_else(|| last.map(|transaction| &transaction.gas_wallet));
     let wallet = wallet.or_else(|| context.chain.gas_wallets().first());
     let mailer = wallet.and_then(|wallet| mailers.get(wallet)).ok_or("its gas wallet has no worker")?;
-    let place = mailer.try_reserve().map_err(|_| "the worker's mailbox is full")?;
-    let hash = last.map_or("", |transaction| &transaction.newest().hash);
-    let entry = recovery::resume_entry(context, &followed.facts, &plan, hash).await;
-    place.send(Mail::Step(Box::new(Work::stored(entry, number, plan))));
-    Ok(())
+    mailer.try_reserve().map_err(|_| "the worker's mailbox is full".to_owned())
 }

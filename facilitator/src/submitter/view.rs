@@ -24,10 +24,10 @@ impl View {
         Self { attempts: transaction.signed(), items }
     }
 
-    /// The newest transaction of a settlement, asked about for this settlement
-    /// alone; `None` where it has none.
+    /// The transaction that carries a settlement's last step, or carried it to
+    /// its end, asked about for this settlement alone; `None` where none does.
     pub fn of(followed: &Followed) -> Option<Self> {
-        let step = followed.steps.iter().rev().find(|step| step.transaction().is_some())?;
+        let step = followed.steps.last()?;
         let transaction = followed.transactions.iter().find(|t| Some(t.id) == step.transaction())?;
         Some(Self::new(transaction, vec![(step.plan.clone(), followed.facts.claimed_block)]))
     }

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     in_flight::Join,
     limits::{local::LocalLimits, payer_failures::FailureLimit},
-    settlement::{Key, Settled, SettlementId},
+    settlement::{Key, Recipient, Settled, SettlementId},
 };
 
 fn registry() -> Registry {
@@ -92,7 +92,7 @@ async fn the_success_has_one_owner_at_a_time() {
     let other = Fingerprint::of("test", &[b"other"]);
     assert!(matches!(entry.join(&other, &facts.caller), Join::Duplicate), "another request never joins");
     let Join::Owner(second) = join() else { panic!("the place is free") };
-    assert!(entry.delivery().give());
+    assert_eq!(entry.delivery().give(), Some(Recipient::Other));
     let second = second.leave().expect("a success that is being given cannot be left");
     assert!(matches!(join(), Join::Duplicate));
     drop(second);
@@ -107,7 +107,7 @@ async fn a_settlement_that_nobody_waits_for_is_not_started_and_given_to_nobody()
     let waiter = begin(&registry, payment("p", None)).await;
     let entry = Arc::clone(waiter.entry());
     drop(waiter);
-    assert!(!entry.delivery().give() && !entry.start_storing("t"));
+    assert!(entry.delivery().give().is_none() && !entry.start_storing("t"));
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn the_same_key_shares_and_another_request_under_it_is_refused() {
     let (facts, share) = payment("p", Some(server("key-key-key-key-1")));
     let waiter = begin(&registry, (Arc::clone(&facts), share)).await;
     let entry = waiter.entry();
-    assert!(matches!(entry.join(&facts.fingerprint, &facts.caller), Join::Shared));
+    assert!(matches!(entry.join(&facts.fingerprint, &facts.caller), Join::Observer));
     let other = Fingerprint::of("test", &[b"other"]);
     assert!(matches!(entry.join(&other, &facts.caller), Join::KeyReused));
     assert!(matches!(claim(&registry, payment("q", Some(server("key-key-key-key-1")))).await, Claim::KeyReused));

@@ -6,7 +6,7 @@ use super::{Call, Next};
 use crate::{
     in_flight::Entry,
     payment::{Payments, Pending, SettleOutcome},
-    settlement::{Record, State},
+    settlement::{Delivered, Recipient, Record, State},
     store::StoreError,
 };
 
@@ -52,15 +52,32 @@ impl Payments {
             State::Unresolved { .. } if same_request => pending(record.transaction, Pending::Unresolved),
             State::Unresolved { .. } => duplicate(record.transaction),
             State::Failed(failed) => SettleOutcome::Failed { id, failed },
-            State::Settled(settled) => {
+            State::Settled(ref settled) => {
                 let transaction = settled.hash().to_owned();
-                let free = same_request && record.delivered_at.is_none();
-                if same_caller || (free && self.store.deliver(id, self.clock.now()).await?) {
+                if same_request && record.is_taken_back() {
+                    pending(transaction, Pending::TakenBack)
+                } else if same_request && self.gets_success(&record, same_caller).await? {
                     SettleOutcome::Settled { id, transaction, amount: facts.amount }
                 } else {
                     duplicate(transaction)
                 }
             }
         })
+    }
+
+    /// Returns true when the success is this request's: it shares what its caller was given, or is given now what
+    /// nobody was.
+    async fn gets_success(&self, record: &Record, same_caller: bool) -> Result<bool, StoreError> {
+        let shares = |delivered: Delivered| same_caller && delivered.to == Recipient::Caller;
+        if let Some(delivered) = record.delivered {
+            return Ok(shares(delivered));
+        }
+        let to = if same_caller { Recipient::Caller } else { Recipient::Other };
+        if self.store.deliver(record.id(), to, self.clock.now()).await? {
+            return Ok(true);
+        }
+        // Another request was faster.
+        let record = self.store.by_identity(&record.facts.identity).await?;
+        Ok(record.and_then(|record| record.delivered).is_some_and(shares))
     }
 }

@@ -21,10 +21,11 @@ const GIFT_WAIT: Duration = Duration::from_millis(100);
 pub(super) async fn meet(call: &Call<'_>, entry: &Arc<Entry>) -> Next<()> {
     match entry.join(&call.authorization.fingerprint(), call.caller) {
         Join::Owner(waiter) => as_owner(call, waiter).await,
-        Join::Shared => {
-            let end = timeout_at(call.deadline, end_of(entry)).await.ok();
-            answer(entry, end)
-        }
+        Join::Observer => match timeout_at(call.deadline, end_of(entry)).await.ok() {
+            // The store knows to whom the success was given, and gives it away where it was to nobody.
+            Some(Progress::Ended(_)) => Next::Again,
+            end => answer(entry, end),
+        },
         Join::Duplicate => for_transaction(call, entry).await,
         Join::KeyReused => Next::Answer(SettleOutcome::KeyReused),
     }
@@ -36,6 +37,10 @@ pub(super) async fn as_owner(call: &Call<'_>, waiter: Waiter) -> Next<()> {
     let (mut waiter, mut until) = (waiter, call.deadline);
     let end = loop {
         match timeout_at(until, end_of(&entry)).await {
+            // Only what was given in the commit of the end is this request's.
+            Ok(Progress::Ended(state)) if matches!(*state, State::Settled(_)) && !waiter.is_given() => {
+                return Next::Again;
+            }
             Ok(end) => break Some(end),
             // The success is being given to this request this very moment: its
             // commit is under way, or fails and the gift is taken back.

@@ -7,7 +7,7 @@ use futures::future::join_all;
 
 use super::{Backend, build::*};
 use crate::{
-    settlement::{Caller, Facts, Key, Record, Settled, State, Status, StepState},
+    settlement::{Caller, Facts, Key, Recipient, Record, Settled, State, Status, StepState},
     store::{ApplyError, Change, Query, StoreError},
 };
 
@@ -136,10 +136,10 @@ pub(crate) async fn a_payment_that_asks_for_nothing_is_settled_and_given_at_once
     let found = timeline(&*store, nothing.id).await;
     assert_eq!(found.record.state, State::Settled(Settled { proof: None }));
     assert_eq!((found.record.transaction.as_str(), found.steps.len(), found.transactions.len()), ("", 0, 0));
-    let times = [found.record.delivered_at, found.record.finalized_at];
+    let times = [found.record.delivered.map(|delivered| delivered.at), found.record.finalized_at];
     assert_eq!(times, [Some(nothing.created_at); 2], "nobody can take it back");
     assert_eq!(story(&*store, nothing.id).await, ["settled"]);
-    assert!(!store.deliver(nothing.id, AT).await.expect("an answer"), "given away already");
+    assert!(!store.deliver(nothing.id, Recipient::Caller, AT).await.expect("an answer"), "given away already");
     let again = facts(1);
     assert_eq!(claimed(store.apply(begin(&again, 3), AT).await), [again.id], "the payment is claimed for ever");
     assert_eq!(store.open_settlements(&network()).await.expect("read").len(), 1);

@@ -187,7 +187,7 @@ pub(crate) fn settled(hash: &str, number: u64) -> Settled {
 }
 
 pub(crate) fn settle(id: SettlementId, hash: &str, number: u64) -> Change {
-    Change::Settle { id, settled: settled(hash, number), delivered: false }
+    Change::Settle { id, settled: settled(hash, number), delivered: None }
 }
 
 pub(crate) fn failed() -> Failed {

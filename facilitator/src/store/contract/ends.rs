@@ -5,7 +5,7 @@ use futures::future::join_all;
 
 use super::{Backend, build::*};
 use crate::{
-    settlement::{SettlementId, State, Status, StepState},
+    settlement::{Delivered, Recipient, SettlementId, State, Status, StepState},
     store::{ApplyError, Change, StoreError},
 };
 
@@ -57,33 +57,47 @@ pub(crate) async fn a_success_is_delivered_exactly_once(backend: &impl Backend) 
     let store = owned(backend).await;
     let payments: [_; 8] = begun(&*store).await;
     let failure = &payments[0];
-    assert!(!store.deliver(failure.id(), AT).await.expect("an answer"), "there is no success yet");
+    assert!(!store.deliver(failure.id(), Recipient::Other, AT).await.expect("an answer"), "there is no success yet");
     let ends = payments[1..].iter().map(Begun::settle).chain([failure.fail()]);
     apply(&*store, ends.collect()).await;
     for one in &payments {
-        let given = join_all((0..25).map(|at| store.deliver(one.id(), Millis(8_000 + at)))).await;
+        let recipient = |at: u64| if at.is_multiple_of(2) { Recipient::Caller } else { Recipient::Other };
+        let given = join_all((0..25).map(|at| store.deliver(one.id(), recipient(at), Millis(8_000 + at)))).await;
         let winners: Vec<_> = (0..).zip(given).filter(|(_, given)| *given.as_ref().expect("an answer")).collect();
         let record = record(&*store, one.id()).await;
         if one.id() == failure.id() {
-            assert_eq!((winners.len(), record.delivered_at), (0, None), "a failure is nothing to give away");
+            assert_eq!((winners.len(), record.delivered), (0, None), "a failure is nothing to give away");
         } else {
             assert_eq!(winners.len(), 1);
-            assert_eq!(record.delivered_at, Some(Millis(8_000 + winners[0].0)));
+            let (at, to) = (Millis(8_000 + winners[0].0), recipient(winners[0].0));
+            assert_eq!(record.delivered, Some(Delivered { at, to }));
             assert_eq!(story(&*store, one.id()).await, ["signed", "settled", "delivered"]);
         }
     }
-    assert!(!store.deliver(SettlementId::fresh(), AT).await.expect("an answer"), "nor is nothing");
+    assert!(!store.deliver(SettlementId::fresh(), Recipient::Other, AT).await.expect("an answer"), "nor is nothing");
     store.close().await;
 }
 
 pub(crate) async fn a_success_that_was_given_at_its_end_is_not_delivered_again(backend: &impl Backend) {
     let store = owned(backend).await;
     let [one] = begun(&*store).await;
-    let settle = Change::Settle { id: one.id(), settled: settled(one.hash(), 12), delivered: true };
+    let settle = Change::Settle { id: one.id(), settled: settled(one.hash(), 12), delivered: Some(Recipient::Caller) };
     apply(&*store, vec![settle]).await;
-    assert!(!store.deliver(one.id(), Millis(9_000)).await.expect("an answer"));
+    assert!(!store.deliver(one.id(), Recipient::Other, Millis(9_000)).await.expect("an answer"));
     let record = store.by_identity(&one.facts.identity).await.expect("read").expect("stored");
-    assert_eq!(record.delivered_at, Some(AT));
+    assert_eq!(record.delivered, Some(Delivered { at: AT, to: Recipient::Caller }));
+    store.close().await;
+}
+
+pub(crate) async fn a_success_that_the_chain_took_back_is_given_to_nobody_until_it_stands(backend: &impl Backend) {
+    let store = owned(backend).await;
+    let [one] = begun(&*store).await;
+    apply(&*store, vec![one.settle(), Change::TakeBack { id: one.id(), why: "reorg".into() }]).await;
+    assert!(record(&*store, one.id()).await.is_taken_back());
+    assert!(!store.deliver(one.id(), Recipient::Other, AT).await.expect("an answer"));
+    apply(&*store, vec![Change::Finalize { id: one.id(), block: Some(block(13)) }]).await;
+    assert!(!record(&*store, one.id()).await.is_taken_back());
+    assert!(store.deliver(one.id(), Recipient::Other, AT).await.expect("an answer"));
     store.close().await;
 }
 
@@ -160,7 +174,7 @@ pub(crate) async fn everything_survives_a_reopening(backend: &impl Backend) {
     assert_eq!((record.status, record.accepted), (Status::Broadcast, true));
     let again = facts(1);
     assert_eq!(claimed(store.apply(vec![claim(&again)], AT).await), [again.id], "for ever");
-    assert!(store.deliver(ended.facts.id, Millis(9_000)).await.expect("an answer"));
+    assert!(store.deliver(ended.facts.id, Recipient::Other, Millis(9_000)).await.expect("an answer"));
     store.close().await;
 }
 

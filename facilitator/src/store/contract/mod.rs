@@ -67,6 +67,7 @@ macro_rules! store_contract {
                 apply_returns_what_it_ended,
                 a_success_is_delivered_exactly_once,
                 a_success_that_was_given_at_its_end_is_not_delivered_again,
+                a_success_that_the_chain_took_back_is_given_to_nobody_until_it_stands,
                 an_ended_settlement_is_not_carried_again,
                 an_unresolved_settlement_ends_by_a_proof,
                 an_unresolved_settlement_becomes_open_again,

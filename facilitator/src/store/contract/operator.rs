@@ -4,7 +4,7 @@ use futures::future::join_all;
 
 use super::{Backend, build::*};
 use crate::{
-    settlement::{State, Status},
+    settlement::{Recipient, State, Status},
     store::{ApplyError, StoreError},
 };
 
@@ -19,10 +19,10 @@ pub(crate) async fn the_word_ends_only_what_is_unresolved(backend: &impl Backend
     assert!(store.resolve(bad.word(None)).await.expect("an answer"));
     let found = timeline(&*store, good.id()).await;
     let State::Settled(settled) = &found.record.state else { panic!("{:?}", found.record.state) };
-    assert_eq!((settled.hash(), found.record.delivered_at), ("0xforeign", None), "nobody was given it yet");
+    assert_eq!((settled.hash(), found.record.delivered), ("0xforeign", None), "nobody was given it yet");
     let told = found.events.last().expect("an event");
     assert_eq!((told.kind.as_str(), told.detail.as_str()), ("resolved", "settled by 0xforeign: seen in the explorer"));
-    assert!(store.deliver(good.id(), AT).await.expect("an answer"), "it is a success as any other");
+    assert!(store.deliver(good.id(), Recipient::Other, AT).await.expect("an answer"), "it is a success as any other");
     let found = timeline(&*store, bad.id()).await;
     let State::Failed(failed) = &found.record.state else { panic!("{:?}", found.record.state) };
     assert_eq!((failed.reason.as_str(), failed.transaction.as_deref()), ("unexpected_settle_error", None));

@@ -2,7 +2,7 @@
 
 use super::{Backend, build::*};
 use crate::{
-    settlement::{Failed, SettlementId, State, Status},
+    settlement::{Failed, Recipient, SettlementId, State, Status},
     store::{Change, SendNote},
 };
 
@@ -65,7 +65,7 @@ pub(crate) async fn each_transition_leaves_its_event(backend: &impl Backend) {
     apply(&*store, vec![good.unresolve("no logs"), bad.kill(), bad.fail()]).await;
     apply(&*store, vec![good.settle(), Change::TakeBack { id: good.id(), why: "its block is gone".into() }]).await;
     apply(&*store, vec![Change::Finalize { id: good.id(), block: Some(block(13)) }]).await;
-    store.deliver(good.id(), AT).await.expect("an answer");
+    store.deliver(good.id(), Recipient::Other, AT).await.expect("an answer");
     let told = async |id| {
         let events = timeline(&*store, id).await.events;
         assert!(events[1..].iter().all(|event| event.at == AT));

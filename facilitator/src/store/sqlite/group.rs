@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use chains_core::{Network, clock::Millis, observation::Inclusion, transaction::Plan};
 
 use crate::{
-    settlement::{Facts, Failed, Settled, SettlementId, Transaction, TransactionId},
+    settlement::{Facts, Failed, Recipient, Settled, SettlementId, Transaction, TransactionId},
     store::Change,
 };
 
@@ -49,7 +49,7 @@ pub(super) struct End<'a> {
 /// The way a settlement ends.
 #[derive(Clone, Copy)]
 pub(super) enum Ending<'a> {
-    Settled { settled: &'a Settled, delivered: bool },
+    Settled { settled: &'a Settled, delivered: Option<Recipient> },
     Failed(&'a Failed),
 }
 

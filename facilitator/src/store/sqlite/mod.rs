@@ -48,7 +48,7 @@ use self::{
 };
 use super::{ApplyError, Change, OperatorWord, Query, SendNote, Store, StoreError};
 use crate::settlement::{
-    Caller, Record, SettlementId, Timeline, Transaction,
+    Caller, Recipient, Record, SettlementId, Timeline, Transaction,
     record::{Followed, Loss},
 };
 
@@ -160,8 +160,8 @@ impl Store for SqliteStore {
         self.ask(|answer| Request::Apply { changes, at, answer }).await
     }
 
-    async fn deliver(&self, id: SettlementId, at: Millis) -> Result<bool, StoreError> {
-        self.ask(|answer| Request::Deliver { id, at, answer }).await
+    async fn deliver(&self, id: SettlementId, to: Recipient, at: Millis) -> Result<bool, StoreError> {
+        self.ask(|answer| Request::Deliver { id, to, at, answer }).await
     }
 
     async fn resolve(&self, word: OperatorWord) -> Result<bool, StoreError> {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     settlement::{
-        Attempt, Caller, Facts, Failed, Key, Record, Settled, SettlementId, State, Status, Step, StepState,
+        Attempt, Caller, Delivered, Facts, Failed, Key, Record, Settled, SettlementId, State, Status, Step, StepState,
         TransactionId, TransactionState,
         record::{Event, SendAnswer},
     },
@@ -122,7 +122,7 @@ impl<'r> Reader<'r> {
 pub(super) const RECORD: &str = "SELECT s.id, s.identity, s.fingerprint, s.tenant, s.idempotency_key, s.state, \
      s.network, s.scheme, s.payer, s.payer_code, s.pay_to, s.asset, s.amount, s.nonce, s.claimed_block, s.accepted, \
      s.final_transaction, s.final_block_number, s.final_block_hash, s.reason, s.message, s.executable_until, \
-     s.unresolved_why, s.delivered_at, s.finalized_at, s.reorged_at, s.created_at, s.updated_at, \
+     s.unresolved_why, s.delivered_at, s.delivered_to, s.finalized_at, s.reorged_at, s.created_at, s.updated_at, \
      coalesce(s.final_transaction, (SELECT a.hash FROM transaction_item i \
      JOIN attempt a ON a.transaction_id = i.transaction_id WHERE i.settlement = s.id \
      ORDER BY i.transaction_id DESC, a.number DESC LIMIT 1), '') AS shown_transaction";
@@ -136,11 +136,16 @@ pub(super) fn record(row: &SqliteRow) -> Result<Record, StoreError> {
         status,
         transaction: read.text("shown_transaction")?,
         accepted: read.flag("accepted")?,
-        delivered_at: read.maybe_time("delivered_at")?,
+        delivered: delivered(&read)?,
         finalized_at: read.maybe_time("finalized_at")?,
         reorged_at: read.maybe_time("reorged_at")?,
         updated_at: read.time("updated_at")?,
     })
+}
+
+fn delivered(read: &Reader<'_>) -> Result<Option<Delivered>, StoreError> {
+    let at = read.maybe_time("delivered_at")?;
+    at.map(|at| Ok(Delivered { at, to: read.parsed("delivered_to")? })).transpose()
 }
 
 fn facts(read: &Reader<'_>) -> Result<Facts, StoreError> {

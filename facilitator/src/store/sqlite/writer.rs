@@ -21,7 +21,7 @@ use super::{
     write::{self, Verdicts, WriteError},
 };
 use crate::{
-    settlement::SettlementId,
+    settlement::{Recipient, SettlementId},
     store::{ApplyError, Change, OperatorWord, SendNote, StoreError},
 };
 
@@ -47,7 +47,7 @@ pub(super) enum Request {
     /// [`Store::apply`](crate::store::Store::apply).
     Apply { changes: Vec<Change>, at: Millis, answer: oneshot::Sender<Result<Vec<SettlementId>, ApplyError>> },
     /// [`Store::deliver`](crate::store::Store::deliver).
-    Deliver { id: SettlementId, at: Millis, answer: oneshot::Sender<Result<bool, StoreError>> },
+    Deliver { id: SettlementId, to: Recipient, at: Millis, answer: oneshot::Sender<Result<bool, StoreError>> },
     /// [`Store::resolve`](crate::store::Store::resolve).
     Resolve { word: OperatorWord, answer: oneshot::Sender<Result<bool, StoreError>> },
     /// [`Store::own_wallet`](crate::store::Store::own_wallet).

@@ -115,12 +115,31 @@ fn only_the_effect_lets_a_settlement_stand() {
         (Observation::Replaced, Finality::Lost("another transaction took its nonce".into())),
         (Observation::Expired(rejection()), Finality::Lost("because".into())),
         (included(7, true, Effect::Done), Finality::Stands(block(7))),
-        (included(7, true, elsewhere_in(6)), Finality::Stands(block(7))),
+        (included(7, false, Effect::Done), Finality::NotYet),
+        (included(8, true, Effect::Done), Finality::NotYet),
+        (included(8, true, missing(None)), Finality::NotYet),
+        (included(7, true, elsewhere_in(6)), Finality::Stands(block(6))),
+        (included(7, true, elsewhere_in(8)), Finality::NotYet),
         (included(7, true, missing(None)), Finality::Lost("because".into())),
         (included(7, true, Effect::Unclear("rpc".into())), again("rpc")),
     ];
     for (observation, expected) in cases {
-        assert_eq!(finality(observation.clone()), expected, "{observation:?}");
+        assert_eq!(finality(observation.clone(), 7), expected, "{observation:?}");
+    }
+}
+
+#[test]
+fn a_transfer_by_somebody_else_stands_when_its_own_block_is_final() {
+    let cases = [
+        (elsewhere_in(7), Finality::Stands(block(7))),
+        (elsewhere_in(8), Finality::NotYet),
+        (missing(Some(9)), Finality::TakenBack),
+        (missing(None), Finality::Lost("because".into())),
+        (Effect::Unclear("rpc".into()), Finality::AskAgain("rpc".into())),
+        (Effect::Done, Finality::AskAgain("no transaction did it".into())),
+    ];
+    for (effect, expected) in cases {
+        assert_eq!(finality_elsewhere(effect.clone(), 7), expected, "{effect:?}");
     }
 }
 

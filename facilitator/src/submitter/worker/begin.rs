@@ -198,10 +198,11 @@ impl Worker {
     }
 
     /// Gives work back that cannot be begun now. A step of a stored settlement
-    /// is tried again, or fails where it is proven not to be good any more.
+    /// is tried again. One that is not good any more may have been executed:
+    /// the chain is asked by what its authorization was used before it fails.
     async fn refuse(&mut self, work: Work, refusal: Refusal) {
         match refusal {
-            Refusal::Rejected(why) if work.stored => self.fail_step(work, why).await,
+            Refusal::Rejected(why) if work.stored => self.trace(Work { refused: Some(why), traces: 0, ..work }),
             _ if work.stored => {
                 self.queue.defer(Work { verified_block: None, ..work }, Instant::now() + STEP_RETRY);
             }
@@ -215,7 +216,7 @@ impl Worker {
 
     /// Fails a settlement whose step cannot be carried any more. Whoever holds
     /// the payload may still execute it until it is void.
-    async fn fail_step(&mut self, work: Work, why: Rejection) {
+    pub(super) async fn fail_step(&mut self, work: Work, why: Rejection) {
         let executable_until = work.plan.valid_before;
         let failed = Failed { executable_until, ..Failed::new(why, None, None) };
         let mut batch = Batch::default();

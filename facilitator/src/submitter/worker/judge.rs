@@ -41,6 +41,8 @@ struct Afterwards {
     included: Vec<(TransactionId, Inclusion)>,
     /// Items that have ended or gone on.
     ended: Vec<(TransactionId, usize)>,
+    /// Transactions whose block the chain took back.
+    reopened: Vec<TransactionId>,
     /// Transactions at their end.
     gone: Vec<TransactionId>,
     /// Steps that go on.
@@ -86,7 +88,10 @@ impl Worker {
         let effect = answer.unwrap_or_else(|error| Effect::Unclear(error.to_string()));
         let facts = Arc::clone(&work.entry.facts);
         let verdict = match decide::after_death(effect, facts.claimed_block) {
-            AfterDeath::CarryAnew => return self.queue.push(Work { verified_block: None, traces: 0, ..work }),
+            AfterDeath::CarryAnew => match work.refused.clone() {
+                Some(why) => return self.fail_step(work, why).await,
+                None => return self.queue.push(Work { verified_block: None, traces: 0, ..work }),
+            },
             AfterDeath::Ended(ItemVerdict::Unclear(_)) if work.traces < decide::INVESTIGATIONS_MAX => {
                 let due = Instant::now() + decide::backoff(work.traces + 1);
                 return self.untraced.push((due, Work { traces: work.traces + 1, ..work }));
@@ -102,7 +107,8 @@ impl Worker {
         }
         if let Err(error) = batch.commit(&self.context).await {
             tracing::error!(%error, settlement = %facts.id, "an end could not be stored; it is asked for again");
-            self.questions.trace(work);
+            let due = Instant::now() + decide::backoff(work.traces + 1);
+            self.untraced.push((due, Work { traces: work.traces + 1, ..work }));
         }
     }
 
@@ -113,11 +119,8 @@ impl Worker {
             let Some(tracked) = self.tracked.get_mut(id) else { continue };
             let claimed: Vec<_> = tracked.items.iter().map(|item| item.entry.facts.claimed_block).collect();
             let verdict = decide::after_observation(observation, &claimed);
-            if !matches!(verdict, Verdict::Unknown(_)) {
-                self.status.update(|state| state.unknown = None);
-            }
             match verdict {
-                Verdict::Pending => pending(tracked, depth),
+                Verdict::Pending => pending(tracked, depth, &mut batch, &mut afterwards),
                 Verdict::Confirming(block) => {
                     tracked.nonce_used = true;
                     tracked.confirmed_at = Some(block.number + self.parameters.confirmations.saturating_sub(1));
@@ -128,8 +131,13 @@ impl Worker {
                 }
                 Verdict::Replaced => replaced(tracked, &mut batch, &mut afterwards),
                 Verdict::Expired(why) => expired(tracked, &why, &mut batch, &mut afterwards),
+                // Receipts alone leave much open: everything there is has to be asked before it counts.
+                Verdict::Unknown(_) if depth == Depth::Look => tracked.inquiry.want(now),
                 Verdict::Unknown(why) => self.unknown(id, &why, now, &mut batch, &mut afterwards),
             }
+        }
+        if self.tracked.iter_mut().all(|tracked| !tracked.inquiry.is_undecided()) {
+            self.status.update(|state| state.unknown = None);
         }
         if batch.is_empty() {
             return self.go_on(afterwards);
@@ -167,7 +175,7 @@ impl Worker {
 
     /// Does what had to wait for the commit.
     fn go_on(&mut self, afterwards: Afterwards) {
-        let Afterwards { included, ended, gone, next, orphans } = afterwards;
+        let Afterwards { included, ended, reopened, gone, next, orphans } = afterwards;
         for (id, inclusion) in included {
             if let Some(tracked) = self.tracked.get_mut(id) {
                 metrics::included(self.context.network(), tracked.stored_at.elapsed());
@@ -179,6 +187,11 @@ impl Worker {
         for (id, index) in ended {
             if let Some(item) = self.tracked.get_mut(id).and_then(|tracked| tracked.items.get_mut(index)) {
                 item.ended = true;
+            }
+        }
+        for id in reopened {
+            if let Some(tracked) = self.tracked.get_mut(id) {
+                tracked.reopen();
             }
         }
         for id in gone {
@@ -197,8 +210,9 @@ impl Worker {
                 "another transaction took the nonce of this payment's: its key is in use elsewhere. The payment is \
                  sent anew; use a key in one service only"
             );
-            self.questions.trace(work);
+            self.trace(work);
         }
+        self.ask_what_is_due(Instant::now());
         if let Some(oldest) = self.tracked.oldest()
             && oldest.send_again
         {
@@ -209,8 +223,11 @@ impl Worker {
 }
 
 /// No block has it. One that a block had before is open again, and sent again.
-fn pending(tracked: &mut Tracked, depth: Depth) {
-    if tracked.nonce_used && !tracked.is_included() {
+fn pending(tracked: &mut Tracked, depth: Depth, batch: &mut Batch, afterwards: &mut Afterwards) {
+    if tracked.is_included() {
+        batch.change(Change::Reopen { transaction: tracked.transaction.id });
+        afterwards.reopened.push(tracked.transaction.id);
+    } else if tracked.nonce_used {
         (tracked.nonce_used, tracked.send_again) = (false, true);
     }
     tracked.confirmed_at = None;
@@ -245,7 +262,7 @@ fn included(
             ItemVerdict::Next(plan) => {
                 batch.change(Change::NextStep { id: facts.id, done: item.number, plan: plan.clone() });
                 let (entry, number) = (Arc::clone(&item.entry), item.number + 1);
-                let verified_block = Some(inclusion.block.number.saturating_add(u64::from(u32::MAX)));
+                let verified_block = Some(inclusion.block.number);
                 afterwards.next.push(Work { verified_block, ..Work::stored(entry, number, plan) });
             }
             ItemVerdict::Unclear(why) => {
@@ -271,6 +288,9 @@ fn included(
 fn replaced(tracked: &mut Tracked, batch: &mut Batch, afterwards: &mut Afterwards) {
     let id = tracked.transaction.id;
     let why = "its nonce is used, and no block has any of its attempts".to_owned();
+    if tracked.is_included() {
+        batch.change(Change::Reopen { transaction: id });
+    }
     batch.change(Change::Kill { transaction: id, why });
     let orphan = |item: &Carried| {
         let Carried { entry, number, plan, .. } = item.clone();

@@ -103,8 +103,9 @@ pub(super) struct Start {
     pub next_nonce: Option<u64>,
     /// Its transactions from before a restart.
     pub tracked: Vec<Tracked>,
-    /// Its steps from before a restart that no transaction carries.
-    pub waiting: Vec<Work>,
+    /// Its steps from before a restart that no transaction carries, and
+    /// whether one did that is dead.
+    pub waiting: Vec<(Work, bool)>,
 }
 
 /// The ways into a worker.
@@ -138,7 +139,7 @@ impl Worker {
 
     /// Takes up what the store holds: all bytes are sent again, and what is
     /// unknown is asked about beside the traffic.
-    fn take_up(&mut self, mut tracked: Vec<Tracked>, waiting: Vec<Work>) {
+    fn take_up(&mut self, mut tracked: Vec<Tracked>, waiting: Vec<(Work, bool)>) {
         let now = Instant::now();
         tracked.sort_by_key(|tracked| (tracked.transaction.nonce, tracked.transaction.id));
         for mut tracked in tracked {
@@ -148,8 +149,13 @@ impl Worker {
             }
             self.tracked.insert(tracked);
         }
-        for work in waiting {
-            self.queue.push(Work { verified_block: None, ..work });
+        for (work, was_carried) in waiting {
+            if was_carried {
+                // Bytes of it were sent: it may have been executed meanwhile.
+                self.trace(work);
+            } else {
+                self.queue.push(Work { verified_block: None, ..work });
+            }
         }
         self.tell_status();
     }
@@ -228,6 +234,11 @@ impl Worker {
             self.questions.upkeep(&self.status.wallet);
         }
         metrics::oldest_age(self.context.network(), &self.status.wallet, self.tracked.oldest_age());
+    }
+
+    /// Asks by what a step's authorization was used, as soon as there is room.
+    fn trace(&mut self, work: Work) {
+        self.untraced.push((Instant::now(), work));
     }
 
     /// Starts the investigations that are due, as many as there is room for.

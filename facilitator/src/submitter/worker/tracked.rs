@@ -84,6 +84,13 @@ impl Tracked {
         matches!(self.transaction.state, TransactionState::Included { .. })
     }
 
+    /// The chain took its block back: it is open again, and sent again.
+    pub fn reopen(&mut self) {
+        self.transaction.state = TransactionState::Open;
+        self.transaction.attempts.iter_mut().for_each(|attempt| attempt.inclusion = None);
+        (self.nonce_used, self.send_again) = (false, true);
+    }
+
     /// Returns true when this block asks for a look: it lists the transaction,
     /// or lists nothing, or an earlier finding is deep enough, or it is time.
     fn wants_look(&self, block: &Block) -> bool {
@@ -169,7 +176,11 @@ impl TrackedSet {
     /// without nonces the oldest.
     pub fn oldest(&mut self) -> Option<&mut Tracked> {
         let held = self.by_id.values_mut().filter(|tracked| !tracked.nonce_used);
-        held.min_by_key(|tracked| (tracked.transaction.nonce, tracked.transaction.id))
+        held.min_by_key(|tracked| {
+            let nonce = tracked.transaction.nonce;
+            // Bytes that somebody else signed hold no place in the sequence.
+            (nonce.is_none(), nonce, tracked.transaction.id)
+        })
     }
 
     /// The plan of some step, as a measure of what the next one costs.

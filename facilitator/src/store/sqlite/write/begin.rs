@@ -6,7 +6,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{NOT_ENDED, ROWS_MAX, events::Events, time};
 use crate::{
-    settlement::{Attempt, Key, SettlementId, Status, StepNumber, TransactionId},
+    settlement::{Attempt, Key, Recipient, SettlementId, Status, StepNumber, TransactionId},
     store::sqlite::{
         group::{Batch, Carry, Claim},
         row::int,
@@ -41,8 +41,8 @@ fn carried<'a>(carry: &'a Carry<'a>) -> impl Iterator<Item = ((SettlementId, Ste
 async fn insert_settlements(connection: &mut SqliteConnection, rows: &[Claim<'_>]) -> Result<(), sqlx::Error> {
     let mut query = QueryBuilder::<Sqlite>::new(
         "INSERT INTO settlement (id, identity, fingerprint, tenant, idempotency_key, state, network, scheme, payer, \
-         payer_code, pay_to, asset, amount, nonce, claimed_block, delivered_at, ended_at, finalized_at, created_at, \
-         updated_at) ",
+         payer_code, pay_to, asset, amount, nonce, claimed_block, delivered_at, delivered_to, ended_at, finalized_at, \
+         created_at, updated_at) ",
     );
     query.push_values(rows, |mut tuple, Claim { facts, plan, .. }| {
         // A payment that asks for nothing has its end at once, for good.
@@ -65,6 +65,7 @@ async fn insert_settlements(connection: &mut SqliteConnection, rows: &[Claim<'_>
             .push_bind(facts.nonce.as_str())
             .push_bind(int(facts.claimed_block))
             .push_bind(ended)
+            .push_bind(ended.map(|_| Recipient::Caller.as_str()))
             .push_bind(ended)
             .push_bind(ended)
             .push_bind(time(facts.created_at))

@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{NOT_ENDED, ROWS_MAX, cut, events::Events, time};
 use crate::{
-    settlement::{SettlementId, Status, TransactionId},
+    settlement::{Recipient, SettlementId, Status, TransactionId},
     store::sqlite::{
         group::{End, Ending, Finality},
         row::{self, int},
@@ -85,7 +85,7 @@ pub(super) async fn ends(
 async fn end(connection: &mut SqliteConnection, rows: &[End<'_>]) -> Result<HashSet<SettlementId>, sqlx::Error> {
     let mut query = QueryBuilder::<Sqlite>::new(
         "WITH done (id, state, final_transaction, block_number, block_hash, reason, message, executable_until, \
-         delivered_at, finalized_at, at) AS (",
+         delivered_at, delivered_to, finalized_at, at) AS (",
     );
     query.push_values(rows, |mut tuple, End { id, ending, at, .. }| {
         tuple.push_bind(id.0.as_bytes().as_slice());
@@ -96,14 +96,16 @@ async fn end(connection: &mut SqliteConnection, rows: &[End<'_>]) -> Result<Hash
                 tuple.push_bind(block.map(|block| int(block.number))).push_bind(block.map(|block| block.hash.as_str()));
                 tuple.push_bind(None::<&str>).push_bind(None::<String>).push_bind(None::<i64>);
                 // Without a transaction there is nothing that could be taken back.
-                tuple.push_bind(delivered.then(|| time(*at))).push_bind(block.is_none().then(|| time(*at)));
+                tuple.push_bind(delivered.map(|_| time(*at))).push_bind(delivered.map(Recipient::as_str));
+                tuple.push_bind(block.is_none().then(|| time(*at)));
             }
             Ending::Failed(failed) => {
                 let block = failed.block.as_ref();
                 tuple.push_bind(Status::Failed.as_str()).push_bind(failed.transaction.as_deref());
                 tuple.push_bind(block.map(|block| int(block.number))).push_bind(block.map(|block| block.hash.as_str()));
                 tuple.push_bind(Some(failed.reason.as_str())).push_bind(Some(cut(&failed.message)));
-                tuple.push_bind(failed.executable_until.map(int)).push_bind(None::<i64>).push_bind(None::<i64>);
+                tuple.push_bind(failed.executable_until.map(int));
+                tuple.push_bind(None::<i64>).push_bind(None::<&str>).push_bind(None::<i64>);
             }
         }
         tuple.push_bind(time(*at));
@@ -112,7 +114,7 @@ async fn end(connection: &mut SqliteConnection, rows: &[End<'_>]) -> Result<Hash
         ") UPDATE settlement SET state = done.state, final_transaction = done.final_transaction, \
          final_block_number = done.block_number, final_block_hash = done.block_hash, reason = done.reason, \
          message = done.message, executable_until = done.executable_until, delivered_at = done.delivered_at, \
-         finalized_at = done.finalized_at, unresolved_why = NULL, ended_at = done.at, updated_at = done.at FROM done \
+         delivered_to = done.delivered_to, finalized_at = done.finalized_at, unresolved_why = NULL, ended_at = done.at, updated_at = done.at FROM done \
          WHERE settlement.id = done.id AND settlement.state IN ",
     );
     query.push(NOT_ENDED).push(" RETURNING id");
@@ -153,25 +155,26 @@ pub(super) async fn finalities(
 /// Gives successes away; returns the settlements whose success was there to be given.
 pub(super) async fn deliver(
     connection: &mut SqliteConnection,
-    delivers: &[(SettlementId, Millis)],
+    delivers: &[(SettlementId, Recipient, Millis)],
     events: &mut Events,
 ) -> Result<HashSet<SettlementId>, sqlx::Error> {
     // One caller of a group: `true` goes to one.
-    let wanted: BTreeMap<_, _> = delivers.iter().rev().copied().collect();
+    let wanted: BTreeMap<_, _> = delivers.iter().rev().map(|(id, to, at)| (*id, (*to, *at))).collect();
     if wanted.is_empty() {
         return Ok(HashSet::new());
     }
-    let mut query = QueryBuilder::<Sqlite>::new("WITH given (id, at) AS (");
-    query.push_values(&wanted, |mut tuple, (id, at)| {
-        tuple.push_bind(id.0.as_bytes().as_slice()).push_bind(time(*at));
+    let mut query = QueryBuilder::<Sqlite>::new("WITH given (id, recipient, at) AS (");
+    query.push_values(&wanted, |mut tuple, (id, (to, at))| {
+        tuple.push_bind(id.0.as_bytes().as_slice()).push_bind(to.as_str()).push_bind(time(*at));
     });
     query.push(
-        ") UPDATE settlement SET delivered_at = given.at, updated_at = given.at FROM given \
-         WHERE settlement.id = given.id AND settlement.state = 'settled' AND settlement.delivered_at IS NULL \
+        ") UPDATE settlement SET delivered_at = given.at, delivered_to = given.recipient, updated_at = given.at \
+         FROM given WHERE settlement.id = given.id AND settlement.state = 'settled' \
+         AND settlement.delivered_at IS NULL AND (settlement.reorged_at IS NULL OR settlement.finalized_at IS NOT NULL) \
          RETURNING id",
     );
     let changed = changed(&mut query, connection).await?;
-    for (id, at) in wanted.iter().filter(|(id, _)| changed.contains(id)) {
+    for (id, (_, at)) in wanted.iter().filter(|(id, _)| changed.contains(id)) {
         events.add(*id, "delivered", "", *at);
     }
     Ok(changed)

@@ -104,7 +104,7 @@ pub(super) async fn transaction(
     for request in group {
         match request {
             Request::Apply { changes, at, .. } => calls.push(Call { changes, at: *at }),
-            Request::Deliver { id, at, .. } => delivers.push((*id, *at)),
+            Request::Deliver { id, to, at, .. } => delivers.push((*id, *to, *at)),
             Request::Resolve { word, .. } => words.push(word),
             Request::Own { owner, .. } => verdicts.epochs.push_back(owner::own(connection, owner).await?),
             Request::Ping { .. } => {}
