@@ -151,7 +151,7 @@ fn is_clear(observation: &Observation) -> bool {
         Observation::Included(inclusion, effects) => {
             inclusion.confirmed && !effects.iter().any(|effect| matches!(effect, Effect::Unclear(_)))
         }
-        Observation::Pending | Observation::Unknown(_) => false,
+        Observation::Pending | Observation::Unknown { .. } => false,
         Observation::Replaced | Observation::Expired(_) => true,
     }
 }

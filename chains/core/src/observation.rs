@@ -91,8 +91,21 @@ pub enum Observation {
     /// No block has it, and none can any more. The rejection says why.
     Expired(Rejection),
     /// It cannot be said: the nodes' history does not reach back, or they
-    /// contradict each other. The text is for operators.
-    Unknown(String),
+    /// contradict each other.
+    Unknown {
+        /// True when its nonce is used at a depth that the chain does not take
+        /// back: it is in a block that is not to be had, or it never comes.
+        nonce_used: bool,
+        /// Why. For operators.
+        why: String,
+    },
+}
+
+impl Observation {
+    /// That it cannot be said, and that its nonce may still be free.
+    pub fn unknown(why: impl Into<String>) -> Self {
+        Self::Unknown { nonce_used: false, why: why.into() }
+    }
 }
 
 /// Where a transaction is, and at which price.

@@ -150,7 +150,7 @@ async fn effects_are_as_clear_as_the_world_is_told_to_make_them() {
     assert!(matches!(effects[..], [Effect::Unclear(_)]));
     rig.world.set_clarity(Clarity::AtOnce);
     rig.world.forget_below(2);
-    assert!(matches!(rig.investigate(&sent, &plan).await, Observation::Unknown(_)));
+    assert!(matches!(rig.investigate(&sent, &plan).await, Observation::Unknown { .. }));
     assert_eq!(rig.world.investigations(), 3);
 }
 

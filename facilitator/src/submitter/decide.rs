@@ -73,7 +73,7 @@ pub fn after_observation(observation: Observation, claimed_blocks: &[u64]) -> Ve
         Observation::Pending => Verdict::Pending,
         Observation::Replaced => Verdict::Replaced,
         Observation::Expired(why) => Verdict::Expired(why),
-        Observation::Unknown(why) => Verdict::Unknown(why),
+        Observation::Unknown { why, .. } => Verdict::Unknown(why),
         Observation::Included(inclusion, _) if !inclusion.confirmed => Verdict::Confirming(inclusion.block),
         Observation::Included(inclusion, effects) if effects.len() != claimed_blocks.len() => Verdict::Unknown(
             format!("{} effects were observed of {} steps in {}", effects.len(), claimed_blocks.len(), inclusion.hash),
@@ -212,7 +212,7 @@ pub enum Finality {
 pub fn finality(observation: Observation, final_block: u64) -> Finality {
     match observation {
         Observation::Pending => Finality::TakenBack,
-        Observation::Unknown(why) => Finality::AskAgain(why),
+        Observation::Unknown { why, .. } => Finality::AskAgain(why),
         Observation::Replaced => Finality::Lost("another transaction took its nonce".into()),
         Observation::Expired(why) => Finality::Lost(why.message.into_owned()),
         Observation::Included(inclusion, _) if !inclusion.confirmed || inclusion.block.number > final_block => {

@@ -151,8 +151,8 @@ impl Look<'_> {
     async fn replaced(&self) -> Result<Observation, CallError> {
         for item in self.view.items {
             if let Effect::Unclear(why) = authorization::at_endpoint(self.context, self.rpc, item).await? {
-                let text = format!("its nonce is used, the node has no receipt of it, and {why}");
-                return Ok(Observation::Unknown(text));
+                let why = format!("its nonce is used, the node has no receipt of it, and {why}");
+                return Ok(Observation::Unknown { nonce_used: true, why });
             }
         }
         Ok(Observation::Replaced)

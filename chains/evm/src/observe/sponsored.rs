@@ -140,7 +140,7 @@ pub(super) fn note(context: &Context, view: &TransactionView<'_>, observation: &
                 }
             }
         }
-        Observation::Included(..) | Observation::Pending | Observation::Replaced | Observation::Unknown(_) => {}
+        Observation::Included(..) | Observation::Pending | Observation::Replaced | Observation::Unknown { .. } => {}
     }
 }
 

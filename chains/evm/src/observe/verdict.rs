@@ -9,6 +9,9 @@ use chains_core::{
 };
 use chains_rpc::Agreement;
 
+/// Endpoints that must say the same.
+const WITNESSES: usize = 2;
+
 /// The part of an observation that two endpoints must say alike: everything but sentences, and the reason
 /// of a failure, which an endpoint without old states cannot tell.
 pub(super) fn key(observation: &Observation) -> Observation {
@@ -19,7 +22,7 @@ pub(super) fn key(observation: &Observation) -> Observation {
             Observation::Included(inclusion.clone(), effects.iter().map(effect_key).collect())
         }
         Observation::Expired(_) => Observation::Expired(blank()),
-        Observation::Unknown(_) => Observation::Unknown(String::new()),
+        Observation::Unknown { nonce_used, .. } => Observation::Unknown { nonce_used: *nonce_used, why: String::new() },
     }
 }
 
@@ -77,7 +80,18 @@ fn two_alike(answers: &[(String, Observation)]) -> Observation {
             return shallow;
         }
     }
-    Observation::Unknown(contradiction(answers))
+    let used = answers.iter().filter(|(_, answer)| is_nonce_used(answer)).count();
+    Observation::Unknown { nonce_used: used >= WITNESSES, why: contradiction(answers) }
+}
+
+/// Returns whether it says that the nonce is used for good.
+const fn is_nonce_used(observation: &Observation) -> bool {
+    match observation {
+        Observation::Included(inclusion, _) => inclusion.confirmed,
+        Observation::Replaced => true,
+        Observation::Unknown { nonce_used, .. } => *nonce_used,
+        Observation::Pending | Observation::Expired(_) => false,
+    }
 }
 
 /// The same inclusion, not deep enough.
@@ -107,7 +121,7 @@ fn summary(observation: &Observation) -> String {
         }
         Observation::Replaced => "its nonce was used by another transaction".to_owned(),
         Observation::Expired(why) => format!("it can be in no block any more ({})", why.message),
-        Observation::Unknown(text) => text.clone(),
+        Observation::Unknown { why, .. } => why.clone(),
     }
 }
 
@@ -169,16 +183,33 @@ mod tests {
             let merged = merged(&answers);
             match expected {
                 Some(expected) => assert_eq!(merged, expected, "{answers:?}"),
-                None => assert!(matches!(merged, Observation::Unknown(_)), "{answers:?}: {merged:?}"),
+                None => assert!(matches!(merged, Observation::Unknown { .. }), "{answers:?}: {merged:?}"),
             }
         }
     }
 
     #[test]
+    fn a_nonce_is_used_when_two_say_so_whatever_else_they_differ_in() {
+        let unknown = |nonce_used| Observation::Unknown { nonce_used, why: "why".into() };
+        let done = included("a", "b", true, Effect::Done);
+        let cases = [
+            (vec![Observation::Replaced, done.clone()], true),
+            (vec![unknown(true), Observation::Replaced], true),
+            (vec![Observation::Pending, unknown(true), done], true),
+            (vec![unknown(true), unknown(false)], false),
+            (vec![unknown(true), Observation::Pending], false),
+            (vec![unknown(true)], false),
+        ];
+        for (answers, expected) in cases {
+            let Observation::Unknown { nonce_used, .. } = merged(&answers) else { panic!("{answers:?}") };
+            assert_eq!(nonce_used, expected, "{answers:?}");
+        }
+    }
+
+    #[test]
     fn a_contradiction_names_who_says_what() {
-        let Observation::Unknown(text) = merged(&[included("a", "b", true, Effect::Done), Observation::Pending]) else {
-            panic!("a contradiction");
-        };
+        let apart = [included("a", "b", true, Effect::Done), Observation::Pending];
+        let Observation::Unknown { why: text, .. } = merged(&apart) else { panic!("a contradiction") };
         for part in ["node0 says a is in block 5 (b)", "node1 says it is in no block"] {
             assert!(text.contains(part), "{text}");
         }

@@ -55,14 +55,16 @@ impl FakeChain {
             return Observation::Expired(Rejection::new(EXPIRED, "no block included it in time"));
         }
         if view.items.iter().any(|item| item.claimed_block < history_from) {
-            return Observation::Unknown(format!("the history begins at block {history_from}"));
+            let why = format!("the history begins at block {history_from}");
+            return Observation::Unknown { nonce_used: self.is_nonce_used(view), why };
         }
+        if self.is_nonce_used(view) { Observation::Replaced } else { Observation::Pending }
+    }
+
+    fn is_nonce_used(&self, view: &TransactionView<'_>) -> bool {
         let depth = self.parameters.confirmations.saturating_sub(1);
-        let is_used = view
-            .attempts
-            .iter()
-            .any(|attempt| attempt.nonce.is_some_and(|nonce| self.world.nonce(&attempt.gas_wallet, depth) > nonce));
-        if is_used { Observation::Replaced } else { Observation::Pending }
+        let nonce = |wallet: &str| self.world.nonce(wallet, depth);
+        view.attempts.iter().any(|attempt| attempt.nonce.is_some_and(|own| nonce(&attempt.gas_wallet) > own))
     }
 
     /// The effect of one step of an included transaction.

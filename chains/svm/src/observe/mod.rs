@@ -91,7 +91,7 @@ async fn look(
     let mut concluded = cases.iter().zip(agreements).map(|(case, agreement)| conclude(case, agreement, height));
     let observation = |read: &Result<Case, String>| match read {
         Ok(_) => concluded.next().unwrap_or(Observation::Pending),
-        Err(unreadable) => Observation::Unknown(unreadable.clone()),
+        Err(unreadable) => Observation::unknown(unreadable),
     };
     Ok(read.iter().map(observation).collect())
 }
@@ -118,7 +118,7 @@ fn conclude(case: &Case, agreement: Agreement<Conclusion>, height: u64) -> Obser
     let contradict = decided.windows(2).any(|pair| pair[0] != pair[1]);
     if contradict || is_late {
         let words: Vec<String> = said.iter().map(|(host, conclusion)| format!("{host}: {conclusion}")).collect();
-        return Observation::Unknown(format!("no two endpoints agree ({})", words.join("; ")));
+        return Observation::unknown(format!("no two endpoints agree ({})", words.join("; ")));
     }
     Observation::Pending
 }
@@ -130,7 +130,7 @@ fn observation(case: &Case, conclusion: Conclusion) -> Observation {
             let message = "the transaction's blockhash expired before any block included it";
             Observation::Expired(Rejection::new(reason::TRANSACTION_FAILED, message))
         }
-        Conclusion::Forgotten { first_slot } => Observation::Unknown(format!(
+        Conclusion::Forgotten { first_slot } => Observation::unknown(format!(
             "the nodes' history begins at slot {first_slot}, the payment was claimed at slot {}",
             case.claimed_block
         )),

@@ -183,7 +183,7 @@ fn words(observation: &Observation) -> String {
     match observation {
         Observation::Pending => "pending".to_owned(),
         Observation::Replaced => "replaced".to_owned(),
-        Observation::Unknown(why) => format!("unknown: {why}"),
+        Observation::Unknown { why, .. } => format!("unknown: {why}"),
         Observation::Expired(rejection) => format!("expired {}", rejection.code.spelling(Version::V2)),
         Observation::Included(Inclusion { block, confirmed, .. }, effects) => {
             assert!(*confirmed && effects.len() == 1);
@@ -350,7 +350,7 @@ async fn a_plan_of_another_build_is_unknown() {
     let [first, second] = [&other, &good].map(|plan| [Item { plan, claimed_block: CLAIMED }]);
     let views = [&first, &second].map(|items| TransactionView { attempts: &attempts, items });
     let found = chain.observe(&views).await.expect("observed");
-    assert!(matches!(found[0], Observation::Unknown(_)), "{found:?}");
+    assert!(matches!(found[0], Observation::Unknown { .. }), "{found:?}");
     assert_eq!(found[1], Observation::Pending, "and the others are looked for");
 }
 

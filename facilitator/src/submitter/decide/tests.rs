@@ -52,7 +52,7 @@ fn only_proof_ends_a_settlement() {
     let cases = [
         (Observation::Pending, "pending"),
         (Observation::Replaced, "replaced"),
-        (Observation::Unknown("no history".into()), "unknown no history"),
+        (Observation::unknown("no history"), "unknown no history"),
         (Observation::Expired(rejection()), "expired because"),
         (included(10, true, Effect::Unclear("rpc".into())), "ours: unclear rpc"),
         (included(10, true, Effect::Done), "ours: settled ours"),
@@ -111,7 +111,7 @@ fn only_the_effect_lets_a_settlement_stand() {
     let again = |why: &str| Finality::AskAgain(why.into());
     let cases = [
         (Observation::Pending, Finality::TakenBack),
-        (Observation::Unknown("old".into()), again("old")),
+        (Observation::unknown("old"), again("old")),
         (Observation::Replaced, Finality::Lost("another transaction took its nonce".into())),
         (Observation::Expired(rejection()), Finality::Lost("because".into())),
         (included(7, true, Effect::Done), Finality::Stands(block(7))),

@@ -79,7 +79,7 @@ impl Worker {
 
     /// Heeds what an investigation of one transaction found.
     pub(super) async fn investigated(&mut self, id: TransactionId, answer: Result<Observation, ChainUnavailable>) {
-        let observation = answer.unwrap_or_else(|error| Observation::Unknown(error.to_string()));
+        let observation = answer.unwrap_or_else(|error| Observation::unknown(error.to_string()));
         self.judge(vec![(id, observation)], Depth::Investigation).await;
     }
 

@@ -132,7 +132,7 @@ fn summary(seen: Observation) -> String {
             return format!("expired {}", why.code.spelling(chains_core::protocol::Version::V2));
         }
         Observation::Included(inclusion, mut effects) => (inclusion, effects.remove(0)),
-        Observation::Unknown(_) | Observation::Replaced => panic!("{seen:?}"),
+        Observation::Unknown { .. } | Observation::Replaced => panic!("{seen:?}"),
     };
     let Inclusion { block, fee_paid, .. } = inclusion;
     let effect = match effect {

@@ -51,7 +51,7 @@ fn word(observation: &Observation) -> &'static str {
         },
         Observation::Replaced => "replaced",
         Observation::Expired(_) => "expired",
-        Observation::Unknown(_) => "unknown",
+        Observation::Unknown { .. } => "unknown",
     }
 }
 
