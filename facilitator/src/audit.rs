@@ -184,7 +184,7 @@ fn note_places(wallets: &mut BTreeMap<String, Nonces>, timeline: &Timeline, newe
 impl Audit {
     fn compare(&mut self, record: &Record, observation: Option<Observation>) {
         let shown = match observation.map(|seen| decide::after_observation(seen, &[record.facts.claimed_block])) {
-            Some(Verdict::Unknown(why)) if !matches!(record.state, State::Unresolved { .. }) => {
+            Some(Verdict::Unknown { why, .. }) if !matches!(record.state, State::Unresolved { .. }) => {
                 return self.forgotten.push(Forgotten { id: record.id(), why });
             }
             shown => Shown::of(shown),
@@ -238,7 +238,7 @@ impl Shown {
             None | Some(Verdict::Pending | Verdict::Confirming(_)) => Self::Nothing,
             Some(Verdict::Replaced) => Self::Replaced,
             Some(Verdict::Expired(why)) => Self::Expired(why.message.into_owned()),
-            Some(Verdict::Unknown(why)) => Self::Unclear(why),
+            Some(Verdict::Unknown { why, .. }) => Self::Unclear(why),
             Some(Verdict::Included(inclusion, mut items)) => match items.pop() {
                 Some(ItemVerdict::Settled(settled)) => Self::Paid(settled.hash().to_owned()),
                 Some(ItemVerdict::Failed(failed)) => Self::NotPaid(failed.transaction.unwrap_or(inclusion.hash)),

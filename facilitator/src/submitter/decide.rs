@@ -50,7 +50,12 @@ pub enum Verdict {
     /// It is dead, and its steps with it.
     Expired(Rejection),
     /// It cannot be said now.
-    Unknown(String),
+    Unknown {
+        /// True when its nonce is used: then it holds no place any more.
+        nonce_used: bool,
+        /// Why. For operators.
+        why: String,
+    },
 }
 
 /// The verdict on one step of an included transaction.
@@ -73,11 +78,17 @@ pub fn after_observation(observation: Observation, claimed_blocks: &[u64]) -> Ve
         Observation::Pending => Verdict::Pending,
         Observation::Replaced => Verdict::Replaced,
         Observation::Expired(why) => Verdict::Expired(why),
-        Observation::Unknown { why, .. } => Verdict::Unknown(why),
+        Observation::Unknown { nonce_used, why } => Verdict::Unknown { nonce_used, why },
         Observation::Included(inclusion, _) if !inclusion.confirmed => Verdict::Confirming(inclusion.block),
-        Observation::Included(inclusion, effects) if effects.len() != claimed_blocks.len() => Verdict::Unknown(
-            format!("{} effects were observed of {} steps in {}", effects.len(), claimed_blocks.len(), inclusion.hash),
-        ),
+        Observation::Included(inclusion, effects) if effects.len() != claimed_blocks.len() => Verdict::Unknown {
+            nonce_used: true,
+            why: format!(
+                "{} effects were observed of {} steps in {}",
+                effects.len(),
+                claimed_blocks.len(),
+                inclusion.hash
+            ),
+        },
         Observation::Included(inclusion, effects) => {
             let items = effects.into_iter().zip(claimed_blocks);
             let items = items.map(|(effect, claimed)| after_effect(effect, &inclusion, *claimed)).collect();

@@ -145,7 +145,7 @@ async fn heed(context: &Context, mailers: &Mailers, followed: Followed, found: F
     let facts = Arc::clone(&followed.facts);
     let (mut batch, mut next) = (Batch::default(), None);
     match found {
-        Found::Nothing(why) | Found::Transaction(Verdict::Unknown(why)) => return Err(why),
+        Found::Nothing(why) | Found::Transaction(Verdict::Unknown { why, .. }) => return Err(why),
         Found::Transaction(Verdict::Pending) => {
             send_again(mailers, &followed);
             return Err("no block has its transaction; its bytes are sent again".into());

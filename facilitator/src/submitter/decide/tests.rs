@@ -43,7 +43,9 @@ fn summary(verdict: Verdict) -> String {
         Verdict::Included(inclusion, items) => format!("{}: {}", inclusion.hash, item(&items[0])),
         Verdict::Replaced => "replaced".into(),
         Verdict::Expired(why) => format!("expired {}", why.message),
-        Verdict::Unknown(why) => format!("unknown {why}"),
+        Verdict::Unknown { nonce_used, why } => {
+            format!("unknown {why}{}", if nonce_used { ", its nonce used" } else { "" })
+        }
     }
 }
 
@@ -53,6 +55,7 @@ fn only_proof_ends_a_settlement() {
         (Observation::Pending, "pending"),
         (Observation::Replaced, "replaced"),
         (Observation::unknown("no history"), "unknown no history"),
+        (Observation::Unknown { nonce_used: true, why: "no history".into() }, "unknown no history, its nonce used"),
         (Observation::Expired(rejection()), "expired because"),
         (included(10, true, Effect::Unclear("rpc".into())), "ours: unclear rpc"),
         (included(10, true, Effect::Done), "ours: settled ours"),
@@ -68,7 +71,10 @@ fn only_proof_ends_a_settlement() {
         assert_eq!(summary(after_observation(observation.clone(), &[5])), expected, "{observation:?}");
     }
     let verdict = after_observation(included(10, true, Effect::Done), &[5, 5]);
-    assert!(matches!(verdict, Verdict::Unknown(_)), "an observation that does not fit says nothing");
+    assert!(
+        matches!(verdict, Verdict::Unknown { nonce_used: true, .. }),
+        "an observation that does not fit says nothing"
+    );
 }
 
 #[test]

@@ -132,8 +132,14 @@ impl Worker {
                 Verdict::Replaced => replaced(tracked, &mut batch, &mut afterwards),
                 Verdict::Expired(why) => expired(tracked, &why, &mut batch, &mut afterwards),
                 // Receipts alone leave much open: everything there is has to be asked before it counts.
-                Verdict::Unknown(_) if depth == Depth::Look => tracked.inquiry.want(now),
-                Verdict::Unknown(why) => self.unknown(id, &why, now, &mut batch, &mut afterwards),
+                Verdict::Unknown { nonce_used, .. } if depth == Depth::Look => {
+                    tracked.nonce_used |= nonce_used;
+                    tracked.inquiry.want(now);
+                }
+                Verdict::Unknown { nonce_used, why } => {
+                    tracked.nonce_used |= nonce_used;
+                    self.unknown(id, &why, now, &mut batch, &mut afterwards);
+                }
             }
         }
         if self.tracked.iter_mut().all(|tracked| !tracked.inquiry.is_undecided()) {
@@ -155,14 +161,14 @@ impl Worker {
         }
     }
 
-    /// It cannot be said what became of a transaction. Where its nonce may
-    /// still be used it stays open; where no nonce tells, it is unresolved
-    /// after a while.
+    /// It cannot be said what became of a transaction. As long as its nonce may
+    /// be free it stays open. Where its nonce is used, or it has none, its
+    /// settlements are unresolved after a while.
     fn unknown(&mut self, id: TransactionId, why: &str, now: Instant, batch: &mut Batch, afterwards: &mut Afterwards) {
         let Some(tracked) = self.tracked.get_mut(id) else { return };
         let tries = tracked.inquiry.put_off(now);
-        let has_nonce = tracked.transaction.nonce.is_some();
-        if !has_nonce && tries > decide::INVESTIGATIONS_MAX {
+        let may_be_free = tracked.transaction.nonce.is_some() && !tracked.nonce_used;
+        if !may_be_free && tries > decide::INVESTIGATIONS_MAX {
             unresolve(tracked, why, batch, afterwards);
             afterwards.gone.push(id);
             return;
