@@ -19,7 +19,8 @@ use chains_core::{
 use facilitator::{
     archive::archive,
     settlement::{
-        Attempt, AttemptKind, Caller, Facts, Settled, SettlementId, Transaction, TransactionId, TransactionState,
+        Attempt, AttemptKind, Caller, Facts, Recipient, Settled, SettlementId, Transaction, TransactionId,
+        TransactionState,
     },
     store::{
         Change, SendNote, Store,
@@ -208,7 +209,7 @@ impl Payment {
         let settled = Settled::by(self.hash(), block);
         vec![
             Change::Include { transaction: self.transaction.id, inclusion },
-            Change::Settle { id: self.facts.id, settled, delivered: true },
+            Change::Settle { id: self.facts.id, settled, delivered: Some(Recipient::Caller) },
         ]
     }
 }
