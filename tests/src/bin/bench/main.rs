@@ -48,9 +48,11 @@ async fn main() {
     let wanted = |name: &str| name.contains(&part);
     let mut report = Report::default();
     store::run(&mut report, time, wanted).await;
-    build_service();
-    evm::run(&mut report, time, wanted).await;
-    svm::run(&mut report, time, wanted).await;
+    if !part.starts_with("store") {
+        build_service();
+        evm::run(&mut report, time, wanted).await;
+        svm::run(&mut report, time, wanted).await;
+    }
     report.print();
     report.write();
 }
