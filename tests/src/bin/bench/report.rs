@@ -42,10 +42,10 @@ pub(crate) struct Memory {
 }
 
 /// Bytes of one settlement.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Size {
     /// Their place.
-    pub what: &'static str,
+    pub what: String,
     /// Their number.
     pub bytes: u64,
 }

@@ -79,10 +79,13 @@ pub(crate) async fn run(report: &mut Report, time: Duration, wanted: impl Fn(&st
     report.add(Row::rate("store: archive", moved.settlements, took));
     operator.close().await;
     sqlx::Executor::execute(&mut connection(&file).await, "VACUUM").await.expect("vacuumed");
-    let size = |bytes: u64| bytes / u64::try_from(count).expect("a count");
-    report.sizes.push(Size { what: "in the store", bytes: size(whole) });
-    report.sizes.push(Size { what: "in the store once archived", bytes: size(bytes(&file)) });
-    report.sizes.push(Size { what: "in the archive", bytes: size(bytes(&lines)) });
+    let size = |what: &str, bytes: u64| {
+        let bytes = bytes / u64::try_from(count).expect("a count");
+        Size { what: what.to_owned(), bytes }
+    };
+    report.sizes.push(size("in the store", whole));
+    report.sizes.push(size("in the store once archived", bytes(&file)));
+    report.sizes.push(size("in the archive", bytes(&lines)));
 }
 
 async fn connection(file: &Path) -> sqlx::SqliteConnection {
