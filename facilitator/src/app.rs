@@ -63,7 +63,7 @@ const STORE_CLOSE_MAX: Duration = Duration::from_secs(10);
 
 /// A service that is running.
 pub struct Running {
-    /// Where resource servers ask.
+    /// The address that resource servers ask.
     pub address: SocketAddr,
     lifecycle: Lifecycle,
     payments: Arc<Payments>,
@@ -102,7 +102,11 @@ pub async fn start(
     });
     let submitters: Vec<_> = submitters.collect();
     let server = config.server;
-    let waits = Waits { settle: server.settle_wait, verified_hold: config.payers.verified_hold };
+    let waits = Waits {
+        settle: server.settle_wait,
+        verified_hold: config.payers.verified_hold,
+        supported: server.supported_wait,
+    };
     let tasks = lifecycle.tasks.clone();
     let payments = Arc::new(Payments::new(submitters, Arc::clone(&store), registry, clock, waits, tasks));
     let files = Files::share(files::raise(), server.places.all, payments.networks().len());

@@ -6,7 +6,12 @@
 //! and is there no gap? As each nonce is used once, that covers every
 //! transaction that the keys ever sent since the store's first.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::{Range, RangeInclusive},
+    sync::Arc,
+};
 
 use chains_core::{
     chain::{Chain, ChainUnavailable},
@@ -16,7 +21,10 @@ use chains_core::{
 
 use crate::{
     settlement::{Record, SettlementId, State, StepState, Timeline, TransactionState, record::Followed},
-    store::{Query, Store, StoreError},
+    store::{
+        Query, Store, StoreError,
+        archive::{ArchivedName, ArchivedNonces},
+    },
     submitter::{
         decide::{self, ItemVerdict, Verdict},
         view::{self, View},
@@ -45,7 +53,7 @@ pub struct Audit {
 /// A settlement of which the chain's nodes know nothing any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forgotten {
-    /// Which.
+    /// The settlement.
     pub id: SettlementId,
     /// The reach of the nodes' history.
     pub why: String,
@@ -94,36 +102,107 @@ enum Place {
     Dead,
 }
 
-/// Compares every settlement of a network that was claimed at or after `from`.
-///
-/// # Errors
-/// The store or the chain cannot be asked; nothing can then be said.
-pub async fn audit(store: &dyn Store, chain: &Arc<dyn Chain>, from: Option<Millis>) -> Result<Audit, AuditError> {
-    let mut audit = Audit::default();
-    let mut wallets: BTreeMap<String, Nonces> = BTreeMap::new();
-    let mut query = Query { network: Some(chain.network().clone()), from, limit: PAGE, ..Query::default() };
-    loop {
-        let page = store.find(&query).await?;
-        let Some(last) = page.last() else { break };
-        query.before = Some(last.id());
-        let mut timelines = Vec::with_capacity(page.len());
-        for record in &page {
-            timelines.extend(store.timeline(record.id()).await?);
-        }
-        let observations = observe(&**chain, &timelines).await?;
-        for (timeline, observation) in timelines.iter().zip(observations) {
-            audit.settlements += 1;
-            let included = matches!(observation, Some(Observation::Included(..)));
-            note_places(&mut wallets, timeline, included);
-            audit.compare(&timeline.record, observation);
+/// The comparison of one network, page by page.
+pub struct Auditor {
+    chain: Arc<dyn Chain>,
+    from: Option<Millis>,
+    audit: Audit,
+    wallets: BTreeMap<String, Nonces>,
+}
+
+impl Auditor {
+    /// Nothing compared yet. Settlements claimed before `from` are left out.
+    pub fn new(chain: Arc<dyn Chain>, from: Option<Millis>) -> Self {
+        Self { chain, from, audit: Audit::default(), wallets: BTreeMap::new() }
+    }
+
+    /// Compares every settlement that is in the store.
+    ///
+    /// # Errors
+    /// The store or the chain cannot be asked; nothing can then be said.
+    pub async fn compare_store(&mut self, store: &dyn Store) -> Result<(), AuditError> {
+        let network = Some(self.chain.network().clone());
+        let mut query = Query { network, from: self.from, limit: PAGE, ..Query::default() };
+        loop {
+            let page = store.find(&query).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            query.before = Some(last.id());
+            let mut timelines = Vec::with_capacity(page.len());
+            for record in &page {
+                timelines.extend(store.timeline(record.id()).await?);
+            }
+            self.compare_page(&timelines).await?;
         }
     }
-    for (wallet, nonces) in &wallets {
-        if let Some(latest) = chain.nonce(wallet, Depth::Latest).await? {
-            audit.differences.extend(compare_nonces(wallet, nonces, latest));
+
+    /// Compares archived settlements, and the rest of each in the store with
+    /// its line. Those of other networks, and those that were claimed before
+    /// `from`, are left out.
+    ///
+    /// # Errors
+    /// As [`compare_store`](Self::compare_store).
+    pub async fn compare_archived(&mut self, store: &dyn Store, page: Vec<Timeline>) -> Result<(), AuditError> {
+        let is_asked = |timeline: &Timeline| {
+            let facts = &timeline.record.facts;
+            facts.network == *self.chain.network() && self.from.is_none_or(|from| facts.created_at >= from)
+        };
+        let asked: Vec<_> = page.into_iter().filter(is_asked).collect();
+        for timeline in &asked {
+            let (id, state) = (timeline.record.id(), &timeline.record.state);
+            let rest = store.archived(ArchivedName::Identity(&timeline.record.facts.identity)).await?;
+            if !rest.is_some_and(|rest| rest.id == id && rest.end.is_of(state)) {
+                self.audit.differences.push(Difference {
+                    subject: format!("settlement {id}"),
+                    stored: "nothing of it, or another end".to_owned(),
+                    on_chain: "that its line was changed, while the archive has it".to_owned(),
+                });
+            }
         }
+        self.compare_page(&asked).await
     }
-    Ok(audit)
+
+    async fn compare_page(&mut self, timelines: &[Timeline]) -> Result<(), AuditError> {
+        for timelines in timelines.chunks(usize::try_from(PAGE).unwrap_or(1)) {
+            let observations = observe(&*self.chain, timelines).await?;
+            for (timeline, observation) in timelines.iter().zip(observations) {
+                self.audit.settlements += 1;
+                let included = matches!(observation, Some(Observation::Included(..)));
+                note_places(&mut self.wallets, timeline, included);
+                self.audit.compare(&timeline.record, observation);
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the nonces of the gas wallets; those of archived transactions
+    /// are known whether their archive was compared or not.
+    ///
+    /// # Errors
+    /// As [`compare_store`](Self::compare_store).
+    pub async fn finish(mut self, store: &dyn Store) -> Result<Audit, AuditError> {
+        let mut archived: BTreeMap<String, Vec<RangeInclusive<u64>>> = BTreeMap::new();
+        for ArchivedNonces { gas_wallet, nonces } in store.archived_nonces(self.chain.network()).await? {
+            if self.from.is_none() {
+                self.wallets.entry(gas_wallet.clone()).or_default();
+            }
+            archived.entry(gas_wallet).or_default().push(nonces);
+        }
+        for (wallet, nonces) in &self.wallets {
+            if let Some(latest) = self.chain.nonce(wallet, Depth::Latest).await? {
+                let archived = archived.get(wallet).map_or(&[][..], Vec::as_slice);
+                let first = nonces.keys().next().copied();
+                // With a time, the places before the first that was compared are others' affair.
+                let first = if self.from.is_some() { first } else { first.into_iter().chain(starts(archived)).min() };
+                let range = first.unwrap_or(latest)..latest;
+                self.audit.differences.extend(compare_nonces(wallet, nonces, archived, range));
+            }
+        }
+        Ok(self.audit)
+    }
+}
+
+fn starts(ranges: &[RangeInclusive<u64>]) -> impl Iterator<Item = u64> {
+    ranges.iter().map(|range| *range.start())
 }
 
 /// Observes each settlement on chain; `None` where nothing was to be sent.
@@ -264,16 +343,27 @@ impl fmt::Display for Shown {
     }
 }
 
-/// Gaps, foreign transactions, and nonces that another transaction took.
-fn compare_nonces(wallet: &str, nonces: &Nonces, latest: u64) -> Vec<Difference> {
+/// Gaps, foreign transactions, and nonces that another transaction took, from
+/// the first nonce of a range up to those that the chain has used, its end.
+fn compare_nonces(
+    wallet: &str,
+    nonces: &Nonces,
+    archived: &[RangeInclusive<u64>],
+    Range { start: first, end: latest }: Range<u64>,
+) -> Vec<Difference> {
     let mut differences = Vec::new();
     let mut differ = |stored: String, on_chain: String| {
         differences.push(Difference { subject: format!("gas wallet {wallet}"), stored, on_chain });
     };
-    let Some((&first, _)) = nonces.first_key_value() else { return differences };
     let end = nonces.last_key_value().map_or(latest, |(last, _)| latest.max(last + 1));
+    let end = archived.iter().map(|range| range.end() + 1).fold(end, u64::max);
     for nonce in first..end {
+        let is_archived = || archived.iter().any(|range| range.contains(&nonce));
         match nonces.get(&nonce) {
+            None if is_archived() && nonce < latest => {}
+            None if is_archived() => {
+                differ(format!("nonce {nonce} is an archived settlement's"), "that it is free".into());
+            }
             None if nonce < latest => {
                 differ(format!("nothing of nonce {nonce}"), "that it is used: a foreign transaction".into());
             }
@@ -299,10 +389,13 @@ mod tests {
     #[test]
     fn nonce_gaps_and_foreign_transactions_are_found() {
         let id = SettlementId(Uuid::nil());
-        let check = |rows: &[(u64, Place)], latest, expected: usize| {
-            let nonces = rows.iter().map(|(nonce, place)| (*nonce, (id, *place))).collect();
-            assert_eq!(compare_nonces("w", &nonces, latest).len(), expected, "{rows:?} at {latest}");
+        let check_with = |archived: &[RangeInclusive<u64>], rows: &[(u64, Place)], latest, expected: usize| {
+            let nonces: Nonces = rows.iter().map(|(nonce, place)| (*nonce, (id, *place))).collect();
+            let first = nonces.keys().copied().chain(starts(archived)).min().unwrap_or(latest);
+            let found = compare_nonces("w", &nonces, archived, first..latest);
+            assert_eq!(found.len(), expected, "{archived:?} and {rows:?} at {latest}: {found:?}");
         };
+        let check = |rows: &[(u64, Place)], latest, expected| check_with(&[], rows, latest, expected);
         let (included, open, dead) = (Place::Included, Place::Open, Place::Dead);
         check(&[], 5, 0);
         check(&[(3, included), (4, included)], 5, 0);
@@ -312,5 +405,10 @@ mod tests {
         check(&[(3, open)], 4, 1);
         check(&[(3, included)], 6, 2);
         check(&[(3, dead), (4, included)], 5, 1);
+        check_with(&[0..=2], &[(3, included), (4, included)], 5, 0);
+        check_with(&[0..=2, 4..=4], &[(3, included)], 5, 0);
+        check_with(&[0..=1], &[(3, included)], 4, 1);
+        check_with(&[0..=2], &[], 4, 1);
+        check_with(&[0..=2], &[], 2, 1);
     }
 }

@@ -14,13 +14,14 @@
 //! | [`http`] | the outside over HTTP |
 //! | [`config`], [`families`] | the configuration, and who reads its networks |
 //! | [`app`], [`cli`] | the composition root; the command line |
-//! | [`audit`] | the store against the chain |
+//! | [`archive`], [`audit`] | old settlements into a file; the store against the chain |
 //! | [`metrics`] | every metric, with its name and description |
 //! | [`lifecycle`] | the end of the process |
 //! | [`logging`] | the log, which neither waits nor fails |
 //! | [`machine`] | what the machine lacks, seen at the start |
 
 pub mod app;
+pub mod archive;
 pub mod audit;
 pub mod cli;
 pub mod config;

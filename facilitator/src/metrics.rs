@@ -25,6 +25,7 @@ const REORGED: &str = "facilitator_settlements_reorged_total";
 const LOST: &str = "facilitator_settlements_lost_total";
 const UNVERIFIED: &str = "facilitator_settlements_unverified_total";
 const FAILED_EXECUTED: &str = "facilitator_failed_executed_total";
+const NETWORK_OPEN: &str = "facilitator_network_open";
 const HEAD_BLOCK: &str = "facilitator_head_block";
 const BROADCASTS: &str = "facilitator_broadcasts_total";
 const WALLET_BALANCE: &str = "facilitator_gas_wallet_balance";
@@ -52,6 +53,7 @@ pub fn describe() {
     describe_counter!(LOST, "Settled transfers that are gone from the chain for good");
     describe_counter!(UNVERIFIED, "Settled transfers whose finality no node can confirm");
     describe_counter!(FAILED_EXECUTED, "Failed payments that somebody else executed later");
+    describe_gauge!(NETWORK_OPEN, "1 while a network is open to payments");
     describe_gauge!(HEAD_BLOCK, "Height of the newest block that was seen");
     describe_counter!(BROADCASTS, "Sends by the answer of all endpoints together");
     describe_gauge!(WALLET_BALANCE, "Balance of a gas wallet in the coin's atomic units");
@@ -138,6 +140,11 @@ pub fn unverified(network: &Network) {
 /// Counts a failed payment that somebody else executed.
 pub fn failed_executed(network: &Network) {
     counter!(FAILED_EXECUTED, "network" => network.to_string()).increment(1);
+}
+
+/// Sets whether a network is open to payments.
+pub fn network_open(network: &Network, open: bool) {
+    gauge!(NETWORK_OPEN, "network" => network.to_string()).set(if open { 1.0 } else { 0.0 });
 }
 
 /// Sets the newest block.

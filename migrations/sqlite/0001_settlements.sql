@@ -1,6 +1,7 @@
 -- The tables of the store. Nothing in them is ever deleted by the service, so
 -- that a payment stays known for as long as the chain would accept it, and the
--- books can be compared with the chain years later.
+-- books can be compared with the chain years later. `facilitator archive` moves
+-- what is over for good into files, and keeps the identities here.
 --
 -- Reading order: settlement -> step -> transaction_item -> wallet_transaction
 -- -> attempt -> broadcast_answer; event tells the story of a settlement.
@@ -53,6 +54,8 @@ CREATE TABLE settlement (
     accepted           INTEGER NOT NULL DEFAULT 0 CHECK (accepted IN (0, 1)),
     -- The transaction that decided it, once it has ended. Not always one of ours.
     final_transaction  TEXT,
+    -- 1 if that transaction is none of its attempts.
+    final_is_foreign   INTEGER NOT NULL DEFAULT 0 CHECK (final_is_foreign IN (0, 1)),
     -- The height of that transaction's block. NULL with a transaction: the
     -- operator's word named it, and its block is not known.
     final_block_number INTEGER,
@@ -67,17 +70,17 @@ CREATE TABLE settlement (
     executable_until   INTEGER,
     -- The newest reason why it is unresolved, for operators.
     unresolved_why     TEXT,
-    -- When a request was given the success; NULL as long as nobody was. Set
+    -- The time at which a request was given the success; NULL as long as nobody was. Set
     -- by compare-and-set, so that it is given away once.
     delivered_at       INTEGER,
     -- The request that was given it: the caller that began the settlement, by
     -- its key, whose requests share it, or another.
     delivered_to       TEXT CHECK (delivered_to IN ('caller', 'other')),
-    -- When it was settled or failed.
+    -- The time at which it was settled or failed.
     ended_at           INTEGER,
     -- When the chain could no longer take its end back.
     finalized_at       INTEGER,
-    -- When the chain took its transfer back; NULL if it never did.
+    -- The time at which the chain took its transfer back; NULL if it never did.
     reorged_at         INTEGER,
     -- When it was claimed.
     created_at         INTEGER NOT NULL,
@@ -111,11 +114,15 @@ CREATE INDEX settlement_by_tenant_and_network ON settlement (tenant, network, cr
 -- Listing what failed, which is rare.
 CREATE INDEX settlement_failed ON settlement (created_at, id) WHERE state = 'failed';
 CREATE INDEX settlement_failed_by_network ON settlement (network, created_at, id) WHERE state = 'failed';
--- Look-up by what the payer signed; letter case does not matter.
-CREATE INDEX settlement_by_payer ON settlement (lower(payer), lower(nonce));
--- Look-up by the deciding transaction, also when it is not one of our attempts.
-CREATE INDEX settlement_by_final_transaction
-    ON settlement (final_transaction) WHERE final_transaction IS NOT NULL;
+CREATE INDEX settlement_failed_by_tenant ON settlement (tenant, created_at, id)
+    WHERE state = 'failed' AND tenant <> '';
+-- Listing of a payer, newest first; letter case does not matter.
+CREATE INDEX settlement_by_payer ON settlement (lower(payer), created_at, id);
+-- Look-up by the number that the payer drew, with the payer or without: the
+-- beginnings of both, which nearly always tell them apart.
+CREATE INDEX settlement_by_nonce ON settlement (lower(substr(nonce, 1, 18)), lower(substr(payer, 1, 18)));
+-- Look-up by the deciding transaction where it is not one of our attempts.
+CREATE INDEX settlement_by_foreign_transaction ON settlement (final_transaction) WHERE final_is_foreign = 1;
 
 -- One on-chain action of a settlement, nearly always the only one.
 CREATE TABLE step (
@@ -204,11 +211,11 @@ CREATE TABLE attempt (
     -- The most that it may take out of the gas wallet, value included, in the
     -- coin's atomic units.
     fee_amount_max TEXT    NOT NULL,
-    -- When it was signed.
+    -- The time at which it was signed.
     created_at     INTEGER NOT NULL,
     -- The number of times it was sent. Written late, for people only.
     sends          INTEGER NOT NULL DEFAULT 0,
-    -- When it was last sent. Written late, for people only.
+    -- The time at which it was last sent. Written late, for people only.
     last_sent_at   INTEGER,
     -- The height of the confirmed block that includes it; NULL while none does.
     block_number   INTEGER,
@@ -228,19 +235,20 @@ CREATE INDEX attempt_by_hash ON attempt (hash);
 -- first hundred of each attempt, so that a transaction that waits for hours
 -- does not fill the disk.
 CREATE TABLE broadcast_answer (
-    -- In the order of sending.
-    id     INTEGER PRIMARY KEY,
+    -- The transaction.
+    transaction_id BLOB    NOT NULL,
     -- The attempt that was sent.
-    hash   TEXT    NOT NULL,
+    attempt        INTEGER NOT NULL,
+    -- Its place among the attempt's sends, from 0.
+    number         INTEGER NOT NULL,
     -- The answer as a word: `accepted`, `unknown`, ...
-    answer TEXT    NOT NULL,
+    answer         TEXT    NOT NULL,
     -- The endpoints' text, where it says more.
-    detail TEXT    NOT NULL,
-    -- When.
-    at     INTEGER NOT NULL
-) STRICT;
-
-CREATE INDEX broadcast_answer_by_hash ON broadcast_answer (hash, id);
+    detail         TEXT    NOT NULL,
+    -- The time of the answer.
+    at             INTEGER NOT NULL,
+    PRIMARY KEY (transaction_id, attempt, number)
+) STRICT, WITHOUT ROWID;
 
 -- The story of a settlement: written in the same commit as the change.
 CREATE TABLE event (
@@ -267,7 +275,74 @@ CREATE TABLE wallet_owner (
     owner      TEXT    NOT NULL,
     -- Grows with every owner. A transaction of an older epoch is refused.
     epoch      INTEGER NOT NULL,
-    -- When it was taken.
+    -- The time at which it was taken.
     taken_at   INTEGER NOT NULL,
     PRIMARY KEY (network, gas_wallet)
 ) STRICT, WITHOUT ROWID;
+
+-- Settlements that `facilitator archive` has moved into files: their identities
+-- and the places that their transactions took stay here for ever.
+
+-- A file of archived settlements.
+CREATE TABLE archive (
+    -- The name that the settlements' rows use.
+    number      INTEGER PRIMARY KEY,
+    -- The name in the file's first line: a UUID of version 7, 16 bytes.
+    id          BLOB    NOT NULL UNIQUE,
+    -- The file's path when it was last written to, for people.
+    path        TEXT    NOT NULL,
+    -- The bytes of the file whose settlements have left the other tables. What
+    -- the file has beyond was not moved.
+    length      INTEGER NOT NULL,
+    -- The number of settlements in these bytes.
+    settlements INTEGER NOT NULL,
+    -- When the file was begun.
+    created_at  INTEGER NOT NULL
+) STRICT;
+
+-- A settlement that is in a file: enough to refuse its payment for ever.
+CREATE TABLE archived_settlement (
+    -- Its public name.
+    id                BLOB    NOT NULL PRIMARY KEY,
+    -- The payment's one name, 32 bytes, unique here as it was before.
+    identity          BLOB    NOT NULL UNIQUE,
+    -- Its end.
+    state             TEXT    NOT NULL CHECK (state IN ('settled', 'failed')),
+    -- The transaction that decided it.
+    final_transaction TEXT,
+    -- Why it failed, as a code of protocol v2.
+    reason            TEXT    CHECK ((reason IS NULL) = (state = 'settled')),
+    -- Why it failed, for people.
+    message           TEXT    CHECK ((message IS NULL) = (state = 'settled')),
+    -- The file.
+    archive           INTEGER NOT NULL REFERENCES archive (number)
+) STRICT, WITHOUT ROWID;
+
+-- The places in gas wallets' nonce sequences that archived transactions took:
+-- few rows, as neighbours are one.
+CREATE TABLE archived_nonces (
+    -- The chain, CAIP-2.
+    network    TEXT    NOT NULL,
+    -- The gas wallet.
+    gas_wallet TEXT    NOT NULL,
+    -- The first place.
+    first      INTEGER NOT NULL,
+    -- The last place.
+    last       INTEGER NOT NULL CHECK (last >= first),
+    PRIMARY KEY (network, gas_wallet, first)
+) STRICT, WITHOUT ROWID;
+
+-- "One payment, one settlement" holds across both tables.
+CREATE TRIGGER settlement_is_not_archived BEFORE INSERT ON settlement
+WHEN EXISTS (SELECT 1 FROM archived_settlement a WHERE a.identity = NEW.identity)
+BEGIN
+    SELECT raise(ABORT, 'the payment is archived');
+END;
+
+-- A place is given out once, for ever.
+CREATE TRIGGER nonce_is_not_archived BEFORE INSERT ON wallet_transaction
+WHEN NEW.nonce <= (SELECT r.last FROM archived_nonces r WHERE r.network = NEW.network
+    AND r.gas_wallet = NEW.gas_wallet AND r.first <= NEW.nonce ORDER BY r.first DESC LIMIT 1)
+BEGIN
+    SELECT raise(ABORT, 'the nonce is archived');
+END;

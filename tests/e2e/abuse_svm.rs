@@ -20,10 +20,10 @@ use e2e::{
 use futures::future::join;
 use serde_json::{Value, json};
 
-/// Where the signatures stand in the bytes of a transaction with two signers.
+/// The places of the signatures in the bytes of a transaction with two signers.
 const FEE_PAYER_SIGNATURE: Range<usize> = 1..65;
 const CLIENT_SIGNATURE: Range<usize> = 65..129;
-/// Where its message begins.
+/// The place at which its message begins.
 const AFTER_SIGNATURES: usize = CLIENT_SIGNATURE.end;
 
 /// The fee of a transaction of the official clients: two signatures, and

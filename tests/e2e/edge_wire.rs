@@ -1,15 +1,21 @@
 //! The edge, byte by byte: probes, header fields, codes, and how connections end.
 
+use std::collections::BTreeSet;
+
 use e2e::{
-    anvil::Anvil,
+    anvil::{Anvil, GAS_WALLET_KEY, USDC},
     eventually,
     hostile::wire::{answer, connect, from, request, say},
     payer::Draft,
     proxy::{Fault, Proxy, Times},
-    service::{Home, config::table},
+    service::{
+        Home,
+        config::{asset, table},
+    },
 };
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
+use toml::Value;
 
 /// SHA-256 of [`TOKEN`].
 const SHA256: &str = "4d6c39192af87696ddddcf065123941ea0f36007cb656145350788b93a0366d8";
@@ -201,6 +207,65 @@ async fn what_is_supported_is_not_told_before_it_is_known_nor_taken_back_for_a_m
     eventually("the network is closed", || async { (service.get("/ready").await.status == 503).then_some(()) }).await;
     let closed = service.get("/supported").await;
     assert_eq!((closed.status, &closed.body["kinds"]), (200, &known.body["kinds"]), "servers keep it for a lifetime");
+}
+
+/// T2-28: a network that never comes up keeps nobody from the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_does_not_come_up_is_left_out_of_what_is_supported_after_a_while() {
+    let (chain, other) = (Anvil::start().await, Anvil::start().await);
+    other.node.call("anvil_setChainId", json!([11_124])).await;
+    let proxy = Proxy::before(&other.node.url).await;
+    proxy.fail("eth_chainId", Fault::LoseRequest, Times::Always);
+    let second = table([
+        ("rpc", vec![proxy.url.as_str()].into()),
+        ("gas_wallets", vec![GAS_WALLET_KEY].into()),
+        ("block_time", "1s".into()),
+        ("assets", vec![Value::from(asset(USDC))].into()),
+    ]);
+    let home = Home::on(&chain).section("networks", "eip155:11124", second).server("supported_wait", "5s");
+    let service = home.spawn();
+    let names = |kinds: &serde_json::Value| {
+        let names = kinds.as_array().into_iter().flatten().filter_map(|kind| kind["network"].as_str());
+        names.filter(|name| name.starts_with("eip155:")).map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let ask = || say(&service.url, request("GET /supported", &["host: 127.0.0.1"], ""));
+    eventually("the first network is open", || async {
+        service.try_get("/ready").await?.body["parts"]
+            .as_array()?
+            .iter()
+            .find(|part| part["subject"] == "eip155:84532" && part["ready"] == true)?;
+        Some(())
+    })
+    .await;
+    let early = ask().await;
+    assert_eq!((early.status, early.code()), (503, "service_starting"), "the other is still waited for: {early:?}");
+    let without = eventually("the other is not waited for any more", || async {
+        let answer = ask().await;
+        (answer.status == 200).then_some(answer)
+    })
+    .await;
+    assert!(without.head.contains("cache-control: max-age=10"), "{without:?}");
+    let listed = service.get("/supported").await;
+    assert_eq!(names(&listed.body["kinds"]), BTreeSet::from(["eip155:84532".to_owned()]), "{listed:?}");
+    assert!(service.post("/verify", &Draft::default().v2()).await.is_good());
+    let ready = service.get("/ready").await;
+    assert!(ready.status == 503 && ready.body.to_string().contains("eip155:11124"), "{ready:?}");
+    let log = eventually("the log names the network", || async {
+        let log = home.log();
+        log.contains("/supported lists the others without it").then_some(log)
+    })
+    .await;
+    assert!(log.contains("eip155:11124"), "{log}");
+    assert!((home.metric("network_open").await - 1.0).abs() < f64::EPSILON, "one of two");
+
+    proxy.heal();
+    let whole = eventually("both are listed", || async {
+        let listed = service.get("/supported").await;
+        (names(&listed.body["kinds"]).len() == 2).then(ask)
+    })
+    .await
+    .await;
+    assert!(!whole.head.contains("cache-control"), "{whole:?}");
 }
 
 /// A connection that is idle for long is kept, and one whose head is slow is not.

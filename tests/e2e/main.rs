@@ -27,6 +27,7 @@
 //! | [`engine_budget`] | failures that no simulation foresees have a budget |
 //! | [`engine_fees`] | transactions that no block takes at their price are told of, and cost nothing more |
 //! | [`engine_finality`] | every settlement becomes final when the chain says so |
+//! | [`engine_archive`] | what has left the store for a file is refused, audited and found |
 //! | [`engine_quiet`] | strangers' questions and halted chains cost little |
 //! | [`engine_process`] | one process owns a database, and ends when it is told to |
 //! | [`engine_elsewhere`] | a failed payment that is executed elsewhere is an alarm |
@@ -53,6 +54,7 @@ mod edge_places;
 mod edge_process;
 mod edge_wire;
 mod engine_agreement;
+mod engine_archive;
 mod engine_budget;
 mod engine_clock;
 mod engine_elsewhere;

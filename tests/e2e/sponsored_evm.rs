@@ -348,7 +348,7 @@ async fn what_is_no_plain_approval_costs_nothing() {
     assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 0);
 }
 
-/// When the process is killed.
+/// The moment at which the process is killed.
 #[derive(Clone, Copy, Debug)]
 enum Killed {
     /// The gas money is in the pool.

@@ -193,6 +193,53 @@ fn comments_cite_documents_and_threats_that_are_there() {
 }
 
 #[test]
+fn doc_comments_name_the_thing_and_open_with_no_question_word() {
+    let riddles: Vec<String> = code().iter().flat_map(words::riddles).collect();
+    assert!(riddles.is_empty(), "{}", riddles.join("\n"));
+    let found = |text: &str| words::riddles(&Source { file: "facilitator/src/x.rs".to_owned(), text: text.to_owned() });
+    for text in [
+        "/// When it was made.",
+        "    /// Where.",
+        "//! How it works.",
+        "/// A title.\n///\n/// # Panics\n/// When it fails.",
+        "/// Whether it is so\npub is_so: bool,",
+        "///What it is.",
+    ] {
+        assert_eq!(found(text).len(), 1, "{text}");
+    }
+    for text in
+        ["/// The time; when it was made.", "// When it was made, so was this.", "/// Whole.", "let a = \"/// When\";"]
+    {
+        assert!(found(text).is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn documents_cite_files_that_are_there() {
+    let mut there: BTreeSet<String> =
+        files("", &[".rs", ".md", ".sql", ".toml", ".yaml", ".yml"]).into_iter().map(|source| source.file).collect();
+    there.extend(words::documents());
+    let documents = files("", &[".md"]);
+    let missing: Vec<String> = documents.iter().flat_map(|document| words::missing_files(document, &there)).collect();
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+    let there = BTreeSet::from(["facilitator/src/a.rs".to_owned(), "facilitator/docs/b.md".to_owned()]);
+    let found = |text: &str| words::missing_files(&Source { file: "x.md".to_owned(), text: text.to_owned() }, &there);
+    for text in ["see `src/c.rs`", "`src/{a,c}.rs`", "[c](docs/c.md)", "docs/c.md#part"] {
+        assert_eq!(found(text).len(), 1, "{text}");
+    }
+    for text in [
+        "`src/a.rs`:",
+        "`src/{a,a}.rs`",
+        "[b](docs/b.md#part)",
+        "c.rs",
+        "<https://example.org/c/d.md>",
+        "example.org/c/d.md",
+    ] {
+        assert!(found(text).is_empty(), "{text}: {:?}", found(text));
+    }
+}
+
+#[test]
 fn the_catalogue_of_threats_names_tests_that_are_there_and_no_id_twice() {
     let (rows, code) = (words::catalogue(), code());
     let missing: Vec<String> = rows.iter().flat_map(|row| words::missing_tests(row, &code)).collect();

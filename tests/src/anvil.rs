@@ -64,7 +64,7 @@ impl Drop for Anvil {
 /// A port that nobody listens on.
 ///
 /// # Panics
-/// When the machine has none.
+/// If the machine has none.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("bound").port()
@@ -79,7 +79,7 @@ impl Anvil {
     /// Starts a chain with other arguments, for example none: a block for each transaction.
     ///
     /// # Panics
-    /// When anvil cannot be started; `tests/run` installs it.
+    /// If anvil cannot be started; `tests/run` installs it.
     pub async fn start_with(arguments: &[&str]) -> Self {
         let port = free_port();
         // Blocks are final two epochs later.
@@ -106,7 +106,7 @@ impl Anvil {
     /// Gives somebody test money.
     ///
     /// # Panics
-    /// When the chain refuses.
+    /// If the chain refuses.
     pub async fn mint(&self, to: &str, amount: u128) {
         let data = format!("0x40c10f19{:0>64}{amount:064x}", to.trim_start_matches("0x"));
         self.send_and_mine("0x14dC79964da2C08b23698B3D3cc7Ca32193d9955", USDC, &data).await;
@@ -115,7 +115,7 @@ impl Anvil {
     /// Puts a contract on the chain; its address.
     ///
     /// # Panics
-    /// When the chain refuses.
+    /// If the chain refuses.
     pub async fn deploy(&self, code: &str) -> String {
         let transaction = json!([{
             "from": "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955", "data": format!("0x{code}"), "gas": "0x400000",

@@ -47,7 +47,7 @@ impl Sponsored {
     /// A payer with money in the usual token and nothing else: no coin, no allowance.
     ///
     /// # Panics
-    /// When the chain refuses.
+    /// If the chain refuses.
     pub async fn new(chain: &Anvil) -> Self {
         Self::by(chain, Permit2Draft::default()).await
     }
@@ -55,7 +55,7 @@ impl Sponsored {
     /// The same, with this payment.
     ///
     /// # Panics
-    /// When the chain refuses.
+    /// If the chain refuses.
     pub async fn by(chain: &Anvil, payment: Permit2Draft) -> Self {
         let key = PrivateKeySigner::from_bytes(&B256::from(rand::random::<[u8; 32]>())).expect("a key");
         chain.mint(&key.address().to_checksum(None), 1_000_000).await;
@@ -119,7 +119,7 @@ pub fn sign(key: &PrivateKeySigner, transaction: TxEip1559) -> (String, Vec<u8>)
 /// Calldata by which somebody may take so much of a token.
 ///
 /// # Panics
-/// When the address is none.
+/// If the address is none.
 pub fn approve_calldata(spender: &str, amount: U256) -> alloy::primitives::Bytes {
     let spender: Address = spender.parse().expect("an address");
     approveCall { spender, amount }.abi_encode().into()

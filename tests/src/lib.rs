@@ -42,7 +42,7 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 /// Waits until a condition holds.
 ///
 /// # Panics
-/// When the condition does not hold within a minute.
+/// If the condition does not hold within a minute.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {

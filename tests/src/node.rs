@@ -26,7 +26,7 @@ impl Node {
     /// Calls a method that must work.
     ///
     /// # Panics
-    /// When it does not.
+    /// If it does not.
     pub async fn call(&self, method: &str, params: Value) -> Value {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let sent = self.client.post(&self.url).json(&body).send().await.expect("the node answers");
@@ -42,7 +42,7 @@ impl Node {
     /// The result of a call to a contract, as hex.
     ///
     /// # Panics
-    /// When the call fails.
+    /// If the call fails.
     pub async fn eth_call(&self, to: &str, data: &str) -> String {
         let result = self.call("eth_call", json!([{"to": to, "data": data}, "latest"])).await;
         result.as_str().expect("hex").to_owned()
@@ -84,7 +84,7 @@ impl Node {
 /// Reads `0x…` as a number.
 ///
 /// # Panics
-/// When it is none.
+/// If it is none.
 pub fn parse_quantity(value: &Value) -> u128 {
     let text = value.as_str().unwrap_or_else(|| panic!("a quantity, not {value}"));
     let digits = text.trim_start_matches("0x").trim_start_matches('0');

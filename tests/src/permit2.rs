@@ -81,7 +81,7 @@ impl Permit2Draft {
     /// `paymentPayload.payload`.
     ///
     /// # Panics
-    /// When an address is none.
+    /// If an address is none.
     pub fn payload(&self) -> Value {
         Value::Object(self.payer.sign_permit2_for(&self.order, &self.from).expect("signed"))
     }
@@ -89,7 +89,7 @@ impl Permit2Draft {
     /// Calldata by which anybody may settle it, in scheme `exact`.
     ///
     /// # Panics
-    /// When an address is none.
+    /// If an address is none.
     pub fn settle_calldata(&self) -> String {
         let payload = self.payer.sign_permit2_for(&self.order, &self.from).expect("signed");
         let data = self.order.settle_calldata(&payload, self.order.amount).expect("calldata");
@@ -106,7 +106,7 @@ impl Permit2Draft {
     /// Calldata by which anybody may use its permit.
     ///
     /// # Panics
-    /// When there is none.
+    /// If there is none.
     pub fn permit_calldata(&self) -> String {
         let permit = self.permit.as_ref().expect("a permit");
         let extension = self.payer.sign_permit(permit).expect("signed");
@@ -120,7 +120,7 @@ impl Permit2Draft {
     /// The body of `/verify` and `/settle` in protocol v2.
     ///
     /// # Panics
-    /// When an address is none.
+    /// If an address is none.
     pub fn body(&self) -> Value {
         let amount = self.amount.map_or(self.order.amount, Amount::from);
         let requirements = json!({
@@ -142,7 +142,7 @@ impl Permit2Draft {
 /// Has a payer allow Permit2 to take this much of the usual token.
 ///
 /// # Panics
-/// When the chain refuses.
+/// If the chain refuses.
 pub async fn allow(chain: &Anvil, payer: &str, amount: u128) {
     local(chain).allow_permit2(payer, USDC, Amount::from(amount)).await.expect("allowed");
 }
@@ -150,7 +150,7 @@ pub async fn allow(chain: &Anvil, payer: &str, amount: u128) {
 /// Returns the allowance of Permit2 for a payer's usual token.
 ///
 /// # Panics
-/// When the chain does not answer.
+/// If the chain does not answer.
 pub async fn allowance(chain: &Anvil, payer: &str) -> Amount {
     local(chain).permit2_allowance(payer, USDC).await.expect("answered")
 }
@@ -158,7 +158,7 @@ pub async fn allowance(chain: &Anvil, payer: &str) -> Amount {
 /// The chain, as the local helpers see it.
 ///
 /// # Panics
-/// When no HTTP client can be made.
+/// If no HTTP client can be made.
 pub fn local(chain: &Anvil) -> LocalChain {
     LocalChain::at(chain.node.url.clone()).expect("a client")
 }

@@ -75,7 +75,7 @@ struct Shared {
 #[derive(Clone)]
 pub struct Proxy {
     shared: Arc<Shared>,
-    /// Where to reach it.
+    /// The address to reach it at.
     pub url: String,
 }
 
@@ -83,7 +83,7 @@ impl Proxy {
     /// Starts a proxy before a node.
     ///
     /// # Panics
-    /// When there is no free port.
+    /// If there is no free port.
     pub async fn before(node: &str) -> Self {
         let shared = Arc::new(Shared {
             node: node.to_owned(),

@@ -12,7 +12,7 @@ use crate::anvil::{NETWORK, PAYEE, PAYER_KEY};
 /// facilitator. The process's verdict (the resource was received) and what it printed.
 ///
 /// # Panics
-/// When node cannot be started; `tests/run` installs the packages.
+/// If node cannot be started; `tests/run` installs the packages.
 pub async fn pay(protocol: &str, facilitator_url: &str, rpc_url: &str) -> (bool, Value) {
     let network = if protocol == "v1" { "base-sepolia" } else { NETWORK };
     let arguments = [
@@ -31,7 +31,7 @@ pub async fn pay(protocol: &str, facilitator_url: &str, rpc_url: &str) -> (bool,
 /// payee. Whether everything was as it must be, and what was printed.
 ///
 /// # Panics
-/// When node cannot be started; `tests/run` installs the packages.
+/// If node cannot be started; `tests/run` installs the packages.
 pub async fn buy(ways: &[&str], facilitator_url: &str, rpc_url: &str, more: &[&str]) -> (bool, String) {
     let place = ["--facilitator-url", facilitator_url, "--rpc-url", rpc_url];
     run("ways.mjs", &[&place, more, ways].concat()).await
@@ -41,7 +41,7 @@ pub async fn buy(ways: &[&str], facilitator_url: &str, rpc_url: &str, more: &[&s
 /// one. Whether every difference has its reason, and what was printed.
 ///
 /// # Panics
-/// When node cannot be started; `tests/run` installs the packages.
+/// If node cannot be started; `tests/run` installs the packages.
 pub async fn compare(facilitator_url: &str, rpc_url: &str, more: &[&str]) -> (bool, String) {
     let place = ["--facilitator-url", facilitator_url, "--rpc-url", rpc_url];
     run("differential/run.mjs", &[&place, more].concat()).await
@@ -51,7 +51,7 @@ pub async fn compare(facilitator_url: &str, rpc_url: &str, more: &[&str]) -> (bo
 /// printed.
 ///
 /// # Panics
-/// When node cannot be started; `tests/run` installs the packages.
+/// If node cannot be started; `tests/run` installs the packages.
 pub async fn golden(facilitator_url: &str, rpc_url: &str, gas_wallet_key: &str, more: &[&str]) -> (bool, String) {
     let place = ["--facilitator-url", facilitator_url, "--rpc-url", rpc_url, "--gas-wallet-key", gas_wallet_key];
     run("golden.mjs", &[&place, more].concat()).await
@@ -61,7 +61,7 @@ pub async fn golden(facilitator_url: &str, rpc_url: &str, gas_wallet_key: &str, 
 /// received, and what was printed.
 ///
 /// # Panics
-/// When Python cannot be started; `tests/run` installs the package.
+/// If Python cannot be started; `tests/run` installs the package.
 pub async fn pay_in_python(facilitator_url: &str, rpc_url: &str, more: &[&str]) -> (bool, String) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk-python");
     let place = ["--facilitator-url", facilitator_url, "--rpc-url", rpc_url, "--network", NETWORK];
@@ -73,7 +73,7 @@ pub async fn pay_in_python(facilitator_url: &str, rpc_url: &str, more: &[&str]) 
 /// The same with the ways of `ways-svm.mjs`; none named: all.
 ///
 /// # Panics
-/// When node cannot be started; `tests/run` installs the packages.
+/// If node cannot be started; `tests/run` installs the packages.
 pub async fn buy_on_solana(ways: &[&str], facilitator_url: &str, rpc_url: &str) -> (bool, String) {
     let place = ["--facilitator-url", facilitator_url, "--rpc-url", rpc_url];
     run("ways-svm.mjs", &[&place, ways].concat()).await

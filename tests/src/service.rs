@@ -22,7 +22,7 @@ pub use self::home::{Home, text_of};
 /// A running service; killed when dropped.
 pub struct Service {
     process: Child,
-    /// Where to reach it.
+    /// The address to reach it at.
     pub url: String,
     client: reqwest::Client,
 }
@@ -53,7 +53,7 @@ pub const BINARY_VARIABLE: &str = "E2E_BINARY";
 /// Returns the built binary beside the test's own, or the one that the environment names.
 ///
 /// # Panics
-/// When it is not built; `tests/run` builds it.
+/// If it is not built; `tests/run` builds it.
 pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os(BINARY_VARIABLE) {
         return path.into();
@@ -69,7 +69,7 @@ impl Service {
     /// Posts a body.
     ///
     /// # Panics
-    /// When no answer comes.
+    /// If no answer comes.
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.try_post(path, body, None).await.expect("the service answers")
     }
@@ -89,7 +89,7 @@ impl Service {
     /// Asks for a path.
     ///
     /// # Panics
-    /// When no answer comes.
+    /// If no answer comes.
     pub async fn get(&self, path: &str) -> Answer {
         self.try_get(path).await.expect("the service answers")
     }
@@ -148,7 +148,7 @@ impl Service {
     /// Tells it to stop, as a service manager does, and does not wait.
     ///
     /// # Panics
-    /// When the process cannot be told.
+    /// If the process cannot be told.
     pub fn terminate(&self) {
         let told = Command::new("kill").arg(self.process.id().to_string()).status().expect("`kill` runs");
         assert!(told.success());
@@ -157,7 +157,7 @@ impl Service {
     /// Returns the exit code once the process has ended.
     ///
     /// # Panics
-    /// When the process cannot be asked about.
+    /// If the process cannot be asked about.
     pub fn exit_code(&mut self) -> Option<i32> {
         self.process.try_wait().expect("a child").map(|status| status.code().unwrap_or(-1))
     }
@@ -165,7 +165,7 @@ impl Service {
     /// `kill -9`.
     ///
     /// # Panics
-    /// When the process cannot be killed.
+    /// If the process cannot be killed.
     pub fn kill(mut self) {
         self.process.kill().expect("killed");
         self.process.wait().expect("gone");
@@ -174,7 +174,7 @@ impl Service {
     /// Asks it to stop, as a service manager does, and waits for its end.
     ///
     /// # Panics
-    /// When the process cannot be told.
+    /// If the process cannot be told.
     pub fn stop(mut self) -> Option<i32> {
         self.terminate();
         self.process.wait().expect("gone").code()
@@ -230,7 +230,7 @@ impl Answer {
 /// Returns a chain as the service would configure it, without the service; the node replaces the chain's own.
 ///
 /// # Panics
-/// When the configuration is wrong.
+/// If the configuration is wrong.
 pub fn chain_of(network: &impl LocalNetwork, node: &str, clock: &Arc<dyn Clock>) -> Arc<dyn Chain> {
     let mut config = Config::of(network);
     config.set("store", "url", "sqlite://unused.db");

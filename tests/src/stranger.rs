@@ -59,7 +59,7 @@ pub async fn send_first(chain: &Anvil, from: &str, to: &str, input: &Value) -> S
 /// Settles a payment while there are no blocks: it is pending, and its transaction is in the pool.
 ///
 /// # Panics
-/// When it is not pending.
+/// If it is not pending.
 pub async fn settle_without_blocks(chain: &Anvil, service: &Service, body: &Value) -> (String, Value) {
     chain.node.stop_blocks().await;
     let pending = service.post("/settle", body).await;
@@ -76,7 +76,7 @@ pub async fn settle_without_blocks(chain: &Anvil, service: &Service, body: &Valu
 /// Lets the stranger execute a payment after it was claimed, in the block of our own transaction.
 ///
 /// # Panics
-/// When our transaction does not revert.
+/// If our transaction does not revert.
 pub async fn overtake(chain: &Anvil, service: &Service, body: &Value, way: Way) -> Overtaken {
     let (id, transaction) = settle_without_blocks(chain, service, body).await;
     let foreign = execute(chain, &transaction, way).await;

@@ -36,7 +36,7 @@ impl Draft {
     /// Signs with the newest blockhash.
     ///
     /// # Panics
-    /// When the chain does not answer.
+    /// If the chain does not answer.
     pub async fn payload(&self, chain: &LocalChain) -> Map<String, Value> {
         let blockhash = chain.blockhash().await.expect("a blockhash");
         self.payer.sign(&self.order, blockhash).expect("signed")

@@ -10,7 +10,7 @@ use crate::eventually;
 /// Creates a table of these accounts and waits until it can be used.
 ///
 /// # Panics
-/// When the chain refuses it.
+/// If the chain refuses it.
 pub async fn create(chain: &LocalChain, authority: &Payer, addresses: &[Pubkey]) -> AddressLookupTableAccount {
     let slot = || async { chain.client().get_slot().await.expect("a slot") };
     let owner = authority.address();
@@ -26,7 +26,7 @@ pub async fn create(chain: &LocalChain, authority: &Payer, addresses: &[Pubkey])
 /// Gives a table up. Transactions that use it land for some time yet.
 ///
 /// # Panics
-/// When the chain refuses it.
+/// If the chain refuses it.
 pub async fn deactivate(chain: &LocalChain, authority: &Payer, table: &AddressLookupTableAccount) {
     let instruction = deactivate_lookup_table(table.key, authority.address());
     chain.send(authority.key(), &[instruction]).await.expect("deactivated");

@@ -35,7 +35,7 @@ pub struct Validator {
     process: Child,
     /// The chain.
     pub chain: LocalChain,
-    /// Where its notifications come from.
+    /// The address of its notifications.
     pub websocket: String,
     ticks_per_slot: u32,
     folder: TempDir,
@@ -80,7 +80,7 @@ impl Validator {
     /// Starts a validator with slots of so many ticks and waits until it executes transactions.
     ///
     /// # Panics
-    /// When it cannot be started; `tests/run` provides it.
+    /// If it cannot be started; `tests/run` provides it.
     pub async fn start_with(ticks_per_slot: u32) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let accounts = folder.path().join("accounts");

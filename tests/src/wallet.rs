@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::svm::Draft;
 
-/// Where the program is.
+/// The address of the program.
 pub const PROGRAM: Pubkey = Pubkey::from_str_const("Wa11et1111111111111111111111111111111111111");
 
 /// The account in which a program finds the time.
@@ -22,14 +22,14 @@ const CLOCK: Pubkey = Pubkey::from_str_const("SysvarC1ock11111111111111111111111
 /// official clients ask for.
 const UNIT_LIMIT: u32 = 100_000;
 
-/// Where the data of an account begins, and the amount in that of a token account.
+/// The place at which the data of an account begins, and that of the amount in a token account.
 const DATA: u64 = 88;
 const AMOUNT: u64 = DATA + 64;
 
 /// Writes the program for `--bpf-program`.
 ///
 /// # Panics
-/// When the source has a mistake, or the disk is full.
+/// If the source has a mistake, or the disk is full.
 pub fn write_program(path: &Path) {
     let assembler = Assembler::new(AssemblerOption::default().with_arch(SbpfArch::V0));
     let program = assembler.assemble(include_str!("../programs/wallet.s"));
@@ -127,7 +127,7 @@ impl Call {
     /// `/settle`.
     ///
     /// # Panics
-    /// When the chain does not answer.
+    /// If the chain does not answer.
     pub async fn body(&self, chain: &LocalChain) -> Value {
         self.draft.v2(&self.payload(chain).await)
     }

@@ -17,7 +17,7 @@ impl Millis {
     }
 }
 
-/// Where the time comes from; tests bring their own.
+/// The source of the time; tests bring their own.
 pub trait Clock: Send + Sync {
     /// The time now.
     fn now(&self) -> Millis;

@@ -28,7 +28,7 @@ fn is_override(name: &str) -> bool {
     name.starts_with(OVERRIDE_PREFIX) || name == "RUST_LOG"
 }
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// `config.default.toml`, or a preset of a known network.
@@ -57,7 +57,7 @@ pub struct Effective {
     pub key: String,
     /// The value, as TOML.
     pub value: String,
-    /// Where it came from.
+    /// The source.
     pub source: Source,
 }
 
@@ -142,7 +142,7 @@ impl Report {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).effective.push(effective);
     }
 
-    /// Where a value came from; a list's entries have their own, `rpc[0]`.
+    /// The source of a value; a list's entries have their own, `rpc[0]`.
     pub fn source(&self, key: &str) -> Source {
         self.sources.get(key).cloned().unwrap_or(Source::Default)
     }

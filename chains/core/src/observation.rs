@@ -108,7 +108,7 @@ impl Observation {
     }
 }
 
-/// Where a transaction is, and at which price.
+/// The block of a transaction, and its price.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inclusion {
     /// The attempt's hash.

@@ -102,14 +102,14 @@ pub struct Config {
     pub assets: Vec<Asset>,
 }
 
-/// Where payers with code may pay.
+/// The nodes on whose word payers with code may pay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContractWallets {
     /// Nowhere.
     Refused,
-    /// Where nodes simulate in the block to come.
+    /// With nodes that simulate in the block to come.
     Simulated,
-    /// Also where they do not.
+    /// Also with nodes that do not.
     Unsimulated,
 }
 

@@ -31,7 +31,7 @@ pub const NETWORK: &str = "eip155:84532";
 /// Its chain id.
 pub const CHAIN_ID: u64 = 84_532;
 
-/// Where the token is: Base Sepolia's USDC.
+/// The address of the token: Base Sepolia's USDC.
 pub const USDC: &str = "0x036CbD53842c5426634e7929541eC2318f3dCF7e";
 
 /// The token's EIP-712 name.
@@ -89,7 +89,7 @@ impl LocalChain {
         Ok(Self { client, url: url.into() })
     }
 
-    /// Where it is.
+    /// The address of its node.
     pub fn url(&self) -> &str {
         &self.url
     }

@@ -49,7 +49,7 @@ pub fn block(slot: u64) -> BlockRef {
 pub struct Blocks {
     block_time: Duration,
     tip: Mutex<Tip>,
-    /// When every transaction was to be looked for last.
+    /// The moment from which every transaction was to be looked for last.
     full_look: Mutex<Instant>,
     proven: Mutex<Instant>,
 }

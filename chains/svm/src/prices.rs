@@ -29,7 +29,7 @@ pub struct PriceBounds {
 /// The price that the network asks for.
 #[derive(Debug, Default)]
 pub struct Prices {
-    /// When it was asked for last, and what it was.
+    /// The moment at which it was asked for last, and the answer.
     asked: Mutex<Option<(Instant, u64)>>,
     asking: tokio::sync::Mutex<()>,
 }

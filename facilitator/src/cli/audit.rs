@@ -1,17 +1,28 @@
 //! `audit`: the store against the chain.
 
-use std::{process::ExitCode, time::SystemTime};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
-use anyhow::Context as _;
-use chains_core::clock::Millis;
 use clap::Args;
 
-use super::ConfigFile;
+use super::{ConfigFile, parse_time};
 use crate::{
-    audit::audit,
+    archive::file::Reader,
+    audit::Auditor,
     config::Environment,
-    store::connect::{Access, connect},
+    store::{
+        Store,
+        archive::Archive,
+        connect::{Access, connect},
+    },
 };
+
+/// Archived settlements that are read at a time.
+const PAGE: usize = 256;
 
 /// Compares the store with the chain; exit code 1 if they differ, 2 if the
 /// nodes' history is too short to say.
@@ -22,6 +33,9 @@ pub(super) struct Audit {
     /// Only settlements claimed since then, such as 2026-11-21T00:00:00Z.
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
+    /// Compares the settlements of this archive too; may be given for each.
+    #[arg(long, value_name = "FILE")]
+    archive: Vec<PathBuf>,
 }
 
 impl Audit {
@@ -29,10 +43,20 @@ impl Audit {
         let config = self.config.load(environment)?;
         let from = self.from.as_deref().map(parse_time).transpose()?;
         let store = connect(&config.store.url, Access::Read).await?;
+        let archives = store.archives().await?;
+        let mut names = BTreeSet::new();
+        for file in &self.archive {
+            names.insert(Reader::open(file, &archives)?.id());
+        }
         let (mut differences, mut forgotten) = (0, 0);
         for chain in &config.chains {
             chain.prove().await?;
-            let audit = audit(&*store, chain, from).await?;
+            let mut auditor = Auditor::new(Arc::clone(chain), from);
+            auditor.compare_store(&*store).await?;
+            for file in &self.archive {
+                compare_archive(&mut auditor, &*store, file, &archives).await?;
+            }
+            let audit = auditor.finish(&*store).await?;
             let (count, under_way) = (audit.settlements, audit.under_way);
             println!("{}: {count} settlements compared, {under_way} of them under way", chain.network());
             for id in &audit.unresolved {
@@ -47,6 +71,10 @@ impl Audit {
             differences += audit.differences.len();
             forgotten += audit.forgotten.len();
         }
+        for archive in archives.iter().filter(|archive| archive.settlements > 0 && !names.contains(&archive.id)) {
+            let Archive { settlements, path, .. } = archive;
+            println!("{settlements} archived settlements are not compared: add --archive {path}");
+        }
         println!("{differences} differences");
         Ok(match (differences, forgotten) {
             (0, 0) => ExitCode::SUCCESS,
@@ -56,8 +84,19 @@ impl Audit {
     }
 }
 
-fn parse_time(text: &str) -> anyhow::Result<Millis> {
-    let time = humantime::parse_rfc3339_weak(text).context("write a time such as 2026-11-21T00:00:00Z")?;
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).context("the time is before 1970")?;
-    Ok(Millis(u64::try_from(since.as_millis())?))
+async fn compare_archive(
+    auditor: &mut Auditor,
+    store: &dyn Store,
+    file: &Path,
+    archives: &[Archive],
+) -> anyhow::Result<()> {
+    let mut reader = Reader::open(file, archives)?;
+    loop {
+        let page: Result<Vec<_>, _> = reader.by_ref().take(PAGE).collect();
+        let page = page?;
+        if page.is_empty() {
+            return Ok(());
+        }
+        auditor.compare_archived(store, page).await?;
+    }
 }

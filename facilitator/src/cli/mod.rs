@@ -2,6 +2,7 @@
 //! here is read by a person.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "commands talk to people")]
 
+mod archive;
 mod audit;
 mod config_command;
 mod demo;
@@ -18,6 +19,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use anyhow::Context as _;
 use chains_core::{
     clock::{Clock, Millis, SystemClock},
     config::Report,
@@ -37,7 +39,7 @@ struct Cli {
     command: Command,
 }
 
-/// Where the configuration is.
+/// The place of the configuration.
 #[derive(Clone, Debug, Args)]
 struct ConfigFile {
     /// The configuration; else `$FACILITATOR_CONFIG`, else `./facilitator.toml`.
@@ -63,6 +65,8 @@ enum Command {
     Settlement(settlement::Settlement),
     /// Compares the store with the chain; exit code 1 if they differ.
     Audit(audit::Audit),
+    /// Moves old settlements that are over for good into a file.
+    Archive(archive::Archive),
 }
 
 /// Exit code for a configuration that cannot be used (sysexits `EX_USAGE`).
@@ -87,6 +91,7 @@ pub async fn run(environment: Environment) -> ExitCode {
         Command::Migrate(command) => command.run(&environment).await,
         Command::Settlement(command) => command.run(&environment).await,
         Command::Audit(command) => command.run(&environment).await,
+        Command::Archive(command) => command.run(&environment).await,
     };
     match ran {
         Ok(code) => code,
@@ -144,6 +149,13 @@ fn time(at: Millis) -> String {
         return format!("{} ms", at.0);
     }
     humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + Duration::from_millis(at.0)).to_string()
+}
+
+/// A point in time, from a person.
+fn parse_time(text: &str) -> anyhow::Result<Millis> {
+    let time = humantime::parse_rfc3339_weak(text).context("write a time such as 2026-11-21T00:00:00Z")?;
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).context("the time is before 1970")?;
+    Ok(Millis(u64::try_from(since.as_millis())?))
 }
 
 #[cfg(test)]

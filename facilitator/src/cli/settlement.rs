@@ -1,10 +1,11 @@
 //! `settlement`: everything that is stored of one, and the operator's word on
 //! one whose proof is withheld.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use chains_core::clock::{Clock as _, SystemClock};
 use clap::Args;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{ConfigFile, time};
@@ -14,6 +15,7 @@ use crate::{
     settlement::{Attempt, Record, SettlementId, State, Timeline, Transaction, TransactionState, record::Sends},
     store::{
         OperatorWord, Query, Store,
+        archive::{Archived, ArchivedEnd, ArchivedName},
         connect::{Access, connect},
     },
 };
@@ -25,6 +27,9 @@ pub(super) struct Settlement {
     config: ConfigFile,
     /// Its id, or the hash of any of its transactions.
     id_or_transaction: String,
+    /// Looks in this file, which `facilitator archive` has written.
+    #[arg(long, value_name = "FILE", conflicts_with = "resolve")]
+    archive: Option<PathBuf>,
     /// For machines: the answer of `GET /settlements/{id}`.
     #[arg(long)]
     json: bool,
@@ -43,13 +48,11 @@ impl Settlement {
         // Beside a running service too: neither access takes the lock.
         let access = if self.resolve.is_some() { Access::Operate } else { Access::Read };
         let store = connect(&url, access).await?;
-        let Some(timeline) = find(&*store, &self.id_or_transaction).await? else {
-            anyhow::bail!(
-                "no settlement in {url} has the id or a transaction {}. If the payment was answered by another \
-                 instance, ask its store",
-                self.id_or_transaction
-            );
+        let found = match &self.archive {
+            None => find(&*store, &self.id_or_transaction).await?,
+            Some(file) => crate::archive::find(file, &store.archives().await?, &self.id_or_transaction)?,
         };
+        let Some(timeline) = found else { return self.tell_rest(&*store, &url).await };
         if let (Some(word), Some(reason)) = (&self.resolve, &self.reason) {
             return resolve(&*store, &timeline.record, word, reason).await;
         }
@@ -60,6 +63,52 @@ impl Settlement {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+impl Settlement {
+    /// Says what the store knows of a settlement that is not in it.
+    async fn tell_rest(&self, store: &dyn Store, url: &str) -> anyhow::Result<ExitCode> {
+        let name = &self.id_or_transaction;
+        let archived = match name.parse::<Uuid>() {
+            Ok(id) => store.archived(ArchivedName::Id(SettlementId(id))).await?,
+            Err(_) => None,
+        };
+        if let Some(archived) = archived.filter(|_| self.resolve.is_none()) {
+            return print_archived(&archived, self.json);
+        }
+        let archives = store.archives().await?;
+        let elsewhere = if archives.is_empty() {
+            "If the payment was answered by another instance, ask its store".to_owned()
+        } else {
+            let paths: Vec<_> = archives.iter().map(|archive| archive.path.as_str()).collect();
+            format!("It may be archived: look with --archive FILE, which may be {}", paths.join(" or "))
+        };
+        anyhow::bail!("no settlement in {url} has the id or a transaction {name}. {elsewhere}")
+    }
+}
+
+/// Shows what stays of an archived settlement.
+fn print_archived(archived: &Archived, json: bool) -> anyhow::Result<ExitCode> {
+    let Archived { id, end, archive } = archived;
+    let (state, transaction) = match end {
+        ArchivedEnd::Settled { transaction } => ("settled", transaction.as_str()),
+        ArchivedEnd::Failed(failed) => ("failed", failed.transaction.as_deref().unwrap_or_default()),
+    };
+    if json {
+        let archive = json!({"id": archive.id, "path": archive.path});
+        let body = json!({"id": id, "state": state, "transaction": transaction, "archive": archive});
+        println!("{}", serde_json::to_string_pretty(&body)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("settlement   {id}");
+    println!("state        {state}");
+    println!("transaction  {transaction}");
+    if let ArchivedEnd::Failed(failed) = end {
+        println!("failed       {}: {}", failed.reason, failed.message);
+    }
+    println!("archived     to {} ({})", archive.path, archive.id);
+    println!("             its story: facilitator settlement {id} --archive {}", archive.path);
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn find(store: &dyn Store, name: &str) -> anyhow::Result<Option<Timeline>> {

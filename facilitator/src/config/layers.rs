@@ -11,7 +11,7 @@ use super::Environment;
 /// The documented defaults.
 pub const DEFAULTS: &str = include_str!("../../config.default.toml");
 
-/// Where each value came from, by its path; a list has an entry for itself
+/// The source of each value, by its path; a list has an entry for itself
 /// and one for each of its places.
 pub(super) type Sources = BTreeMap<String, Source>;
 

@@ -18,6 +18,10 @@ use crate::{
 /// chain, and clients keep a connection for no longer.
 const SETTLE_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
 
+/// The shortest and the longest `supported_wait`: servers that start with this
+/// service wait for its answer, and give up after some minutes.
+const SUPPORTED_WAIT: (Duration, Duration) = (Duration::ZERO, Duration::from_mins(10));
+
 /// The smallest and the largest `body_max_bytes`: room for every payment
 /// known, and not for more than a connection may cost.
 const BODY_MAX: (u64, u64) = (16 * 1024, 16 * 1024 * 1024);
@@ -32,10 +36,12 @@ const VERIFIED_HOLD: (Duration, Duration) = (Duration::ZERO, Duration::from_mins
 /// `[server]`: the public listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Where it listens.
+    /// The address that it listens on.
     pub listen: SocketAddr,
     /// The time for which a settle request waits for the chain.
     pub settle_wait: Duration,
+    /// The time for which `/supported` waits for a network that has never opened.
+    pub supported_wait: Duration,
     /// Bytes of a body.
     pub body_max: usize,
     /// Time for a body.
@@ -55,7 +61,7 @@ pub struct Server {
 /// `[admin]`: the second listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// Where it listens.
+    /// The address that it listens on.
     pub listen: SocketAddr,
     /// SHA-256 of the token that it asks for; `None` only on a loopback address.
     pub token_sha256: Option<[u8; 32]>,
@@ -93,6 +99,9 @@ pub(super) fn server(mut section: Section) -> Option<Server> {
     let settle_wait = between(&mut section, "settle_wait", SETTLE_WAIT, |wait: Duration| {
         humantime::format_duration(wait).to_string()
     });
+    let supported_wait = between(&mut section, "supported_wait", SUPPORTED_WAIT, |wait: Duration| {
+        humantime::format_duration(wait).to_string()
+    });
     let body_max = between(&mut section, "body_max_bytes", BODY_MAX, |bytes: u64| bytes.to_string());
     let body_wait = time(&mut section, "body_timeout");
     let head = time(&mut section, "header_timeout");
@@ -116,6 +125,7 @@ pub(super) fn server(mut section: Section) -> Option<Server> {
     Some(Server {
         listen,
         settle_wait: settle_wait?,
+        supported_wait: supported_wait?,
         body_max: usize::try_from(body_max?).ok()?,
         body_wait: body_wait?,
         waits: Waits { head: head?, answer: answer?, idle: idle? },

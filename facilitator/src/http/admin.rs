@@ -25,7 +25,7 @@ const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 /// The state that the admin listener's handlers share.
 #[derive(Clone)]
 pub struct Admin {
-    /// Where the metrics are.
+    /// The metrics.
     pub metrics: PrometheusHandle,
     /// The names that are answered to.
     pub hosts: Hosts,

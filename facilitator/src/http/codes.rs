@@ -74,7 +74,7 @@ pub const BUSY: Row =
 /// The store does not answer.
 pub const STORE: Row =
     row(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "the store does not answer; send the request again");
-/// A network has not opened since the start.
+/// A network has not opened since the start, and is waited for.
 pub const OPENING: Row = row(
     StatusCode::SERVICE_UNAVAILABLE,
     "service_starting",

@@ -24,7 +24,7 @@ impl RequestId {
         Self(id.into())
     }
 
-    /// Where there is no request to name.
+    /// The id of no request.
     pub fn none() -> Self {
         Self("".into())
     }
@@ -142,7 +142,7 @@ pub enum Failure {
     Host,
     /// Bodies hold as many bytes as they may.
     Busy,
-    /// A network has not opened since the start.
+    /// A network has not opened since the start, and is waited for.
     Opening,
     /// A bug.
     Panic,

@@ -67,15 +67,15 @@ pub struct SettlementBody {
     /// payload can still execute it.
     #[serde(skip_serializing_if = "Option::is_none")]
     executable_until: Option<u64>,
-    /// When the chain could no longer take its end back, Unix milliseconds.
+    /// The time from which the chain could no longer take its end back, Unix milliseconds.
     finalized_at: Option<u64>,
-    /// When the chain took its transfer back, Unix milliseconds; null if it never did.
+    /// The time at which the chain took its transfer back, Unix milliseconds; null if it never did.
     reorged_at: Option<u64>,
     /// Unix milliseconds.
     created_at: u64,
     /// Unix milliseconds.
     updated_at: u64,
-    /// When a request was given the success, Unix milliseconds.
+    /// The time at which a request was given the success, Unix milliseconds.
     delivered_at: Option<u64>,
     /// Every signed form with every answer to every send; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,7 +92,7 @@ pub struct SettlementBody {
 pub struct SettlementPage {
     /// Newest first.
     settlements: Vec<SettlementBody>,
-    /// Where the next page begins; null on the last.
+    /// The beginning of the next page; null on the last.
     cursor: Option<String>,
 }
 

@@ -4,7 +4,7 @@ use axum::{
     Json,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::{AppendHeaders, IntoResponse, Response},
 };
 use chains_core::{Code, Rejection, protocol};
 use serde_json::{Value, json};
@@ -16,10 +16,17 @@ use super::{
     error::{ErrorBody, Failure, RequestId, Shape},
     headers, openapi, response,
 };
-use crate::settlement::{Caller, Key};
+use crate::{
+    payment::SupportedNow,
+    settlement::{Caller, Key},
+};
 
 /// The API key is not allowed to settle for this payee. Ours.
 const PAY_TO_NOT_ALLOWED: Code = Code::new("pay_to_not_allowed");
+
+/// The lifetime of a list of kinds that lacks a network which has not opened: a
+/// cache must not keep it much longer than the network takes to open.
+const INCOMPLETE_LIFETIME: HeaderValue = HeaderValue::from_static("max-age=10");
 
 /// Is this payment good? An advice: it reads, and changes nothing.
 #[utoipa::path(
@@ -93,23 +100,26 @@ pub async fn settle(State(api): State<Api>, request: Request) -> Response {
     (status = 200, description = "kinds, extensions, signers", body = openapi::SupportedAnswer),
     (status = 304, description = "as the ETag says"),
     (status = 421, description = "another host's name", body = ErrorBody),
-    (status = 503, description = "a network has not opened since the start: ask again after Retry-After", body = ErrorBody),
+    (status = 503, description = "a network is being opened for the first time, or none has opened: ask again after Retry-After", body = ErrorBody),
 ))]
 pub async fn supported(State(api): State<Api>, request: Request) -> Response {
     use sha2::{Digest, Sha256};
 
-    let Some(supported) = api.payments.supported() else {
-        return Failure::Opening.respond(Shape::Unknown, &RequestId::of(&request));
+    let (supported, lifetime) = match api.payments.supported() {
+        SupportedNow::Opening => return Failure::Opening.respond(Shape::Unknown, &RequestId::of(&request)),
+        SupportedNow::All(supported) => (supported, None),
+        SupportedNow::Some(supported) => (supported, Some((header::CACHE_CONTROL, INCOMPLETE_LIFETIME))),
     };
+    let lifetime = AppendHeaders(lifetime);
     let text = serde_json::to_string(&*supported).unwrap_or_default();
     let tag = format!("\"{}\"", hex::encode(&Sha256::digest(&text)[..8]));
     let known = headers::has_tag(request.headers(), &tag);
     let etag = HeaderValue::from_str(&tag).unwrap_or_else(|_| HeaderValue::from_static("\"\""));
     if known {
-        return (StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response();
+        return (StatusCode::NOT_MODIFIED, [(header::ETAG, etag)], lifetime).into_response();
     }
     let json = HeaderValue::from_static("application/json");
-    ([(header::CONTENT_TYPE, json), (header::ETAG, etag)], text).into_response()
+    ([(header::CONTENT_TYPE, json), (header::ETAG, etag)], lifetime, text).into_response()
 }
 
 /// A description of `POST /verify`.

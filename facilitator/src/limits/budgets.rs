@@ -183,7 +183,7 @@ impl Account {
         }
     }
 
-    /// When the oldest loss no longer counts.
+    /// The time from which the oldest loss no longer counts.
     fn free_at(&self, now: Millis) -> Millis {
         let oldest =
             self.lost.front().map(|(bucket, _)| (bucket + 1).saturating_mul(BUCKET_MS).saturating_add(WINDOW_MS));

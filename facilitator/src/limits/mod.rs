@@ -69,7 +69,7 @@ pub enum Refused {
 pub struct OverBudget {
     /// Whose budget.
     pub scope: Scope,
-    /// When enough of it may be free again.
+    /// The time from which enough of it may be free again.
     pub until: Millis,
 }
 

@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 pub use outcome::{Asked, Pending, SettleOutcome, Unavailable, VerifyOutcome};
 use supported::Probe;
-pub use supported::{Readiness, ReadinessLine};
+pub use supported::{Readiness, ReadinessLine, SupportedNow};
 
 use crate::{in_flight::Registry, store::Store, submitter::Submitter};
 
@@ -51,6 +51,9 @@ pub struct Waits {
     /// The time for which a verified payment holds its part of its payer's balance;
     /// zero: not at all.
     pub verified_hold: Duration,
+    /// The time for which `/supported` waits for a network that has never
+    /// opened, from the start on.
+    pub supported: Duration,
 }
 
 impl Payments {

@@ -6,7 +6,7 @@ use chains_core::{Amount, Rejection, protocol::Version};
 
 use crate::settlement::{Failed, SettlementId};
 
-/// When to come back after a passing trouble.
+/// The time after which to come back after a passing trouble.
 pub const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// The part of an answer that every outcome shares.
@@ -93,7 +93,7 @@ pub enum Pending {
 pub struct Unavailable {
     /// For the caller: no internal text.
     pub message: &'static str,
-    /// When trying again makes sense.
+    /// The time after which trying again makes sense.
     pub retry_after: Duration,
 }
 

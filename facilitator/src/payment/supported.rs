@@ -11,11 +11,14 @@ use chains_core::{
     protocol::{Supported, supported},
 };
 use parking_lot::RwLock;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{Payments, identifier};
-use crate::submitter::{Submitter, status::Condition};
+use crate::{
+    metrics,
+    submitter::{Submitter, status::Condition},
+};
 
 /// The readiness of the service, part by part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,22 +40,43 @@ pub struct ReadinessLine {
     pub detail: String,
 }
 
+/// The kinds of payment that can be told now.
+#[derive(Clone, Debug)]
+pub enum SupportedNow {
+    /// Nothing yet: a network is still being opened, for the first time.
+    Opening,
+    /// Those of every network.
+    All(Arc<Supported>),
+    /// Those of the networks that have opened: another has not for so long that
+    /// it is not waited for. This changes when it opens.
+    Some(Arc<Supported>),
+}
+
 impl Payments {
-    /// The kinds of payment that are settled here; `None` while a network has
-    /// never opened since the start: servers ask once and keep the list for
-    /// their lifetime. For the same reason a network that has opened stays on
-    /// the list while it is closed for a moment; one without gas money does not.
+    /// The kinds of payment that are settled here. Servers ask once and keep
+    /// the list for their lifetime: so it is not told while a network that has
+    /// never opened is tried for less than [`Waits::supported`], and a network
+    /// that has opened stays on it while it is closed for a moment; one without
+    /// gas money does not. A network that does not come up for longer is left
+    /// out, so that it keeps nobody from the others.
     /// Of several gas wallets each answer announces the next, so that payments
     /// that are bound to a wallet spread over them.
-    pub fn supported(&self) -> Option<Arc<Supported>> {
+    pub fn supported(&self) -> SupportedNow {
+        let opened: Vec<_> = self.networks.values().filter(|submitter| self.probe.has_opened(submitter)).collect();
+        let whole = opened.len() == self.networks.len();
+        if !whole && (opened.is_empty() || self.probe.started.elapsed() < self.waits.supported) {
+            return SupportedNow::Opening;
+        }
+        let list = Arc::new(self.list(&opened));
+        if whole { SupportedNow::All(list) } else { SupportedNow::Some(list) }
+    }
+
+    fn list(&self, opened: &[&Arc<Submitter>]) -> Supported {
         let turn = self.supported_turn.fetch_add(1, Ordering::Relaxed);
         let mut kinds = Vec::new();
         let mut extensions = BTreeSet::from([identifier::NAME]);
         let mut signers: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for submitter in self.networks.values() {
-            if !self.probe.has_opened(submitter) {
-                return None;
-            }
+        for submitter in opened {
             let chain = submitter.chain();
             let closed = submitter.condition() != Condition::Open;
             let first = chain.gas_wallets().first().map(String::as_str).filter(|_| closed);
@@ -66,7 +90,7 @@ impl Payments {
                 }
             }
         }
-        Some(Arc::new(Supported { kinds, extensions: extensions.into_iter().map(str::to_owned).collect(), signers }))
+        Supported { kinds, extensions: extensions.into_iter().map(str::to_owned).collect(), signers }
     }
 
     /// The networks that are configured, for people.
@@ -93,6 +117,25 @@ impl Payments {
         }
     }
 
+    /// Logs once that a network is left out of `/supported`, and once that it is not any more.
+    fn tell_left_out(&self, submitter: &Submitter) {
+        let network = submitter.chain().network();
+        metrics::network_open(network, submitter.condition() == Condition::Open);
+        if self.probe.has_opened(submitter) {
+            if self.probe.left_out.write().remove(network) {
+                tracing::info!(%network, "the network has opened: /supported lists it from now on");
+            }
+        } else if self.probe.started.elapsed() >= self.waits.supported
+            && self.probe.left_out.write().insert(network.clone())
+        {
+            let (seconds, why) = (self.waits.supported.as_secs(), submitter.readiness().err().unwrap_or_default());
+            tracing::error!(
+                %network, seconds, why,
+                "the network has not opened since the start: /supported lists the others without it until it does"
+            );
+        }
+    }
+
     async fn look(&self) -> Arc<Readiness> {
         let line = |subject: String, state: Result<String, String>| {
             let (ready, Ok(detail) | Err(detail)) = (state.is_ok(), state);
@@ -103,7 +146,7 @@ impl Payments {
             "the store does not answer".to_owned()
         });
         let networks = self.networks.iter().map(|(network, s)| {
-            self.probe.has_opened(s);
+            self.tell_left_out(s);
             line(network.to_string(), s.readiness())
         });
         let networks: Vec<_> = networks.collect();
@@ -120,10 +163,24 @@ impl Payments {
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The newest look at the parts of the service.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Probe {
+    started: Instant,
     seen: RwLock<Option<Arc<Readiness>>>,
     opened: RwLock<BTreeSet<Network>>,
+    /// The networks that are left out of `/supported`: each was told once.
+    left_out: RwLock<BTreeSet<Network>>,
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            seen: RwLock::default(),
+            opened: RwLock::default(),
+            left_out: RwLock::default(),
+        }
+    }
 }
 
 impl Probe {

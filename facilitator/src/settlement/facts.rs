@@ -58,6 +58,6 @@ pub struct Facts {
     /// The height of the newest block when the payment was claimed: an effect
     /// in a block up to this one is not this settlement's.
     pub claimed_block: u64,
-    /// When it was claimed.
+    /// The time of the claim.
     pub created_at: Millis,
 }

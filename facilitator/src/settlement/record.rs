@@ -22,11 +22,11 @@ pub struct Record {
     pub accepted: bool,
     /// The request that was given the success; `None` as long as nobody was.
     pub delivered: Option<Delivered>,
-    /// When the chain could no longer take its end back.
+    /// The time from which the chain could no longer take its end back.
     pub finalized_at: Option<Millis>,
-    /// When the chain took its transfer back; `None` if it never did.
+    /// The time at which the chain took its transfer back; `None` if it never did.
     pub reorged_at: Option<Millis>,
-    /// When it last changed.
+    /// The time of its last change.
     pub updated_at: Millis,
 }
 
@@ -96,7 +96,7 @@ pub struct SendAnswer {
     pub answer: String,
     /// The endpoint's words.
     pub detail: String,
-    /// When.
+    /// The time.
     pub at: Millis,
 }
 
@@ -111,7 +111,7 @@ pub struct Event {
     pub kind: String,
     /// More of it, for people; may be empty.
     pub detail: String,
-    /// When.
+    /// The time.
     pub at: Millis,
 }
 
@@ -126,6 +126,6 @@ pub struct Loss {
     pub payer_code: Option<String>,
     /// The fee paid, in the coin's atomic units.
     pub fee_paid: Amount,
-    /// When the settlement ended.
+    /// The time at which the settlement ended.
     pub at: Millis,
 }

@@ -49,7 +49,7 @@ pub struct Transaction {
     pub attempts: Vec<Attempt>,
     /// Its state.
     pub state: TransactionState,
-    /// When its place was taken.
+    /// The time at which its place was taken.
     pub created_at: Millis,
 }
 
@@ -94,9 +94,9 @@ pub struct Attempt {
     pub signed: SignedTransaction,
     /// The reason why it was signed.
     pub kind: AttemptKind,
-    /// When.
+    /// The time.
     pub created_at: Millis,
-    /// Where it was included and what was paid, when it was. The fee paid is
+    /// The block that includes it and the price, if one does. The fee paid is
     /// stored here and nowhere else.
     pub inclusion: Option<Inclusion>,
 }

@@ -52,7 +52,7 @@ pub enum Change {
     Include {
         /// The transaction.
         transaction: TransactionId,
-        /// Where, and what was paid.
+        /// The block, and the price.
         inclusion: Inclusion,
     },
     /// The chain took the block back: included → open; no attempt is included
@@ -141,7 +141,7 @@ pub struct OperatorWord {
     pub settled_by: Option<String>,
     /// Why, in the operator's words; stored in the event `resolved`.
     pub reason: String,
-    /// When.
+    /// The time.
     pub at: Millis,
 }
 
@@ -156,6 +156,6 @@ pub struct SendNote {
     pub answer: &'static str,
     /// The endpoint's words, where they say more.
     pub detail: String,
-    /// When.
+    /// The time.
     pub at: Millis,
 }

@@ -20,8 +20,8 @@ pub enum Access {
     /// It looks things up, beside the owner or without one. Every write
     /// answers [`StoreError::Closed`](super::StoreError::Closed).
     Read,
-    /// It looks things up, and [resolves](Store::resolve) settlements, beside
-    /// the owner or without one. Every other write answers
+    /// It looks things up, [resolves](Store::resolve) settlements and takes
+    /// them [away](Store::depart), beside the owner or without one. Every other write answers
     /// [`StoreError::Closed`](super::StoreError::Closed).
     Operate,
 }

@@ -5,6 +5,7 @@
 //! the suite that every implementation passes. Writes that arrive together
 //! share one commit.
 
+pub mod archive;
 pub mod change;
 pub mod connect;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use chains_core::{Identity, Network, clock::Millis};
 
 pub use change::{Change, OperatorWord, SendNote};
 
+use self::archive::{Archive, ArchiveCursor, Archived, ArchivedName, ArchivedNonces, Bounds, Departure};
 use crate::settlement::{
     Caller, Recipient, Record, SettlementId, Status, Timeline, Transaction,
     record::{Followed, Loss},
@@ -125,6 +127,40 @@ pub trait Store: Send + Sync {
     /// Settlements by what is asked for, newest first.
     async fn find(&self, query: &Query) -> Result<Vec<Record>, StoreError>;
 
+    /// Settlements that may leave the store for a file, in the order of their
+    /// claims, after a given one; see [`Bounds`].
+    async fn departing(
+        &self,
+        bounds: Bounds,
+        after: Option<ArchiveCursor>,
+        limit: u32,
+    ) -> Result<Vec<Timeline>, StoreError>;
+
+    /// The number of settlements that were claimed before the bounds and are
+    /// still in the store.
+    async fn staying(&self, bounds: Bounds) -> Result<u64, StoreError>;
+
+    /// Makes a file known, before anything leaves for it. Only works beside
+    /// the process that owns the store, as [`depart`](Self::depart).
+    async fn begin_archive(&self, archive: Archive) -> Result<(), StoreError>;
+
+    /// Removes settlements that are in a file, on disk. Identities, ends and
+    /// nonces stay. Returns false, and changes nothing, when one of them may
+    /// not leave or the file is not as long as the store knows: then another
+    /// process has changed one or the other. Only works beside the process
+    /// that owns the store, whose writes go before.
+    async fn depart(&self, departure: &Departure) -> Result<bool, StoreError>;
+
+    /// The files of archived settlements, oldest first.
+    async fn archives(&self) -> Result<Vec<Archive>, StoreError>;
+
+    /// The rest of an archived settlement. Called for every settle whose
+    /// payment is not in the store.
+    async fn archived(&self, name: ArchivedName<'_>) -> Result<Option<Archived>, StoreError>;
+
+    /// The places that archived transactions of a network took. Called by the audit.
+    async fn archived_nonces(&self, network: &Network) -> Result<Vec<ArchivedNonces>, StoreError>;
+
     /// Answers when the store can be read, and its writer is alive. Writes
     /// nothing. Called by `/ready`.
     async fn check(&self) -> Result<(), StoreError>;
@@ -142,8 +178,8 @@ pub struct Query {
     pub network: Option<Network>,
     /// The payer, in the family's spelling, letter case ignored.
     pub payer: Option<String>,
-    /// The payer's number for the payment, letter case ignored. Without the
-    /// payer it is looked for among all that the other filters leave.
+    /// The payer's number for the payment, letter case ignored; with the payer
+    /// or without.
     pub nonce: Option<String>,
     /// Its state as a word.
     pub status: Option<Status>,

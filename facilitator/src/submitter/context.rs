@@ -15,7 +15,7 @@ use crate::{in_flight::Registry, store::Store};
 pub struct Context {
     /// The network.
     pub chain: Arc<dyn Chain>,
-    /// Where everything goes first.
+    /// The store, to which everything goes first.
     pub store: Arc<dyn Store>,
     /// The requests that wait.
     pub registry: Arc<Registry>,

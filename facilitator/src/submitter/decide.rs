@@ -175,7 +175,7 @@ pub const fn after_send(answer: &BroadcastResult) -> AfterSend {
     }
 }
 
-/// Where a gas wallet's worker goes on.
+/// The nonce at which a gas wallet's worker goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextNonce {
     /// The chain has no nonces.

@@ -194,7 +194,7 @@ pub struct WalletState {
     pub refused: Option<String>,
     /// The reason why the fate of a transaction is unknown.
     pub unknown: Option<String>,
-    /// When somebody else was seen to use its key.
+    /// The moment at which somebody else was seen to use its key.
     pub foreign: Option<Instant>,
     /// Payments and steps that wait for a place.
     pub queued: usize,

@@ -110,11 +110,11 @@ async fn round(
     }
 }
 
-/// What was found about an unresolved settlement.
+/// The findings about an unresolved settlement.
 enum Found {
-    /// What became of the transaction that carries its step.
+    /// The fate of the transaction that carries its step.
     Transaction(Verdict),
-    /// What became of its step, which no transaction carries; the transaction
+    /// The fate of its step, which no transaction carries; the transaction
     /// that did, where the store does not know yet that it is dead.
     Step(AfterDeath, Option<TransactionId>),
     /// Nothing; why.

@@ -21,7 +21,7 @@ const ABOUT_PAYMENTS: [&str; 8] = [
     "getLatestBlockhash",
 ];
 
-/// Where things stand in the message of the official clients' payments.
+/// The places of things in the message of the official clients' payments.
 struct Layout {
     first_key: usize,
     first_program: usize,

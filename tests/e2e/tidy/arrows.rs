@@ -9,7 +9,7 @@ const FAMILIES: [&str; 3] = ["chains_evm", "chains_svm", "chains_fake"];
 /// `config` stands above the modules whose options it fills: those own their option types and know no configuration.
 const LAYERS: [&[&str]; 12] = [
     &["cli"],
-    &["app", "audit", "families"],
+    &["app", "archive", "audit", "families"],
     &["config"],
     &["http", "webhooks"],
     &["payment"],

@@ -35,6 +35,64 @@ pub(super) fn missing_documents(source: &Source, documents: &BTreeSet<String>) -
     cited.filter(|(_, word)| is_missing(word)).map(|(line, word)| format!("{}:{line}: {word}", source.file)).collect()
 }
 
+/// Words that make a doc comment a riddle where it should name the thing.
+const RIDDLES: [&str; 7] = ["What", "Whether", "Who", "How", "Which", "When", "Where"];
+
+/// Returns each line of a doc comment that opens with such a word, as `file:line: word`.
+pub(super) fn riddles(source: &Source) -> Vec<String> {
+    let is_doc = |comment: &&str| comment.starts_with('/') || comment.starts_with('!');
+    let opening = |comment: &str| {
+        comment[1..].split_whitespace().next().map(|word| word.trim_end_matches(['.', ',', ':']).to_owned())
+    };
+    let opened = comments(source)
+        .filter(|(_, comment)| is_doc(comment))
+        .filter_map(|(line, comment)| Some((line, opening(comment)?)));
+    opened
+        .filter(|(_, word)| RIDDLES.contains(&word.as_str()))
+        .map(|(line, word)| format!("{}:{line}: {word}", source.file))
+        .collect()
+}
+
+/// The endings of files that documents cite.
+const CITED: [&str; 6] = [".rs", ".md", ".sql", ".toml", ".yaml", ".yml"];
+
+/// Returns each file that a document names by a path and that is not there, as `file:line: path`.
+/// `a/{b,c}.rs` names two; a path may begin at any folder of the repository.
+pub(super) fn missing_files(document: &Source, there: &BTreeSet<String>) -> Vec<String> {
+    let is_mark = |letter: char| !(letter.is_ascii_alphanumeric() || "_-./{},:".contains(letter));
+    let lines = document.text.lines().enumerate();
+    let words = lines.flat_map(|(line, text)| {
+        text.split(is_mark).map(move |word| (line + 1, word.trim_end_matches(['.', ',', ':', '-'])))
+    });
+    let is_path = |word: &str| {
+        let stem = word.rsplit('/').next().and_then(|name| name.split('.').next()).unwrap_or("");
+        // `NAME.rs` stands for a file of the reader's, `specs/` is the protocol's repository, `./` the reader's folder.
+        let is_placeholder = !stem.chars().any(char::is_lowercase) && stem != "README";
+        let is_ours = !is_placeholder && !word.starts_with("specs/");
+        word.contains('/')
+            && !word.contains("//")
+            && !word.starts_with('.')
+            && is_ours
+            && !is_address(word)
+            && CITED.iter().any(|ending| word.ends_with(ending))
+    };
+    let cited = words
+        .filter(|(_, word)| is_path(word))
+        .flat_map(|(line, word)| alternatives(word).into_iter().map(move |path| (line, path)));
+    let is_missing = |path: &str| {
+        let ending = format!("/{}", path.trim_start_matches("../").trim_start_matches("./").trim_start_matches('/'));
+        !there.iter().any(|file| format!("/{file}").ends_with(&ending))
+    };
+    cited.filter(|(_, path)| is_missing(path)).map(|(line, path)| format!("{}:{line}: {path}", document.file)).collect()
+}
+
+/// Returns what `a/{b,c}.rs` stands for.
+fn alternatives(word: &str) -> Vec<String> {
+    let Some((before, rest)) = word.split_once('{') else { return vec![word.to_owned()] };
+    let Some((inside, after)) = rest.split_once('}') else { return vec![word.to_owned()] };
+    inside.split(',').flat_map(|one| alternatives(&format!("{before}{one}{after}"))).collect()
+}
+
 /// Returns true for a document elsewhere: `host.example/path/document.md`.
 fn is_address(word: &str) -> bool {
     word.split_once('/').is_some_and(|(host, _)| host.contains('.'))

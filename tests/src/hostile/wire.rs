@@ -43,7 +43,7 @@ pub const fn from(last: u8) -> Ipv4Addr {
 /// The system's.
 ///
 /// # Panics
-/// When the URL is not one of a local service.
+/// If the URL is not one of a local service.
 pub async fn connect(url: &str, from: Ipv4Addr) -> std::io::Result<TcpStream> {
     let to: SocketAddr = url.trim_start_matches("http://").parse().expect("an address");
     let socket = TcpSocket::new_v4()?;
@@ -79,7 +79,7 @@ async fn read_answer(stream: &mut TcpStream) -> Option<Raw> {
 /// Sends bytes on a connection of its own and reads one answer.
 ///
 /// # Panics
-/// When there is no connection.
+/// If there is no connection.
 pub async fn say(url: &str, bytes: impl AsRef<[u8]>) -> Raw {
     say_from(url, from(1), bytes.as_ref()).await.expect("connected")
 }

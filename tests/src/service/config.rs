@@ -97,7 +97,7 @@ impl Config {
     /// Adds an asset; the first one replaces the known network's list.
     ///
     /// # Panics
-    /// When the key `assets` holds something else.
+    /// If the key `assets` holds something else.
     pub fn add_asset(&mut self, asset: Table) {
         let assets = self.network_table().entry("assets").or_insert_with(|| Value::Array(vec![]));
         assets.as_array_mut().expect("a list").push(asset.into());

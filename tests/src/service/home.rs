@@ -40,7 +40,7 @@ impl Home {
     /// Returns a home for a service on this chain.
     ///
     /// # Panics
-    /// When the disk is full.
+    /// If the disk is full.
     pub fn on(chain: &impl LocalNetwork) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (listen, admin_listen) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
@@ -122,7 +122,7 @@ impl Home {
     /// Runs a command of the binary to its end, while the test's own proxies go on.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub fn run(&self, arguments: &[&str]) -> Output {
         tokio::task::block_in_place(|| self.command(arguments).output()).expect("the binary runs")
     }
@@ -130,7 +130,7 @@ impl Home {
     /// Starts the service and waits until it takes payments.
     ///
     /// # Panics
-    /// When the process ends, or takes none within a minute.
+    /// If the process ends, or takes none within a minute.
     pub async fn serve(&self) -> Service {
         let began = Instant::now();
         let mut service = self.spawn();
@@ -154,7 +154,7 @@ impl Home {
     /// Starts the service with more arguments and does not wait.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub fn spawn_with(&self, more: &[&str]) -> Service {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path().join("log")).expect("a log");
         let process = self

@@ -9,7 +9,7 @@ use crate::{
 
 /// The actions of a chain: quote, sign, broadcast, follow, observe.
 ///
-/// Where several endpoints are configured, whatever ends a settlement rests on
+/// With several endpoints, whatever ends a settlement rests on
 /// two that agree; a value that one endpoint alone claims is never more than a
 /// reason to ask again.
 #[async_trait]

@@ -51,7 +51,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Newest {
     /// The block.
     pub header: Header,
-    /// When it was seen here.
+    /// The moment at which it was seen here.
     pub arrived: Instant,
     /// True when it was not there a moment before, so that `arrived` is about
     /// when it came.

@@ -1,4 +1,4 @@
-//! When to ask for the next block. Pure.
+//! The moment to ask for the next block. Pure.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub(super) fn learn(interval: Duration, took: Option<Duration>, came: Came, bloc
     }
 }
 
-/// When to ask for the next block.
+/// The next question for a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     /// The moment.
@@ -49,9 +49,9 @@ pub(super) struct Plan {
 /// The moment from which a block is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Since {
-    /// When the block before came.
+    /// The moment at which the block before came.
     Came(Instant),
-    /// When the block before was found; it came before, at an unknown time.
+    /// The moment at which the block before was found; it came before, at an unknown time.
     Found(Instant),
 }
 

@@ -44,7 +44,7 @@ pub(crate) struct TokenCode {
 /// Code that a proxy delegates to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Implementation {
-    /// Where it is.
+    /// Its address.
     pub address: Address,
     /// Its hash.
     pub code: B256,

@@ -62,7 +62,7 @@ enum Relation {
     Unknown,
 }
 
-/// Where Permit2 keeps a nonce: the bitmap's word, and the bit in it.
+/// The place of a nonce in Permit2: the bitmap's word, and the bit in it.
 fn place(nonce: B256) -> (U256, U256) {
     let nonce = U256::from_be_bytes(nonce.0);
     (nonce >> 8, U256::from(1) << (nonce & U256::from(0xff)))

@@ -1,4 +1,4 @@
-//! Where transactions are, as one endpoint sees it.
+//! The places of transactions, as one endpoint sees them.
 //!
 //! A receipt is as good as its block: the block's hash is fetched anew after
 //! the block that makes it deep enough is known to exist, and must be the
@@ -31,7 +31,7 @@ pub(super) struct Placement<'a> {
     pub attempt: &'a SignedTransaction,
 }
 
-/// Where a transaction is.
+/// The place of a transaction.
 #[derive(Clone, Debug)]
 pub(super) enum Found<'a> {
     /// In a block.

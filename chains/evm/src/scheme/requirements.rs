@@ -104,7 +104,7 @@ pub(crate) struct Timing {
     pub valid_for_max: Option<Duration>,
 }
 
-/// When an authorization is valid, in seconds since the epoch, in the words
+/// The time in which an authorization is valid, in seconds since the epoch, in the words
 /// and with the codes of its method.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {

@@ -26,7 +26,7 @@ const BODIES_MAX: usize = 16 * 1024 * 1024;
 /// Counted bytes of bodies that are held at a time, of one caller.
 const BODIES_PER_CALLER_MAX: usize = BODIES_MAX / 4;
 
-/// Where a connection stands.
+/// The phase that a connection is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Nothing has arrived yet.

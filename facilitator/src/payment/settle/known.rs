@@ -7,7 +7,10 @@ use crate::{
     in_flight::Entry,
     payment::{Payments, Pending, SettleOutcome},
     settlement::{Delivered, Recipient, Record, State},
-    store::StoreError,
+    store::{
+        StoreError,
+        archive::{Archived, ArchivedEnd, ArchivedName},
+    },
 };
 
 impl Payments {
@@ -25,7 +28,10 @@ impl Payments {
         {
             return Ok(Next::Answer(SettleOutcome::KeyReused));
         }
-        let Some(record) = self.store.by_identity(&identity).await? else { return Ok(Next::Go(None)) };
+        let Some(record) = self.store.by_identity(&identity).await? else {
+            let archived = self.store.archived(ArchivedName::Identity(&identity)).await?;
+            return Ok(archived.map_or(Next::Go(None), |archived| Next::Answer(refuse(archived))));
+        };
         if record.state != State::Open {
             return Ok(Next::Answer(self.stored(call, record).await?));
         }
@@ -79,5 +85,13 @@ impl Payments {
         // Another request was faster.
         let record = self.store.by_identity(&record.facts.identity).await?;
         Ok(record.and_then(|record| record.delivered).is_some_and(shares))
+    }
+}
+
+/// The answer to a payment that was archived: its success was given away.
+fn refuse(Archived { id, end, .. }: Archived) -> SettleOutcome {
+    match end {
+        ArchivedEnd::Settled { transaction } => SettleOutcome::Duplicate { id, transaction },
+        ArchivedEnd::Failed(failed) => SettleOutcome::Failed { id, failed },
     }
 }

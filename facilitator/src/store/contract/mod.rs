@@ -3,6 +3,7 @@
 //! A store implements [`Backend`] for its tests and writes
 //! `store_contract!(MyBackend::fresh())`: each guarantee is one test there.
 
+pub(crate) mod archive;
 pub(crate) mod begin;
 pub(crate) mod build;
 pub(crate) mod ends;
@@ -102,6 +103,14 @@ macro_rules! store_contract {
             find {
                 find_narrows_by_every_filter,
                 find_pages_through_everything_once,
+            }
+            archive {
+                only_what_is_over_for_good_may_leave,
+                an_archived_payment_is_refused_for_ever,
+                a_nonce_of_an_archived_transaction_is_known_for_ever,
+                settlements_that_share_a_transaction_leave_when_all_are_over,
+                a_place_that_may_still_be_used_keeps_its_settlement,
+                a_departure_happens_once_and_only_at_the_files_end,
             }
             timeline {
                 the_timeline_shows_every_send,

@@ -66,13 +66,7 @@ impl Known {
         connection: &mut SqliteConnection,
         claims: &[&Facts],
     ) -> Result<(), sqlx::Error> {
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT identity FROM settlement WHERE identity IN (");
-        let mut list = query.separated(", ");
-        for facts in claims {
-            list.push_bind(facts.identity.as_bytes().as_slice());
-        }
-        list.push_unseparated(")");
-        for row in query.build().fetch_all(connection).await? {
+        for row in identities(claims).build().fetch_all(connection).await? {
             if let Ok(bytes) = row.try_get::<&[u8], _>(0)?.try_into() {
                 self.taken.insert(Name::Payment(Identity::from_bytes(bytes)));
             }
@@ -194,6 +188,20 @@ impl Known {
         let wallet = (network.as_str().to_owned(), transaction.gas_wallet.clone());
         self.epochs.get(&wallet) == Some(&transaction.epoch)
     }
+}
+
+/// The statement that finds those of the payments that are claimed already,
+/// archived ones too.
+pub(super) fn identities<'a>(claims: &[&'a Facts]) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::<Sqlite>::new("WITH asked (identity) AS (");
+    query.push_values(claims, |mut tuple, facts| {
+        tuple.push_bind(facts.identity.as_bytes().to_vec());
+    });
+    query.push(
+        ") SELECT s.identity FROM asked CROSS JOIN settlement s ON s.identity = asked.identity UNION ALL \
+         SELECT a.identity FROM asked CROSS JOIN archived_settlement a ON a.identity = asked.identity",
+    );
+    query
 }
 
 fn claim(change: &Change) -> Option<&Facts> {

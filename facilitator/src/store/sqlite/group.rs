@@ -18,7 +18,7 @@ use crate::{
 pub(super) struct Call<'a> {
     /// Its changes, in order.
     pub changes: &'a [Change],
-    /// When it was made.
+    /// The time at which it was made.
     pub at: Millis,
 }
 

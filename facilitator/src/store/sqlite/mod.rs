@@ -14,10 +14,12 @@
 //! | `admit`, `group` | the calls that are refused; the order of writing |
 //! | `write` | the statements of a commit |
 //! | `read`, `row` | look-ups, and the meaning of rows |
+//! | `archive` | settlements that leave for a file |
 //!
 //! One process owns the file: a second one would give out the same nonces.
 
 mod admit;
+mod archive;
 mod file;
 mod group;
 mod lock;
@@ -29,7 +31,11 @@ mod tests;
 mod write;
 mod writer;
 
-use std::{ops::Range, path::Path};
+use std::{
+    ops::Range,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use chains_core::{
@@ -46,7 +52,10 @@ use self::{
     open::{Migrations, OpenError},
     writer::{Owner, Request, Writer},
 };
-use super::{ApplyError, Change, OperatorWord, Query, SendNote, Store, StoreError};
+use super::{
+    ApplyError, Change, OperatorWord, Query, SendNote, Store, StoreError,
+    archive::{Archive, ArchiveCursor, Archived, ArchivedName, ArchivedNonces, Bounds, Departure},
+};
 use crate::settlement::{
     Caller, Recipient, Record, SettlementId, Timeline, Transaction,
     record::{Followed, Loss},
@@ -65,6 +74,13 @@ const REQUESTS_MAX: usize = 1024;
 /// Notes that may wait for the writer; what comes later is left out.
 const NOTES_MAX: usize = 4096;
 
+/// Tries of a departure are this far apart while the owner writes: its commits
+/// follow each other closely, and the gaps between them are short.
+const DEPART_EVERY: Duration = Duration::from_millis(1);
+
+/// The longest that a departure is tried.
+const DEPART_WAIT: Duration = Duration::from_secs(60);
+
 /// The store in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
@@ -76,7 +92,7 @@ pub struct SqliteStore {
     stop: CancellationToken,
     /// Held by the owner.
     lock: Mutex<Option<FileLock>>,
-    /// The way to a connection of its own for an operator's word beside the owner.
+    /// The way to a connection of its own for an operator's command beside the owner.
     operate: Option<SqliteConnectOptions>,
 }
 
@@ -116,8 +132,9 @@ impl SqliteStore {
         Ok(store)
     }
 
-    /// The same, and [`resolve`](Store::resolve) writes: in short transactions
-    /// that wait for the owner's, without its lock.
+    /// The same, and [`resolve`](Store::resolve), [`begin_archive`](Store::begin_archive)
+    /// and [`depart`](Store::depart) write: in short transactions that wait for
+    /// the owner's, without its lock.
     ///
     /// # Errors
     /// As [`open_to_read`](Self::open_to_read).
@@ -254,6 +271,55 @@ impl Store for SqliteStore {
 
     async fn find(&self, query: &Query) -> Result<Vec<Record>, StoreError> {
         read::find(&self.list_readers, query).await
+    }
+
+    async fn departing(
+        &self,
+        bounds: Bounds,
+        after: Option<ArchiveCursor>,
+        limit: u32,
+    ) -> Result<Vec<Timeline>, StoreError> {
+        archive::choose(&self.list_readers, bounds, after, limit).await
+    }
+
+    async fn staying(&self, bounds: Bounds) -> Result<u64, StoreError> {
+        archive::count_older(&self.list_readers, bounds).await
+    }
+
+    async fn begin_archive(&self, begun: Archive) -> Result<(), StoreError> {
+        let mut connection = open::connect(self.operate.as_ref().ok_or(StoreError::Closed)?).await?;
+        archive::begin(&mut connection, &begun).await?;
+        Ok(connection.close().await?)
+    }
+
+    async fn depart(&self, departure: &Departure) -> Result<bool, StoreError> {
+        let options = self.operate.clone().ok_or(StoreError::Closed)?;
+        // SQLite's own waits grow longer and longer, and would miss the gaps.
+        let mut connection = open::connect(&options).await?;
+        sqlx::query("PRAGMA busy_timeout = 0").execute(&mut connection).await?;
+        let started = Instant::now();
+        let left = loop {
+            match archive::leave(&mut connection, departure).await {
+                Err(error) if archive::is_busy(&error) && started.elapsed() < DEPART_WAIT => {
+                    tokio::time::sleep(DEPART_EVERY).await;
+                }
+                left => break left?,
+            }
+        };
+        connection.close().await?;
+        Ok(left)
+    }
+
+    async fn archives(&self) -> Result<Vec<Archive>, StoreError> {
+        archive::archives(&self.list_readers).await
+    }
+
+    async fn archived(&self, name: ArchivedName<'_>) -> Result<Option<Archived>, StoreError> {
+        archive::archived(&self.readers, name).await
+    }
+
+    async fn archived_nonces(&self, network: &Network) -> Result<Vec<ArchivedNonces>, StoreError> {
+        archive::archived_nonces(&self.list_readers, network).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -97,7 +97,7 @@ impl<'r> Reader<'r> {
         Ok(self.maybe_number(column)?.map(Millis))
     }
 
-    fn bytes<const N: usize>(&self, column: &'static str) -> Result<[u8; N], StoreError> {
+    pub(super) fn bytes<const N: usize>(&self, column: &'static str) -> Result<[u8; N], StoreError> {
         self.row.try_get::<&[u8], _>(column)?.try_into().map_err(|_| self.wrong(column))
     }
 
@@ -247,10 +247,11 @@ pub(super) fn transaction_state(read: &Reader<'_>, attempts: &[Attempt]) -> Resu
     })
 }
 
-pub(super) fn answer(row: &SqliteRow) -> Result<(String, SendAnswer), StoreError> {
-    let read = Reader::new(row, "broadcast_answer", "hash");
+/// An answer to a send, and the attempt's number.
+pub(super) fn answer(row: &SqliteRow) -> Result<(u32, SendAnswer), StoreError> {
+    let read = Reader::new(row, "broadcast_answer", "transaction_id");
     let answer = SendAnswer { answer: read.text("answer")?, detail: read.text("detail")?, at: read.time("at")? };
-    Ok((read.text("hash")?, answer))
+    Ok((read.small("attempt")?, answer))
 }
 
 pub(super) fn event(row: &SqliteRow) -> Result<Event, StoreError> {

@@ -51,7 +51,7 @@ pub struct Tracked {
     pub send_again: bool,
     /// The height when it was first sent.
     pub first_block: u64,
-    /// When it was stored.
+    /// The time at which it was stored.
     pub stored_at: Instant,
     /// The investigation of what became of it.
     pub inquiry: Inquiry,

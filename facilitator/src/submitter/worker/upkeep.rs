@@ -1,4 +1,4 @@
-//! When the balance and the nonce of a gas wallet are read, and what they said.
+//! The times at which the balance and the nonce of a gas wallet are read, and the answers.
 
 use std::{ops::Range, time::Duration};
 
@@ -82,7 +82,7 @@ impl Upkeep {
     }
 }
 
-/// Where the nonce stood when a gap was seen.
+/// The nonce of the chain at the time a gap was seen.
 #[derive(Debug, Default)]
 struct NonceGap(Option<u64>);
 

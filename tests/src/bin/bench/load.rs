@@ -45,7 +45,8 @@ impl Run {
         self.latency.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
-    fn merge(&mut self, other: Self) {
+    /// Adds what another run has measured.
+    pub fn merge(&mut self, other: Self) {
         self.done += other.done;
         self.good += other.good;
         self.first_bad = self.first_bad.take().or(other.first_bad);

@@ -16,6 +16,7 @@ mod evm;
 mod hostile;
 mod load;
 mod report;
+mod store;
 mod svm;
 
 use std::{process::Command, time::Duration};
@@ -45,10 +46,13 @@ async fn main() {
     let time = Duration::from_secs(seconds);
     let part = std::env::args().nth(2).unwrap_or_default();
     let wanted = |name: &str| name.contains(&part);
-    build_service();
     let mut report = Report::default();
-    evm::run(&mut report, time, wanted).await;
-    svm::run(&mut report, time, wanted).await;
+    store::run(&mut report, time, wanted).await;
+    if !part.starts_with("store") {
+        build_service();
+        evm::run(&mut report, time, wanted).await;
+        svm::run(&mut report, time, wanted).await;
+    }
     report.print();
     report.write();
 }

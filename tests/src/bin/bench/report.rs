@@ -41,6 +41,15 @@ pub(crate) struct Memory {
     pub peak_kib: u64,
 }
 
+/// Bytes of one settlement.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Size {
+    /// Their place.
+    pub what: String,
+    /// Their number.
+    pub bytes: u64,
+}
+
 /// Everything that was measured.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Report {
@@ -48,6 +57,8 @@ pub(crate) struct Report {
     pub rows: Vec<Row>,
     /// Of each service that ran.
     pub memory: Vec<Memory>,
+    /// Bytes of a settlement.
+    pub sizes: Vec<Size>,
     /// Gas of one settlement of each kind on EVM.
     pub gas: BTreeMap<String, u128>,
 }
@@ -150,6 +161,9 @@ impl Report {
         }
         for Memory { service, idle_kib, peak_kib } in &self.memory {
             println!("memory, {service}: idle {idle_kib} KiB, peak {peak_kib} KiB");
+        }
+        for Size { what, bytes } in &self.sizes {
+            println!("bytes of a settlement {what}: {bytes}");
         }
         if !self.gas.is_empty() {
             println!("gas of a settlement: {:?}", self.gas);

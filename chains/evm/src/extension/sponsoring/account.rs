@@ -30,7 +30,7 @@ mod generated {
 
 use generated::GasPriceOracle;
 
-/// Where rollups of the OP stack tell what they charge for a transaction's
+/// The contract by which rollups of the OP stack tell their charge for a transaction's
 /// data. Elsewhere there is nothing: the address is out of anybody's reach.
 const GAS_PRICE_ORACLE: Address = address!("0x420000000000000000000000000000000000000F");
 

@@ -17,14 +17,14 @@ use crate::{
     },
 };
 
-/// Where proxies keep their implementation: EIP-1967, and before it that of
+/// The slots in which proxies keep their implementation: EIP-1967, and before it that of
 /// `org.zeppelinos` (`keccak256("org.zeppelinos.proxy.implementation")`), as USDC does.
 const IMPLEMENTATION_SLOTS: [B256; 2] = [
     b256!("0x360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc"),
     b256!("0x7050c9e0f4ca769c69bd3a8ef740bc37934f8e2c036e5a723fd8ee048ed3f8c3"),
 ];
 
-/// Where proxies keep who names their implementation: EIP-1967.
+/// The slot in which proxies keep the contract that names their implementation: EIP-1967.
 const BEACON_SLOT: B256 = b256!("0xa3f0ad74e5423aebfd80d3ef4346578335a9a72aeaee59ff6cb3582b35133d50");
 
 /// Calls for one token: its code and the three slots.

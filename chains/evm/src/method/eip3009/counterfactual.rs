@@ -25,7 +25,7 @@ use crate::{
     simulation::{Simulation, Simulator},
 };
 
-/// Where Multicall3 stands on every chain that has it.
+/// The address of Multicall3 on every chain that has it.
 pub(crate) const MULTICALL3: Address = address!("0xcA11bde05977b3631167028862bE2a173976CA11");
 
 mod generated {

@@ -32,7 +32,7 @@ pub(in crate::store::sqlite) fn statement(asked: &Query) -> QueryBuilder<Sqlite>
              ON i.transaction_id = a.transaction_id WHERE a.hash = ",
         );
         query.push_bind(transaction.clone());
-        query.push(" UNION SELECT f.id FROM settlement f WHERE f.final_transaction = ");
+        query.push(" UNION SELECT f.id FROM settlement f WHERE f.final_is_foreign = 1 AND f.final_transaction = ");
         query.push_bind(transaction.clone()).push(")");
     }
     if let Some(network) = network {
@@ -42,7 +42,7 @@ pub(in crate::store::sqlite) fn statement(asked: &Query) -> QueryBuilder<Sqlite>
         query.push(" AND lower(s.payer) = lower(").push_bind(payer.clone()).push(")");
     }
     if let Some(nonce) = nonce {
-        query.push(" AND lower(s.nonce) = lower(").push_bind(nonce.clone()).push(")");
+        push_nonce(&mut query, nonce, payer.as_deref());
     }
     if let Some(status) = status {
         push_status(&mut query, *status);
@@ -65,6 +65,15 @@ pub(in crate::store::sqlite) fn statement(asked: &Query) -> QueryBuilder<Sqlite>
     query
 }
 
+/// The index holds the beginnings of the nonce and of the payer.
+fn push_nonce(query: &mut QueryBuilder<Sqlite>, nonce: &str, payer: Option<&str>) {
+    query.push(" AND lower(substr(s.nonce, 1, 18)) = lower(substr(").push_bind(nonce.to_owned()).push(", 1, 18))");
+    query.push(" AND lower(s.nonce) = lower(").push_bind(nonce.to_owned()).push(")");
+    if let Some(payer) = payer {
+        query.push(" AND lower(substr(s.payer, 1, 18)) = lower(substr(").push_bind(payer.to_owned()).push(", 1, 18))");
+    }
+}
+
 /// The index to read. The database itself knows nothing of how many rows are
 /// open or belong to a network, and would read a large table in order to find none.
 fn index(asked: &Query) -> Option<&'static str> {
@@ -73,12 +82,14 @@ fn index(asked: &Query) -> Option<&'static str> {
     if asked.transaction.is_some() {
         return None;
     }
-    if asked.payer.is_some() {
-        return Some("settlement_by_payer");
+    if asked.nonce.is_some() {
+        return Some("settlement_by_nonce");
     }
     Some(match asked.status {
         Some(Status::Signed | Status::Broadcast) => "settlement_open",
         Some(Status::Unresolved) => "settlement_unresolved",
+        _ if asked.payer.is_some() => "settlement_by_payer",
+        Some(Status::Failed) if tenant => "settlement_failed_by_tenant",
         Some(Status::Failed) if network => "settlement_failed_by_network",
         Some(Status::Failed) => "settlement_failed",
         Some(Status::Settled) | None => match (tenant, network) {

@@ -19,6 +19,9 @@ use crate::{
 /// Ids of one statement.
 const IDS_MAX: usize = 512;
 
+pub(super) const EVENTS: &str =
+    "SELECT e.settlement, e.kind, e.detail, e.at FROM event e WHERE e.settlement = ? ORDER BY e.number";
+
 /// A transaction, and how often each of its attempts was sent, oldest first.
 pub(super) struct Stored {
     pub transaction: Transaction,
@@ -29,9 +32,13 @@ pub(in crate::store::sqlite) async fn open_settlements(
     pool: &SqlitePool,
     network: &Network,
 ) -> Result<Vec<Followed>, StoreError> {
+    followed(pool, open_query(network)).await
+}
+
+fn open_query(network: &Network) -> QueryBuilder<Sqlite> {
     let mut query = records(network, "settlement_open");
     query.push(" AND s.state IN ('signed', 'broadcast') ORDER BY s.id");
-    followed(pool, query).await
+    query
 }
 
 pub(in crate::store::sqlite) async fn unresolved(
@@ -40,10 +47,14 @@ pub(in crate::store::sqlite) async fn unresolved(
     after: Option<SettlementId>,
     limit: u32,
 ) -> Result<Vec<Followed>, StoreError> {
+    followed(pool, unresolved_query(network, after, limit)).await
+}
+
+fn unresolved_query(network: &Network, after: Option<SettlementId>, limit: u32) -> QueryBuilder<Sqlite> {
     let mut query = records(network, "settlement_unresolved");
     query.push(" AND s.state = 'unresolved'");
     page(&mut query, after, limit);
-    followed(pool, query).await
+    query
 }
 
 pub(in crate::store::sqlite) async fn executable(
@@ -52,10 +63,14 @@ pub(in crate::store::sqlite) async fn executable(
     after: Option<SettlementId>,
     limit: u32,
 ) -> Result<Vec<Followed>, StoreError> {
+    followed(pool, executable_query(network, after, limit)).await
+}
+
+fn executable_query(network: &Network, after: Option<SettlementId>, limit: u32) -> QueryBuilder<Sqlite> {
     let mut query = records(network, "settlement_executable");
     query.push(" AND s.state = 'failed' AND s.finalized_at IS NULL AND s.executable_until IS NOT NULL");
     page(&mut query, after, limit);
-    followed(pool, query).await
+    query
 }
 
 pub(in crate::store::sqlite) async fn due_for_finality(
@@ -64,19 +79,24 @@ pub(in crate::store::sqlite) async fn due_for_finality(
     block_number: u64,
     limit: u32,
 ) -> Result<Vec<Followed>, StoreError> {
-    let due = |index, taken_back: &str, limit: usize| {
-        let mut query = records(network, index);
-        query.push(" AND s.state = 'settled' AND s.finalized_at IS NULL AND s.reorged_at ").push(taken_back);
-        query.push(" AND s.final_block_number <= ").push_bind(int(block_number));
-        query.push(" ORDER BY s.final_block_number LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        query
-    };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut found = followed(pool, due("settlement_due_for_finality", "IS NULL", limit)).await?;
+    let mut found = followed(pool, due_query(network, block_number, false, limit)).await?;
     if found.len() < limit {
-        found.extend(followed(pool, due("settlement_taken_back", "IS NOT NULL", limit - found.len())).await?);
+        found.extend(followed(pool, due_query(network, block_number, true, limit - found.len())).await?);
     }
     Ok(found)
+}
+
+fn due_query(network: &Network, block_number: u64, taken_back: bool, limit: usize) -> QueryBuilder<Sqlite> {
+    let (index, reorged) = match taken_back {
+        false => ("settlement_due_for_finality", "IS NULL"),
+        true => ("settlement_taken_back", "IS NOT NULL"),
+    };
+    let mut query = records(network, index);
+    query.push(" AND s.state = 'settled' AND s.finalized_at IS NULL AND s.reorged_at ").push(reorged);
+    query.push(" AND s.final_block_number <= ").push_bind(int(block_number));
+    query.push(" ORDER BY s.final_block_number LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    query
 }
 
 pub(in crate::store::sqlite) async fn timeline(
@@ -144,16 +164,20 @@ async fn steps(
 ) -> Result<HashMap<SettlementId, Vec<Step>>, StoreError> {
     let mut steps: HashMap<_, Vec<_>> = HashMap::with_capacity(ids.len());
     for ids in ids.chunks(IDS_MAX) {
-        let mut query = QueryBuilder::<Sqlite>::new(STEP);
-        query.push(" FROM step p WHERE p.settlement IN (");
-        row::push_ids(&mut query, ids.iter().map(|id| id.0));
-        query.push(") ORDER BY p.settlement, p.number");
-        for row in query.build().fetch_all(&mut *connection).await? {
+        for row in steps_query(ids).build().fetch_all(&mut *connection).await? {
             let (id, step) = row::step(&row)?;
             steps.entry(id).or_default().push(step);
         }
     }
     Ok(steps)
+}
+
+fn steps_query(ids: &[SettlementId]) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::<Sqlite>::new(STEP);
+    query.push(" FROM step p WHERE p.settlement IN (");
+    row::push_ids(&mut query, ids.iter().map(|id| id.0));
+    query.push(") ORDER BY p.settlement, p.number");
+    query
 }
 
 /// The transactions that carry or carried these settlements, oldest first.
@@ -163,17 +187,21 @@ async fn carriers(
 ) -> Result<HashMap<SettlementId, BTreeSet<TransactionId>>, StoreError> {
     let mut carriers: HashMap<_, BTreeSet<_>> = HashMap::with_capacity(ids.len());
     for ids in ids.chunks(IDS_MAX) {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT i.settlement, i.transaction_id FROM transaction_item i WHERE i.settlement IN (",
-        );
-        row::push_ids(&mut query, ids.iter().map(|id| id.0));
-        query.push(")");
-        for row in query.build().fetch_all(&mut *connection).await? {
+        for row in carriers_query(ids).build().fetch_all(&mut *connection).await? {
             let read = Reader::new(&row, "transaction_item", "settlement");
             carriers.entry(read.settlement("settlement")?).or_default().insert(read.transaction("transaction_id")?);
         }
     }
     Ok(carriers)
+}
+
+fn carriers_query(ids: &[SettlementId]) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT i.settlement, i.transaction_id FROM transaction_item i WHERE i.settlement IN (",
+    );
+    row::push_ids(&mut query, ids.iter().map(|id| id.0));
+    query.push(")");
+    query
 }
 
 /// Transactions with their items and attempts, oldest first.
@@ -185,19 +213,23 @@ pub(super) async fn transactions(
     for ids in ids.chunks(IDS_MAX) {
         let mut items = items(connection, ids).await?;
         let mut attempts = attempts(connection, ids).await?;
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT t.id, t.gas_wallet, t.nonce, t.epoch, t.state, t.dead_why, t.created_at \
-             FROM wallet_transaction t WHERE t.id IN (",
-        );
-        row::push_ids(&mut query, ids.iter().map(|id| id.0));
-        query.push(")");
-        for row in query.build().fetch_all(&mut *connection).await? {
+        for row in transactions_query(ids).build().fetch_all(&mut *connection).await? {
             let id = Reader::new(&row, "wallet_transaction", "id").transaction("id")?;
             let of_it = (items.remove(&id).unwrap_or_default(), attempts.remove(&id).unwrap_or_default());
             stored.insert(id, transaction(&row, id, of_it)?);
         }
     }
     Ok(stored)
+}
+
+fn transactions_query(ids: &[TransactionId]) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT t.id, t.gas_wallet, t.nonce, t.epoch, t.state, t.dead_why, t.created_at \
+         FROM wallet_transaction t WHERE t.id IN (",
+    );
+    row::push_ids(&mut query, ids.iter().map(|id| id.0));
+    query.push(")");
+    query
 }
 
 type Parts = (Vec<(SettlementId, StepNumber)>, Vec<(Attempt, u64)>);
@@ -225,13 +257,8 @@ async fn items(
     connection: &mut SqliteConnection,
     ids: &[TransactionId],
 ) -> Result<HashMap<TransactionId, Vec<(SettlementId, StepNumber)>>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT i.transaction_id, i.settlement, i.step FROM transaction_item i WHERE i.transaction_id IN (",
-    );
-    row::push_ids(&mut query, ids.iter().map(|id| id.0));
-    query.push(") ORDER BY i.transaction_id, i.number");
     let mut items: HashMap<_, Vec<_>> = HashMap::with_capacity(ids.len());
-    for row in query.build().fetch_all(connection).await? {
+    for row in items_query(ids).build().fetch_all(connection).await? {
         let read = Reader::new(&row, "transaction_item", "transaction_id");
         let item = (read.settlement("settlement")?, read.small("step")?);
         items.entry(read.transaction("transaction_id")?).or_default().push(item);
@@ -239,20 +266,33 @@ async fn items(
     Ok(items)
 }
 
+fn items_query(ids: &[TransactionId]) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT i.transaction_id, i.settlement, i.step FROM transaction_item i WHERE i.transaction_id IN (",
+    );
+    row::push_ids(&mut query, ids.iter().map(|id| id.0));
+    query.push(") ORDER BY i.transaction_id, i.number");
+    query
+}
+
 async fn attempts(
     connection: &mut SqliteConnection,
     ids: &[TransactionId],
 ) -> Result<HashMap<TransactionId, Vec<(Attempt, u64)>>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new(ATTEMPT);
-    query.push(" FROM attempt a JOIN wallet_transaction t ON t.id = a.transaction_id WHERE a.transaction_id IN (");
-    row::push_ids(&mut query, ids.iter().map(|id| id.0));
-    query.push(") ORDER BY a.transaction_id, a.number");
     let mut attempts: HashMap<_, Vec<_>> = HashMap::with_capacity(ids.len());
-    for row in query.build().fetch_all(connection).await? {
+    for row in attempts_query(ids).build().fetch_all(connection).await? {
         let (id, attempt, sends) = row::attempt(&row)?;
         attempts.entry(id).or_default().push((attempt, sends));
     }
     Ok(attempts)
+}
+
+fn attempts_query(ids: &[TransactionId]) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::<Sqlite>::new(ATTEMPT);
+    query.push(" FROM attempt a JOIN wallet_transaction t ON t.id = a.transaction_id WHERE a.transaction_id IN (");
+    row::push_ids(&mut query, ids.iter().map(|id| id.0));
+    query.push(") ORDER BY a.transaction_id, a.number");
+    query
 }
 
 /// The answers to the sends of each attempt of a transaction.
@@ -261,28 +301,50 @@ async fn answers(
     transaction: &Transaction,
     sends: &[u64],
 ) -> Result<Vec<Sends>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT b.hash, b.answer, b.detail, b.at FROM broadcast_answer b WHERE b.hash IN (",
-    );
-    let mut list = query.separated(", ");
-    for attempt in &transaction.attempts {
-        list.push_bind(attempt.signed.hash.as_str());
-    }
-    query.push(") ORDER BY b.id");
-    let mut answers: HashMap<String, Vec<SendAnswer>> = HashMap::new();
+    let mut query = answers_query(transaction.id);
+    let mut answers: HashMap<u32, Vec<SendAnswer>> = HashMap::new();
     for row in query.build().fetch_all(connection).await? {
-        let (hash, answer) = row::answer(&row)?;
-        answers.entry(hash).or_default().push(answer);
+        let (attempt, answer) = row::answer(&row)?;
+        answers.entry(attempt).or_default().push(answer);
     }
-    let attempts = transaction.attempts.iter().zip(sends).map(|(attempt, count)| {
-        let hash = attempt.signed.hash.clone();
-        Sends { answers: answers.remove(&hash).unwrap_or_default(), hash, count: *count }
+    let attempts = (0..).zip(transaction.attempts.iter().zip(sends)).map(|(number, (attempt, count))| {
+        let answers = answers.remove(&number).unwrap_or_default();
+        Sends { hash: attempt.signed.hash.clone(), count: *count, answers }
     });
     Ok(attempts.collect())
 }
 
+fn answers_query(id: TransactionId) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT b.transaction_id, b.attempt, b.answer, b.detail, b.at FROM broadcast_answer b WHERE b.transaction_id = ",
+    );
+    query.push_bind(id.0.as_bytes().to_vec()).push(" ORDER BY b.attempt, b.number");
+    query
+}
+
+/// Every look-up of this module, for tests of their plans.
+#[cfg(test)]
+pub(super) fn queries(network: &Network) -> Vec<QueryBuilder<Sqlite>> {
+    let (settlement, transaction) = (SettlementId::fresh(), TransactionId::fresh());
+    let mut queries = vec![
+        open_query(network),
+        due_query(network, 1, false, 1),
+        due_query(network, 1, true, 1),
+        steps_query(&[settlement, settlement]),
+        carriers_query(&[settlement, settlement]),
+        transactions_query(&[transaction, transaction]),
+        items_query(&[transaction, transaction]),
+        attempts_query(&[transaction, transaction]),
+        answers_query(transaction),
+        QueryBuilder::new(EVENTS),
+    ];
+    for after in [None, Some(settlement)] {
+        queries.extend([unresolved_query(network, after, 1), executable_query(network, after, 1)]);
+    }
+    queries
+}
+
 async fn events(connection: &mut SqliteConnection, id: SettlementId) -> Result<Vec<Event>, StoreError> {
-    let query = "SELECT e.settlement, e.kind, e.detail, e.at FROM event e WHERE e.settlement = ? ORDER BY e.number";
-    let rows = sqlx::query(query).bind(id.0.as_bytes().as_slice()).fetch_all(connection).await?;
+    let rows = sqlx::query(EVENTS).bind(id.0.as_bytes().as_slice()).fetch_all(connection).await?;
     rows.iter().map(row::event).collect()
 }

@@ -15,6 +15,9 @@ use crate::{
 };
 
 /// Stores where open transactions were included.
+///
+/// A `+` before a hash keeps the database from its index by hash: an attempt is
+/// found by its transaction, on a page that was written lately.
 pub(super) async fn inclusions(
     connection: &mut SqliteConnection,
     inclusions: &[(TransactionId, &Inclusion)],
@@ -51,7 +54,7 @@ async fn include_attempts(
     query.push(
         ") UPDATE attempt SET block_number = included.block_number, block_hash = included.block_hash, \
          fee_paid = included.fee_paid, gas_used = included.gas_used FROM included \
-         WHERE attempt.transaction_id = included.transaction_id AND attempt.hash = included.hash AND EXISTS \
+         WHERE attempt.transaction_id = included.transaction_id AND +attempt.hash = included.hash AND EXISTS \
          (SELECT 1 FROM wallet_transaction t WHERE t.id = included.transaction_id AND t.state = 'open')",
     );
     query.build().execute(connection).await.map(|_| ())
@@ -111,7 +114,9 @@ async fn end(connection: &mut SqliteConnection, rows: &[End<'_>]) -> Result<Hash
         tuple.push_bind(time(*at));
     });
     query.push(
-        ") UPDATE settlement SET state = done.state, final_transaction = done.final_transaction, \
+        ") UPDATE settlement SET state = done.state, final_transaction = done.final_transaction, final_is_foreign = \
+         (done.final_transaction IS NOT NULL AND NOT EXISTS (SELECT 1 FROM transaction_item i JOIN attempt a \
+         ON a.transaction_id = i.transaction_id WHERE i.settlement = done.id AND +a.hash = done.final_transaction)), \
          final_block_number = done.block_number, final_block_hash = done.block_hash, reason = done.reason, \
          message = done.message, executable_until = done.executable_until, delivered_at = done.delivered_at, \
          delivered_to = done.delivered_to, finalized_at = done.finalized_at, unresolved_why = NULL, ended_at = done.at, updated_at = done.at FROM done \

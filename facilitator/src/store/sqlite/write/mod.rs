@@ -153,11 +153,11 @@ async fn apply(
 }
 
 /// Begins a transaction in which a look-up is still true at the write after it.
-async fn begin_immediate(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+pub(super) async fn begin_immediate(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     sqlx::query("BEGIN IMMEDIATE").execute(connection).await.map(|_| ())
 }
 
-async fn commit(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+pub(super) async fn commit(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     sqlx::query("COMMIT").execute(connection).await.map(|_| ())
 }
 

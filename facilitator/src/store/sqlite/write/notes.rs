@@ -1,6 +1,6 @@
 //! The answers to sends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chains_core::clock::Millis;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
@@ -51,19 +51,24 @@ async fn mark_sent(
 }
 
 async fn keep_answers(connection: &mut SqliteConnection, notes: &[SendNote]) -> Result<(), sqlx::Error> {
-    let mut query = QueryBuilder::<Sqlite>::new("WITH sent (hash, answer, detail, at) AS (");
+    let mut places: HashMap<&str, i64> = HashMap::new();
+    let mut query = QueryBuilder::<Sqlite>::new("WITH sent (hash, place, answer, detail, at) AS (");
     query.push_values(notes, |mut tuple, note| {
+        let place = places.entry(note.hash.as_str()).or_insert(0);
         tuple
             .push_bind(note.hash.as_str())
+            .push_bind(*place)
             .push_bind(note.answer)
             .push_bind(cut(&note.detail))
             .push_bind(time(note.at));
+        *place += 1;
     });
     query.push(
-        ") INSERT INTO broadcast_answer (hash, answer, detail, at) SELECT sent.hash, sent.answer, sent.detail, sent.at \
-         FROM sent WHERE EXISTS (SELECT 1 FROM attempt a WHERE a.hash = sent.hash AND a.sends < ",
+        ") INSERT INTO broadcast_answer (transaction_id, attempt, number, answer, detail, at) \
+         SELECT a.transaction_id, a.number, a.sends + sent.place, sent.answer, sent.detail, sent.at \
+         FROM sent CROSS JOIN attempt a ON a.hash = sent.hash WHERE a.sends < ",
     );
-    query.push_bind(ANSWERS_MAX).push(")");
+    query.push_bind(ANSWERS_MAX);
     query.build().execute(connection).await.map(|_| ())
 }
 

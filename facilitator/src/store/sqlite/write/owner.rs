@@ -56,7 +56,9 @@ async fn settle(
         Some(row) => (row.try_get::<Option<i64>, _>(0)?, row.try_get::<Option<&str>, _>(1)?),
         None => (None, None),
     };
-    let settle = "UPDATE settlement SET state = ?1, final_transaction = ?2, final_block_number = ?3, \
+    let settle = "UPDATE settlement SET state = ?1, final_transaction = ?2, final_is_foreign = NOT EXISTS \
+         (SELECT 1 FROM transaction_item i JOIN attempt a ON a.transaction_id = i.transaction_id \
+         WHERE i.settlement = ?6 AND +a.hash = ?2), final_block_number = ?3, \
          final_block_hash = ?4, unresolved_why = NULL, ended_at = ?5, finalized_at = ?5, updated_at = ?5 \
          WHERE id = ?6 AND state = 'unresolved'";
     let settle = sqlx::query(settle).bind(Status::Settled.as_str()).bind(transaction).bind(number).bind(hash);

@@ -88,7 +88,7 @@ impl World {
         Self::with(true, true).await
     }
 
-    /// Where the proxies of `exact` and of `upto` were found, or not.
+    /// Proxies of `exact` and of `upto` that were found, or not.
     async fn with(exact: bool, upto: bool) -> Self {
         let lens = Arc::new(Mutex::new(Lens::Good));
         let says = Arc::clone(&lens);
