@@ -23,8 +23,9 @@ use crate::{
 pub(super) struct Settlement {
     #[command(flatten)]
     config: ConfigFile,
-    /// Its id, or the hash of any of its transactions.
-    id_or_transaction: String,
+    /// Its id, the hash of any of its transactions, or the id of the request that began it.
+    #[arg(value_name = "ID_OR_TRANSACTION")]
+    name: String,
     /// For machines: the answer of `GET /settlements/{id}`.
     #[arg(long)]
     json: bool,
@@ -43,11 +44,11 @@ impl Settlement {
         // Beside a running service too: neither access takes the lock.
         let access = if self.resolve.is_some() { Access::Operate } else { Access::Read };
         let store = connect(&url, access).await?;
-        let Some(timeline) = find(&*store, &self.id_or_transaction).await? else {
+        let Some(timeline) = find(&*store, &self.name).await? else {
             anyhow::bail!(
-                "no settlement in {url} has the id or a transaction {}. If the payment was answered by another \
-                 instance, ask its store",
-                self.id_or_transaction
+                "no settlement in {url} has the id, a transaction or the request id {}. If the payment was answered by \
+                 another instance, ask its store",
+                self.name
             );
         };
         if let (Some(word), Some(reason)) = (&self.resolve, &self.reason) {
@@ -63,16 +64,21 @@ impl Settlement {
 }
 
 async fn find(store: &dyn Store, name: &str) -> anyhow::Result<Option<Timeline>> {
-    let id = if let Ok(id) = name.parse::<Uuid>() {
-        Some(SettlementId(id))
-    } else {
-        let query = Query { transaction: Some(name.to_owned()), limit: 1, ..Query::default() };
-        store.find(&query).await?.first().map(Record::id)
-    };
-    Ok(match id {
-        Some(id) => store.timeline(id).await?,
-        None => None,
-    })
+    // A caller's request id may be a UUID as well.
+    if let Ok(id) = name.parse::<Uuid>()
+        && let Some(timeline) = store.timeline(SettlementId(id)).await?
+    {
+        return Ok(Some(timeline));
+    }
+    let named = || Some(name.to_owned());
+    let by_transaction = Query { transaction: named(), limit: 1, ..Query::default() };
+    let by_request = Query { request_id: named(), limit: 1, ..Query::default() };
+    for query in [by_transaction, by_request] {
+        if let Some(id) = store.find(&query).await?.first().map(Record::id) {
+            return Ok(store.timeline(id).await?);
+        }
+    }
+    Ok(None)
 }
 
 async fn resolve(store: &dyn Store, record: &Record, word: &str, reason: &str) -> anyhow::Result<ExitCode> {
@@ -108,6 +114,7 @@ fn print(timeline: &Timeline) {
     if !facts.caller.tenant.is_empty() {
         println!("API key      {}", facts.caller.tenant);
     }
+    println!("request      {}", facts.request_id);
     println!("transaction  {}", record.transaction);
     print_end(record);
     println!("\n{}  claimed, after block {}", time(facts.created_at), facts.claimed_block);

@@ -3,19 +3,25 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chains_core::{
     Network,
+    chain::Chain,
     protocol::{Supported, supported},
 };
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::{Payments, identifier};
-use crate::submitter::{Submitter, status::Condition};
+use crate::{
+    logging::reminders::Reminders,
+    metrics,
+    store::StoreError,
+    submitter::{Submitter, status::Condition},
+};
 
 /// The readiness of the service, part by part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +75,11 @@ impl Payments {
         Some(Arc::new(Supported { kinds, extensions: extensions.into_iter().map(str::to_owned).collect(), signers }))
     }
 
+    /// The chains that are configured.
+    pub fn chains(&self) -> impl Iterator<Item = &Arc<dyn Chain>> {
+        self.networks.values().map(|submitter| submitter.chain())
+    }
+
     /// The networks that are configured, for people.
     pub fn networks(&self) -> Vec<String> {
         self.networks.keys().map(ToString::to_string).collect()
@@ -81,6 +92,17 @@ impl Payments {
         match seen {
             Some(seen) => seen,
             None => self.look().await,
+        }
+    }
+
+    /// Writes the gauges of every part. Called before metrics are read.
+    pub fn measure(&self) {
+        for submitter in self.networks.values() {
+            submitter.measure();
+        }
+        let seen = self.probe.seen.read().clone();
+        for line in seen.iter().flat_map(|seen| &seen.lines) {
+            metrics::ready(&line.subject, line.ready);
         }
     }
 
@@ -99,9 +121,12 @@ impl Payments {
             ReadinessLine { subject, ready, detail }
         };
         let store = self.store.check().await.map(|()| "ok".to_owned()).map_err(|error| {
-            tracing::error!(%error, "the store does not answer");
+            self.probe.say(&error);
             "the store does not answer".to_owned()
         });
+        if store.is_ok() {
+            self.probe.store_answers();
+        }
         let networks = self.networks.iter().map(|(network, s)| {
             self.probe.has_opened(s);
             line(network.to_string(), s.readiness())
@@ -124,9 +149,25 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Probe {
     seen: RwLock<Option<Arc<Readiness>>>,
     opened: RwLock<BTreeSet<Network>>,
+    /// When it is said again that the store does not answer; `None` while it does.
+    silent_store: Mutex<Option<Reminders<()>>>,
 }
 
 impl Probe {
+    /// Says that the store does not answer: at once, and again at growing intervals.
+    fn say(&self, error: &StoreError) {
+        let mut silent = self.silent_store.lock();
+        let news = silent.is_none();
+        let again = silent.get_or_insert_default().heed(vec![((), ())], Instant::now());
+        if news || !again.is_empty() {
+            tracing::error!(%error, "the store does not answer");
+        }
+    }
+
+    fn store_answers(&self) {
+        *self.silent_store.lock() = None;
+    }
+
     /// Returns true for a network that has opened since the start, if only once.
     fn has_opened(&self, submitter: &Submitter) -> bool {
         let network = submitter.chain().network();

@@ -145,6 +145,8 @@ pub struct Query {
     /// The payer's number for the payment, letter case ignored. Without the
     /// payer it is looked for among all that the other filters leave.
     pub nonce: Option<String>,
+    /// The id of the request that began it.
+    pub request_id: Option<String>,
     /// Its state as a word.
     pub status: Option<Status>,
     /// Claimed at or after.

@@ -43,6 +43,7 @@ async fn each_list_is_read_by_an_index_of_its_own() {
         ("a tenant", Query { tenant: text(), ..all() }, "settlement_by_tenant"),
         ("a tenant on a network", Query { tenant: text(), ..by_network() }, "settlement_by_tenant_and_network"),
         ("a payer", Query { payer: text(), ..all() }, "settlement_by_payer"),
+        ("a request", Query { request_id: text(), ..all() }, "settlement_by_request"),
         ("a payer's nonce on a network", Query { payer: text(), nonce: text(), ..by_network() }, "settlement_by_payer"),
     ];
     for (what, query, index) in cases {
