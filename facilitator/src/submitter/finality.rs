@@ -246,7 +246,10 @@ impl Check {
                 // One that cannot be asked about now holds none of the others up: the next round asks again.
                 match context.chain.trace_authorization(&item).await {
                     Ok(effect) => self.heed_effect(followed, effect, &mut batch),
-                    Err(error) => tracing::debug!(settlement = %followed.facts.id, %error, "it cannot be asked about"),
+                    Err(error) => {
+                        let (request_id, settlement_id) = (&followed.facts.request_id, followed.facts.id);
+                        tracing::debug!(request_id, %settlement_id, %error, "it cannot be asked about");
+                    }
                 }
             }
             batch.commit(&context).await?;
