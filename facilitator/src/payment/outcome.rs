@@ -116,6 +116,7 @@ impl Pending {
             Self::NotAccepted => "not_accepted",
             Self::Sent => "sent",
             Self::Unresolved => "unresolved",
+            Self::TakenBack => "taken_back",
         }
     }
 }
@@ -177,7 +178,8 @@ pub fn verify_outcomes() -> Vec<(&'static str, &'static str)> {
 pub fn settle_outcomes() -> Vec<(&'static str, &'static str)> {
     let unavailable = NotNow::WORDS.into_iter().map(|word| (unavailable(word), word));
     let policy = POLICY.map(|code| (BY_POLICY, code.spelling(Version::V2)));
-    let pending = [Pending::NotAccepted, Pending::Sent, Pending::Unresolved].map(|why| ("pending", why.word()));
+    let pending = [Pending::NotAccepted, Pending::Sent, Pending::Unresolved, Pending::TakenBack]
+        .map(|why| ("pending", why.word()));
     let others = [("success", NO_REASON), ("duplicate", NO_REASON), (PANICKED.outcome, PANICKED.reason)];
     others.into_iter().chain(pending).chain(policy).chain(unavailable).collect()
 }

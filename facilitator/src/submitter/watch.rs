@@ -26,6 +26,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The time between two looks at the nodes: one call of each.
 const NODES_EVERY: Duration = Duration::from_secs(10);
 
+/// The nodes are looked at after this time even where the network has not opened.
+const FIRST_LOOK_AFTER: Duration = Duration::from_secs(3);
+
 /// A node that is so many blocks behind the best one is said to be.
 const LAG_MAX: u64 = 10;
 
@@ -115,8 +118,22 @@ fn troubles(context: &Context) -> Vec<((&'static str, Option<String>), Trouble)>
     troubles.into_iter().map(|trouble| ((trouble.words, trouble.wallet.clone()), trouble)).collect()
 }
 
+/// Waits until the nodes have had the time to show which chain they serve: before, none is well.
+async fn until_asked(context: &Context) {
+    let asked = async {
+        while !context.status.is_open() {
+            tokio::time::sleep(LOOK_EVERY / 10).await;
+        }
+    };
+    // Where the network does not open, the nodes may be why.
+    let _: Result<(), _> = tokio::time::timeout(FIRST_LOOK_AFTER, asked).await;
+}
+
 /// The task that looks at the nodes of a network, each by itself.
 pub(super) async fn look_at_nodes(context: Arc<Context>, stop: CancellationToken) {
+    if stop.run_until_cancelled(until_asked(&context)).await.is_none() {
+        return;
+    }
     let mut ticks = tokio::time::interval(NODES_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut known, mut reminders) = (BTreeMap::new(), Reminders::default());
