@@ -408,7 +408,8 @@ mod tests {
     fn the_list_of_codes_holds_each_of_them_once() {
         let codes = ALL.map(|code| code.spelling(Version::V2));
         assert_eq!(codes.iter().collect::<std::collections::BTreeSet<_>>().len(), ALL.len());
-        assert_eq!(include_str!("reason.rs").matches(": Code =").count(), ALL.len(), "one is missing in the list");
+        // This line names what it counts.
+        assert_eq!(include_str!("reason.rs").matches(": Code =").count(), ALL.len() + 1, "one is missing in the list");
     }
 
     #[test]
