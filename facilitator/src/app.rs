@@ -1,9 +1,8 @@
 //! The composition root: puts the parts together, runs them, ends them.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use chains_core::clock::{Clock, SystemClock};
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -21,6 +20,7 @@ use crate::{
     in_flight::Registry,
     lifecycle::Lifecycle,
     limits::local::LocalLimits,
+    metrics::{self, exposition::Exposition},
     payment::{Payments, Waits},
     store::{
         Store,
@@ -76,12 +76,13 @@ pub struct Running {
 /// The store cannot be opened, or an address cannot be listened on.
 pub async fn start(
     config: Config,
-    metrics: PrometheusHandle,
+    metrics: Exposition,
     accept_foreign_nonces: bool,
     lifecycle: Lifecycle,
 ) -> Result<Running, StartError> {
     let migrations = if config.store.auto_migrate { Migrations::Apply } else { Migrations::Require };
     let store = connect(&config.store.url, Access::Own(migrations)).await?;
+    let (file, store_path, store_url) = (config.file.clone(), config.store.path.clone(), config.store.url.clone());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let budgets = config.chains.iter().map(|chain| (chain.network().clone(), chain.parameters().loss_budget));
     let registry = Arc::new(Registry::new(Arc::new(LocalLimits::new(config.payers.limit, budgets))));
@@ -109,6 +110,7 @@ pub async fn start(
     };
     let tasks = lifecycle.tasks.clone();
     let payments = Arc::new(Payments::new(submitters, Arc::clone(&store), registry, clock, waits, tasks));
+    http::begin_metrics(&payments);
     let files = Files::share(files::raise(), server.places.all, payments.networks().len());
     let draining = lifecycle.drain.clone();
     let options = Options { body_max: server.body_max, body_wait: server.body_wait, hosts: server.hosts, draining };
@@ -116,11 +118,20 @@ pub async fn start(
     let address = public.local_addr()?;
     lifecycle.tasks.spawn(http::admin::upkeep(metrics.clone(), lifecycle.stop.clone()));
     let admin_hosts = Hosts::of(config.admin.listen, &[]);
-    let admin_router =
-        http::admin::router(Admin { metrics, hosts: admin_hosts, token_sha256: config.admin.token_sha256 });
-    let listeners = [(public, http::router(api), files.public(server.places)), (admin, admin_router, files.admin())];
-    for (listener, router, places) in listeners {
-        let limits = Limits { places, waits: server.waits };
+    let admin_address = admin.local_addr()?;
+    let admin_router = http::admin::router(Admin {
+        metrics,
+        payments: Arc::clone(&payments),
+        store_url,
+        hosts: admin_hosts,
+        token_sha256: config.admin.token_sha256,
+    });
+    let listeners = [
+        ("public", public, http::router(api), files.public(server.places)),
+        ("admin", admin, admin_router, files.admin()),
+    ];
+    for (name, listener, router, places) in listeners {
+        let limits = Limits { listener: name, places, waits: server.waits };
         let serving = serve(listener, router, limits, lifecycle.drain.clone(), lifecycle.stop.clone());
         lifecycle.listeners.spawn(serving);
     }
@@ -128,8 +139,27 @@ pub async fn start(
     let stop = lifecycle.stop.clone();
     lifecycle.tasks.spawn(async move { looking.keep_looking(stop).await });
     files.say(server.places);
-    tracing::info!(%address, "listening");
+    say_what_runs(&payments, file.as_deref(), &store_path, [address, admin_address]);
     Ok(Running { address, lifecycle, payments, store })
+}
+
+/// One line with everything that tells this process from another.
+fn say_what_runs(payments: &Payments, file: Option<&Path>, store: &Path, [public, admin]: [SocketAddr; 2]) {
+    let wallets = payments.chains().flat_map(|chain| {
+        let network = chain.network();
+        chain.gas_wallets().iter().map(move |wallet| format!("{network}:{wallet}"))
+    });
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        commit = metrics::COMMIT,
+        configuration = %file.map_or("none: the defaults alone".into(), Path::to_string_lossy),
+        networks = payments.networks().join(" "),
+        wallets = wallets.collect::<Vec<_>>().join(" "),
+        store = %store.display(),
+        %public,
+        %admin,
+        "the service runs"
+    );
 }
 
 async fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartError> {

@@ -26,6 +26,9 @@ CREATE TABLE settlement (
     -- The name that the first request gave to its settlement: the
     -- `Idempotency-Key` header, or the payment identifier with a prefix.
     idempotency_key    TEXT,
+    -- Names that first request in the log and to its caller: the header
+    -- `x-request-id` where it sent one, else an id of ours. Not unique.
+    request_id         TEXT    NOT NULL,
     -- Its state. `signed` and `broadcast` are open, `unresolved` waits for
     -- a proof or for the operator's word, the others are ends.
     state              TEXT    NOT NULL CHECK (state IN ('signed', 'broadcast', 'settled', 'failed', 'unresolved')),
@@ -114,6 +117,8 @@ CREATE INDEX settlement_by_tenant_and_network ON settlement (tenant, network, cr
 -- Listing what failed, which is rare.
 CREATE INDEX settlement_failed ON settlement (created_at, id) WHERE state = 'failed';
 CREATE INDEX settlement_failed_by_network ON settlement (network, created_at, id) WHERE state = 'failed';
+-- Look-up by the caller's own name of the request.
+CREATE INDEX settlement_by_request ON settlement (request_id, created_at, id);
 CREATE INDEX settlement_failed_by_tenant ON settlement (tenant, created_at, id)
     WHERE state = 'failed' AND tenant <> '';
 -- Listing of a payer, newest first; letter case does not matter.

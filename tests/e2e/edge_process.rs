@@ -111,7 +111,7 @@ async fn the_last_lines_are_written() {
     let mut text = String::new();
     service.0.stderr.take().expect("a pipe").read_to_string(&mut text).expect("text");
     assert_eq!(service.exit_within(Duration::from_secs(8)).await, Some(0));
-    assert!(text.contains("listening") && text.contains("stopped"), "{text}");
+    assert!(text.contains("the service runs") && text.contains("stopped"), "{text}");
 }
 
 /// J10.

@@ -39,12 +39,14 @@
 //! | [`access`] | who may ask, and how the service ends |
 //! | [`edge_wire`], [`edge_hostile`], [`edge_places`], [`edge_process`] | nobody takes the service away from honest callers |
 //! | [`status`] | what happened can be looked up |
+//! | [`metrics`], [`alerts`], [`logs`] | what goes wrong is seen, and leads to what to do |
 //! | [`family_contract`] | every chain family keeps the seam's promises |
 //! | [`tidy`] | the arrows of the architecture |
 
 mod abuse;
 mod abuse_svm;
 mod access;
+mod alerts;
 mod counterfactual;
 mod crash;
 mod demo;
@@ -71,6 +73,8 @@ mod exact_evm;
 mod exact_svm;
 mod family_contract;
 mod faults;
+mod logs;
+mod metrics;
 mod payers;
 mod permit2_evm;
 mod recovery;

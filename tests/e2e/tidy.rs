@@ -168,6 +168,21 @@ fn a_circle_is_found_and_a_name_that_is_passed_on_makes_none() {
 }
 
 #[test]
+fn fields_of_the_log_have_one_name_everywhere() {
+    let ours = |source: &Source| source.file.contains("/src/") && !source.file.starts_with("tests/");
+    let wrong: Vec<String> = code().iter().filter(|source| ours(source)).flat_map(words::wrong_fields).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for (text, count) in [
+        ("tracing::warn!(network = %n, why, \"words\")", 1),
+        ("tracing::error!(\n    settlement = %id, gas_wallet = w, host,\n    \"words\"\n)", 3),
+        ("tracing::info!(%network, settlement_id = %id, error = why, \"hash, not a field\")", 0),
+    ] {
+        let source = Source { file: "facilitator/src/x.rs".to_owned(), text: text.to_owned() };
+        assert_eq!(words::wrong_fields(&source).len(), count, "{text}");
+    }
+}
+
+#[test]
 fn no_file_is_longer_than_a_reader_can_hold() {
     let length = |source: &Source| source.text.lines().count();
     let long = code()

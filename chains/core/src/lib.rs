@@ -11,6 +11,7 @@
 //! | [`transaction`] | plans, fees, signed bytes, answers to a send |
 //! | [`observation`] | blocks, inclusions, effects |
 //! | [`diagnostic`] | what the doctor saw |
+//! | [`metric`] | the metrics that families write, and their labels |
 //! | [`family`] | how a family of chains is configured |
 //! | [`reason`] | why a payment was refused: codes for machines, sentences for people |
 //! | [`amount`], [`network`], [`identity`] | values that cannot be wrong once they exist |
@@ -26,6 +27,7 @@ pub mod config;
 pub mod diagnostic;
 pub mod family;
 pub mod identity;
+pub mod metric;
 pub mod network;
 pub mod observation;
 pub mod payment;

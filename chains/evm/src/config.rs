@@ -201,7 +201,7 @@ fn endpoints(network: &Network, section: &mut Section) -> Option<Rpc> {
     let (timeout, hedge_after) = (timeout?, hedge_after?);
     let mut endpoints = vec![];
     for (i, (url, _)) in urls.iter().enumerate() {
-        match Endpoint::new(network.clone(), url.expose().trim(), timeout) {
+        match Endpoint::new(network, url.expose().trim(), timeout) {
             Ok(endpoint) => endpoints.push(endpoint),
             Err(seen) => section.problem_at("rpc", i, seen, "write an http or https URL"),
         }

@@ -149,7 +149,7 @@ fn said(id: &Value, say: Say) -> Option<Value> {
 pub(crate) fn rpc(nodes: &[&FakeNode]) -> Rpc {
     let network: Network = "eip155:84532".parse().expect("a network");
     let endpoint = |node: &&FakeNode| {
-        let endpoint = Endpoint::new(network.clone(), &node.url, Duration::from_secs(2)).expect("an endpoint");
+        let endpoint = Endpoint::new(&network, &node.url, Duration::from_secs(2)).expect("an endpoint");
         endpoint.standing().prove();
         endpoint
     };

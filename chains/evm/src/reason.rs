@@ -154,6 +154,83 @@ pub const APPROVAL_BUDGET_EXHAUSTED: Code = Code::new("gas_budget_exhausted");
 /// A sponsored payment of this payer failed a short time ago.
 pub const APPROVAL_PAYER_REFUSED: Code = Code::new("erc20_approval_payer_refused");
 
+/// Every code above, as the closed set of a metric's label.
+pub const ALL: [Code; 73] = [
+    SCHEME,
+    MISSING_EIP712_DOMAIN,
+    NETWORK_MISMATCH,
+    FACTORY_NOT_ALLOWED,
+    SIGNATURE,
+    RECIPIENT_MISMATCH,
+    VALID_BEFORE,
+    VALID_AFTER,
+    VALUE_MISMATCH,
+    ASSET_NOT_DEPLOYED,
+    EIP3009_NOT_SUPPORTED,
+    NONCE_ALREADY_USED,
+    TOKEN_NAME_MISMATCH,
+    TOKEN_VERSION_MISMATCH,
+    INSUFFICIENT_BALANCE,
+    SIMULATION_FAILED,
+    TRANSACTION_FAILED,
+    TRANSFER_EVENT_MISMATCH,
+    ASSET_SUSPENDED,
+    GAS_LIMIT_EXCEEDED,
+    UPTO_SCHEME,
+    UPTO_NETWORK_MISMATCH,
+    UPTO_TRANSACTION_FAILED,
+    UPTO_TRANSFER_EVENT_MISMATCH,
+    UPTO_EXCEEDS_AMOUNT,
+    UPTO_FACILITATOR_MISMATCH,
+    UPTO_AMOUNT_EXCEEDS_PERMITTED,
+    UPTO_UNAUTHORIZED_FACILITATOR,
+    PERMIT2_SPENDER,
+    PERMIT2_RECIPIENT_MISMATCH,
+    PERMIT2_DEADLINE_EXPIRED,
+    PERMIT2_NOT_YET_VALID,
+    PERMIT2_AMOUNT_MISMATCH,
+    PERMIT2_TOKEN_MISMATCH,
+    PERMIT2_SIGNATURE,
+    PERMIT2_PROXY_NOT_DEPLOYED,
+    PERMIT2_INSUFFICIENT_BALANCE,
+    PERMIT2_ALLOWANCE_REQUIRED,
+    PERMIT2_SIMULATION_FAILED,
+    PERMIT2_INVALID_NONCE,
+    PERMIT2_INVALID_AMOUNT,
+    PERMIT2_INVALID_DESTINATION,
+    PERMIT2_INVALID_OWNER,
+    PERMIT2_PAYMENT_TOO_EARLY,
+    PERMIT2_2612_AMOUNT_MISMATCH,
+    EIP2612_FORMAT,
+    EIP2612_FROM_MISMATCH,
+    EIP2612_ASSET_MISMATCH,
+    EIP2612_SPENDER_NOT_PERMIT2,
+    EIP2612_DEADLINE_EXPIRED,
+    APPROVAL_FORMAT,
+    APPROVAL_FROM_MISMATCH,
+    APPROVAL_ASSET_MISMATCH,
+    APPROVAL_SPENDER_NOT_PERMIT2,
+    APPROVAL_TX_PARSE_FAILED,
+    APPROVAL_TX_WRONG_TARGET,
+    APPROVAL_TX_WRONG_SELECTOR,
+    APPROVAL_TX_WRONG_SPENDER,
+    APPROVAL_TX_INVALID_CALLDATA,
+    APPROVAL_TX_SIGNER_MISMATCH,
+    APPROVAL_TX_INVALID_SIGNATURE,
+    APPROVAL_BROADCAST_FAILED,
+    APPROVAL_TX_WRONG_CHAIN,
+    APPROVAL_TX_WRONG_VALUE,
+    APPROVAL_TX_ACCESS_LIST,
+    APPROVAL_TX_GAS_LIMIT,
+    APPROVAL_TX_WRONG_AMOUNT,
+    APPROVAL_TX_WRONG_NONCE,
+    APPROVAL_TX_UNDERPRICED,
+    APPROVAL_PAYER_HAS_CODE,
+    APPROVAL_FUNDING_TOO_HIGH,
+    APPROVAL_BUDGET_EXHAUSTED,
+    APPROVAL_PAYER_REFUSED,
+];
+
 /// Errors of Permit2 and of x402's proxies, and what they stand for, as
 /// x402's specifications map them; by selector.
 const PERMIT2_ERRORS: [(&str, Code); 14] = [
@@ -325,6 +402,14 @@ mod tests {
         for other in [&[][..], &[0x75, 0x66, 0x88], &[1, 2, 3, 4], &alloy::hex!("3ee5aeb5")] {
             assert_eq!(of_permit2_revert(other), None);
         }
+    }
+
+    #[test]
+    fn the_list_of_codes_holds_each_of_them_once() {
+        let codes = ALL.map(|code| code.spelling(Version::V2));
+        assert_eq!(codes.iter().collect::<std::collections::BTreeSet<_>>().len(), ALL.len());
+        // This line names what it counts.
+        assert_eq!(include_str!("reason.rs").matches(": Code =").count(), ALL.len() + 1, "one is missing in the list");
     }
 
     #[test]

@@ -75,6 +75,7 @@ pub fn parameters() -> Parameters {
         resend_after: 2,
         recheck_interval: Duration::from_mins(1),
         balance_min: Amount::from(1_u64),
+        coin_decimals: 18,
         loss_budget: LossBudget { network: plenty, key: plenty, code: plenty },
     }
 }

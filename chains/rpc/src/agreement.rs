@@ -131,7 +131,10 @@ impl<E: Endpoint> Pool<E> {
                 }
                 Err(_) if alone => break,
                 // Slow: another one is asked too.
-                Err(_) => asked.extend(rest.next().map(&tagged)),
+                Err(_) => {
+                    self.hedged();
+                    asked.extend(rest.next().map(&tagged));
+                }
             }
             if asked.is_empty() {
                 asked.extend(rest.next().map(&tagged));

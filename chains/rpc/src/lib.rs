@@ -7,6 +7,7 @@
 //! | [`agreement`] | answers that two endpoints give alike |
 //! | [`transport`] | a request and its answer, bounded, without a word of the URL |
 //! | [`error`] | how a call fails |
+//! | [`meter`] | counts and times what an endpoint is asked |
 //! | [`ttl_cache`] | verdicts that are remembered for a moment |
 //!
 //! Invariant: nothing of an endpoint but its host is ever shown, and nothing in
@@ -14,12 +15,14 @@
 
 pub mod agreement;
 pub mod error;
+pub mod meter;
 pub mod pool;
 pub mod transport;
 pub mod ttl_cache;
 
 pub use agreement::Agreement;
 pub use error::{CallError, Fault, NodeError, clean};
+pub use meter::{Meter, Outcome};
 pub use pool::{Endpoint, Pool, Proof, Standing};
 pub use transport::{Limits, Transport, host};
 pub use ttl_cache::TtlCache;

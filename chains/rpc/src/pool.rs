@@ -10,7 +10,12 @@ use std::{
     time::Duration,
 };
 
-use chains_core::{Network, chain::ChainUnavailable, transaction::BroadcastResult};
+use chains_core::{
+    Network,
+    chain::{ChainUnavailable, NodeLook},
+    metric::{BROADCASTS, RPC_CONTRADICTIONS, RPC_HEDGES},
+    transaction::BroadcastResult,
+};
 use futures::{
     FutureExt, StreamExt,
     future::{Either, join_all, select},
@@ -165,6 +170,29 @@ impl<E: Endpoint> Pool<E> {
         found
     }
 
+    /// Asks every endpoint for the height of its newest block, each by itself. One
+    /// that has not shown that it serves this chain has none.
+    pub async fn look<'a, N, A>(&'a self, ask: impl Fn(&'a E) -> A) -> Vec<NodeLook>
+    where
+        N: NodeError,
+        A: Future<Output = Result<u64, CallError<N>>>,
+    {
+        let look = |endpoint: &'a E| {
+            let (node, answer) = (endpoint.host().to_owned(), ask(endpoint));
+            answer.map(move |height| {
+                let height = match height {
+                    Ok(_) if !endpoint.standing().is_proven() => {
+                        Err("it has not shown that it serves this chain".to_owned())
+                    }
+                    Ok(height) => Ok(height),
+                    Err(error) => Err(error.to_string()),
+                };
+                NodeLook { node, height }
+            })
+        };
+        join_all(self.endpoints.iter().map(look)).await
+    }
+
     /// Reads: the first answer counts. Each `turn` begins with another endpoint.
     ///
     /// # Errors
@@ -189,7 +217,11 @@ impl<E: Endpoint> Pool<E> {
                 Either::Right(((), _)) => {
                     // Slow: ask another one too, and wait for whoever is first.
                     slow = first;
-                    asked.extend(rest.next().map(tagged));
+                    let next = rest.next();
+                    if next.is_some() {
+                        self.hedged();
+                    }
+                    asked.extend(next.map(tagged));
                     asked.next().await
                 }
             };
@@ -224,7 +256,8 @@ impl<E: Endpoint> Pool<E> {
     where
         A: Future<Output = Vec<BroadcastResult>>,
     {
-        let mut waiting: FuturesUnordered<_> = self.usable().map(send).collect();
+        let named = |endpoint: &'a E| send(endpoint).map(|answer| (endpoint.host(), answer));
+        let mut waiting: FuturesUnordered<_> = self.usable().map(named).collect();
         let mut answers: Vec<Vec<BroadcastResult>> = vec![];
         let mut deadline = None;
         loop {
@@ -235,7 +268,8 @@ impl<E: Endpoint> Pool<E> {
                     Either::Right(_) => None,
                 },
             };
-            let Some(answer) = next else { break };
+            let Some((host, answer)) = next else { break };
+            self.count_broadcasts(host, &answer);
             answers.push(answer);
             let accepted = |i| answers.iter().any(|a| a.get(i) == Some(&BroadcastResult::Accepted));
             if deadline.is_none() && (0..count).all(accepted) {
@@ -249,10 +283,21 @@ impl<E: Endpoint> Pool<E> {
         let refused = answers.iter().any(|answer| matches!(answer, BroadcastResult::Rejected(_)));
         let folded = BroadcastResult::fold(answers);
         if refused && !matches!(folded, BroadcastResult::Rejected(_)) {
-            metrics::counter!("facilitator_rpc_contradictions_total", "network" => self.network.to_string())
-                .increment(1);
+            metrics::counter!(RPC_CONTRADICTIONS, "network" => self.network.to_string()).increment(1);
         }
         folded
+    }
+
+    fn count_broadcasts(&self, node: &str, answers: &[BroadcastResult]) {
+        for answer in answers {
+            let (network, node, answer) = (self.network.to_string(), node.to_owned(), broadcast_answer(answer));
+            metrics::counter!(BROADCASTS, "network" => network, "node" => node, "answer" => answer).increment(1);
+        }
+    }
+
+    /// Counts a read that another endpoint is asked too, because one is slow.
+    pub(crate) fn hedged(&self) {
+        metrics::counter!(RPC_HEDGES, "network" => self.network.to_string()).increment(1);
     }
 
     /// The time after which another endpoint is asked too.
@@ -317,6 +362,21 @@ impl<E: Endpoint> Pool<E> {
             let penalty = u64::try_from(PENALTY.as_millis()).unwrap_or(u64::MAX);
             until.store(self.now().saturating_add(penalty), Ordering::Relaxed);
         }
+    }
+}
+
+/// The label for one endpoint's answer to a send, one of [`BROADCAST_ANSWERS`](chains_core::metric::BROADCAST_ANSWERS).
+const fn broadcast_answer(answer: &BroadcastResult) -> &'static str {
+    match answer {
+        BroadcastResult::Accepted => "accepted",
+        // Most often the transaction itself is in a block already.
+        BroadcastResult::NonceTooLow => "known",
+        BroadcastResult::Underpriced(_) => "underpriced",
+        BroadcastResult::Unknown(_) | BroadcastResult::NonceGap => "unknown",
+        BroadcastResult::NonceTaken
+        | BroadcastResult::InsufficientFunds
+        | BroadcastResult::PoolFull
+        | BroadcastResult::Rejected(_) => "refused",
     }
 }
 
@@ -416,6 +476,16 @@ mod tests {
         assert_eq!((pool.first(0, ask).await, pool.usable().count()), (Ok(7), 2), "who is silent stays what it was");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn each_endpoint_tells_its_own_height_or_why_it_has_none() {
+        let pool = pool(&[Does::Answer(8), Does::Answer(7), Does::Fail]);
+        pool.endpoints()[1].standing().disprove();
+        let seen: Vec<_> = pool.look(ask).await.into_iter().map(|look| look.height).collect();
+        assert_eq!(seen[0], Ok(8));
+        assert!(seen[1].as_ref().is_err_and(|why| why.contains("serves this chain")), "{seen:?}");
+        assert!(seen[2].as_ref().is_err_and(|why| why.contains("cannot connect")), "{seen:?}");
+    }
+
     /// Two transactions at a time, of the same fate.
     async fn send(node: &Node) -> Vec<BroadcastResult> {
         let answer = match ask(node).await {
@@ -424,6 +494,25 @@ mod tests {
             Err(_) => BroadcastResult::Unknown("how".into()),
         };
         vec![answer.clone(), answer]
+    }
+
+    #[test]
+    fn every_answer_to_a_send_has_a_label_of_the_closed_set() {
+        let text = String::new;
+        let answers = [
+            BroadcastResult::Accepted,
+            BroadcastResult::Unknown(text()),
+            BroadcastResult::NonceTooLow,
+            BroadcastResult::NonceGap,
+            BroadcastResult::NonceTaken,
+            BroadcastResult::Underpriced(text()),
+            BroadcastResult::InsufficientFunds,
+            BroadcastResult::PoolFull,
+            BroadcastResult::Rejected(text()),
+        ];
+        for answer in answers {
+            assert!(chains_core::metric::BROADCAST_ANSWERS.contains(&broadcast_answer(&answer)), "{answer:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

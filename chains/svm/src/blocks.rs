@@ -178,7 +178,7 @@ impl Blocks {
             return;
         }
         for (host, genesis_hash) in rpc.prove().await.foreign {
-            tracing::error!(host, genesis_hash, "an endpoint serves another cluster and is left out");
+            tracing::error!(node = host, genesis_hash, "an endpoint serves another cluster and is left out");
         }
     }
 }

@@ -138,7 +138,7 @@ async fn listen(url: Url, fee_payers: Vec<String>, told: Arc<Told>) {
         match subscribe(&url, &fee_payers, &told).await {
             Ok(()) => pause = RETRY_MIN,
             Err(what) => {
-                tracing::debug!(host, what, "no notifications; transactions are asked for");
+                tracing::debug!(node = host, error = what, "no notifications; transactions are asked for");
                 pause = (pause * 2).min(RETRY_MAX);
             }
         }

@@ -105,6 +105,63 @@ pub const WALLET_MULTIPLE_TRANSFERS: Code = Code::new("invalid_exact_svm_smart_w
 /// Smart wallets: it landed, and the payee's transfer is not in it.
 pub const TRANSFER_NOT_CONFIRMED: Code = Code::new("post_settlement_transfer_not_confirmed");
 
-/// The codes that the protocol versions spell in different ways.
-pub const SPELLED_BY_VERSION: [Code; 5] =
-    [UNSUPPORTED_SCHEME, NETWORK_MISMATCH, FEE_PAYER_NOT_MANAGED, SIMULATION_FAILED, TRANSACTION_FAILED];
+/// Every code above, as the closed set of a metric's label.
+pub const ALL: [Code; 40] = [
+    UNSUPPORTED_SCHEME,
+    NETWORK_MISMATCH,
+    MISSING_FEE_PAYER,
+    FEE_PAYER_NOT_MANAGED,
+    COULD_NOT_BE_DECODED,
+    EXCESSIVE_SIGNERS,
+    FEE_PAYER_MISMATCH,
+    SIGNATURE_INVALID,
+    ALT_RESOLUTION_NOT_AVAILABLE,
+    ALT_RESOLUTION_FAILED,
+    INSTRUCTIONS_LENGTH,
+    COMPUTE_LIMIT_INSTRUCTION,
+    COMPUTE_LIMIT_TOO_HIGH,
+    COMPUTE_PRICE_INSTRUCTION,
+    COMPUTE_PRICE_TOO_HIGH,
+    NO_TRANSFER_INSTRUCTION,
+    FEE_PAYER_TRANSFERRING_FUNDS,
+    FEE_PAYER_INCLUDED,
+    MINT_MISMATCH,
+    RECIPIENT_MISMATCH,
+    AMOUNT_MISMATCH,
+    MEMO_COUNT,
+    MEMO_MISMATCH,
+    SIMULATION_FAILED,
+    DESTINATION_MISSING,
+    BLOCKHASH_EXPIRING,
+    TRANSACTION_FAILED,
+    WALLET_PROGRAM_NOT_ALLOWED,
+    WALLET_FEE_PAYER_NOT_ISOLATED,
+    WALLET_MALFORMED_COMPUTE_BUDGET,
+    WALLET_MALFORMED_COMPUTE_LIMIT,
+    WALLET_MALFORMED_COMPUTE_PRICE,
+    WALLET_COMPUTE_UNITS_TOO_HIGH,
+    WALLET_PRIORITY_FEE_TOO_HIGH,
+    WALLET_UNSUPPORTED_COMPUTE_BUDGET,
+    WALLET_SIMULATION_FAILED,
+    WALLET_NO_TRANSFER,
+    WALLET_TRANSFER_MISMATCH,
+    WALLET_MULTIPLE_TRANSFERS,
+    TRANSFER_NOT_CONFIRMED,
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use chains_core::protocol::Version;
+
+    use super::*;
+
+    #[test]
+    fn the_list_of_codes_holds_each_of_them_once() {
+        let codes: BTreeSet<_> = ALL.iter().map(|code| code.spelling(Version::V2)).collect();
+        assert_eq!(codes.len(), ALL.len());
+        // This line names what it counts.
+        assert_eq!(include_str!("reason.rs").matches(": Code =").count(), ALL.len() + 1, "one is missing in the list");
+    }
+}

@@ -57,6 +57,7 @@ struct Line {
     tenant: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     idempotency_key: Option<String>,
+    request_id: String,
     network: String,
     scheme: String,
     payer: String,
@@ -182,6 +183,7 @@ impl Line {
             fingerprint: hex::encode(facts.fingerprint.as_bytes()),
             tenant: facts.caller.tenant.clone(),
             idempotency_key: facts.caller.key.as_ref().map(Key::stored),
+            request_id: facts.request_id.clone(),
             network: facts.network.to_string(),
             scheme: facts.scheme.clone(),
             payer: facts.payer.clone(),
@@ -211,6 +213,7 @@ impl Line {
             identity: Identity::from_bytes(bytes(&self.identity, "identity")?),
             fingerprint: Fingerprint::from_bytes(bytes(&self.fingerprint, "fingerprint")?),
             caller: Caller { tenant: self.tenant, key },
+            request_id: self.request_id,
             network: parsed(&self.network, "network")?,
             scheme: self.scheme,
             payer: self.payer,

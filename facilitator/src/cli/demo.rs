@@ -23,8 +23,8 @@ use crate::{
     app::{self, Running},
     config::Environment,
     families::FAMILIES,
-    http::admin::install_metrics,
     lifecycle::Lifecycle,
+    metrics,
 };
 
 /// Settles a payment on a local chain and shows each step.
@@ -92,7 +92,7 @@ async fn start(network: &str, folder: &Folder) -> anyhow::Result<Running> {
     let clock: Arc<dyn chains_core::clock::Clock> = Arc::new(SystemClock);
     let config = crate::config::read(&text, &Environment::new(), FAMILIES, &clock)
         .map_err(|report| anyhow!("the demo's own configuration is wrong: {:?}", report.problems()))?;
-    Ok(app::start(config, install_metrics()?, false, Lifecycle::default()).await?)
+    Ok(app::start(config, metrics::exposition::install()?, false, Lifecycle::default()).await?)
 }
 
 async fn keep(facilitator: &str, shop: &str) -> anyhow::Result<()> {

@@ -9,9 +9,8 @@ use super::ConfigFile;
 use crate::{
     app,
     config::{Config, Environment},
-    http::admin::install_metrics,
     lifecycle::Lifecycle,
-    logging, machine,
+    logging, machine, metrics,
 };
 
 /// Runs the service.
@@ -41,7 +40,7 @@ impl Serve {
 }
 
 async fn serve(config: Config, accept_foreign_nonces: bool) -> anyhow::Result<()> {
-    let metrics = install_metrics()?;
+    let metrics = metrics::exposition::install()?;
     let running = app::start(config, metrics, accept_foreign_nonces, Lifecycle::default()).await?;
     running.until_told().await?;
     Ok(())

@@ -25,8 +25,9 @@ use crate::{
 pub(super) struct Settlement {
     #[command(flatten)]
     config: ConfigFile,
-    /// Its id, or the hash of any of its transactions.
-    id_or_transaction: String,
+    /// Its id, the hash of any of its transactions, or the id of the request that began it.
+    #[arg(value_name = "ID_OR_TRANSACTION")]
+    name: String,
     /// Looks in this file, which `facilitator archive` has written.
     #[arg(long, value_name = "FILE", conflicts_with = "resolve")]
     archive: Option<PathBuf>,
@@ -49,8 +50,8 @@ impl Settlement {
         let access = if self.resolve.is_some() { Access::Operate } else { Access::Read };
         let store = connect(&url, access).await?;
         let found = match &self.archive {
-            None => find(&*store, &self.id_or_transaction).await?,
-            Some(file) => crate::archive::find(file, &store.archives().await?, &self.id_or_transaction)?,
+            None => find(&*store, &self.name).await?,
+            Some(file) => crate::archive::find(file, &store.archives().await?, &self.name)?,
         };
         let Some(timeline) = found else { return self.tell_rest(&*store, &url).await };
         if let (Some(word), Some(reason)) = (&self.resolve, &self.reason) {
@@ -68,7 +69,7 @@ impl Settlement {
 impl Settlement {
     /// Says what the store knows of a settlement that is not in it.
     async fn tell_rest(&self, store: &dyn Store, url: &str) -> anyhow::Result<ExitCode> {
-        let name = &self.id_or_transaction;
+        let name = &self.name;
         let archived = match name.parse::<Uuid>() {
             Ok(id) => store.archived(ArchivedName::Id(SettlementId(id))).await?,
             Err(_) => None,
@@ -83,7 +84,7 @@ impl Settlement {
             let paths: Vec<_> = archives.iter().map(|archive| archive.path.as_str()).collect();
             format!("It may be archived: look with --archive FILE, which may be {}", paths.join(" or "))
         };
-        anyhow::bail!("no settlement in {url} has the id or a transaction {name}. {elsewhere}")
+        anyhow::bail!("no settlement in {url} has the id, a transaction or the request id {name}. {elsewhere}")
     }
 }
 
@@ -112,16 +113,21 @@ fn print_archived(archived: &Archived, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 async fn find(store: &dyn Store, name: &str) -> anyhow::Result<Option<Timeline>> {
-    let id = if let Ok(id) = name.parse::<Uuid>() {
-        Some(SettlementId(id))
-    } else {
-        let query = Query { transaction: Some(name.to_owned()), limit: 1, ..Query::default() };
-        store.find(&query).await?.first().map(Record::id)
-    };
-    Ok(match id {
-        Some(id) => store.timeline(id).await?,
-        None => None,
-    })
+    // A caller's request id may be a UUID as well.
+    if let Ok(id) = name.parse::<Uuid>()
+        && let Some(timeline) = store.timeline(SettlementId(id)).await?
+    {
+        return Ok(Some(timeline));
+    }
+    let named = || Some(name.to_owned());
+    let by_transaction = Query { transaction: named(), limit: 1, ..Query::default() };
+    let by_request = Query { request_id: named(), limit: 1, ..Query::default() };
+    for query in [by_transaction, by_request] {
+        if let Some(id) = store.find(&query).await?.first().map(Record::id) {
+            return Ok(store.timeline(id).await?);
+        }
+    }
+    Ok(None)
 }
 
 async fn resolve(store: &dyn Store, record: &Record, word: &str, reason: &str) -> anyhow::Result<ExitCode> {
@@ -157,6 +163,7 @@ fn print(timeline: &Timeline) {
     if !facts.caller.tenant.is_empty() {
         println!("API key      {}", facts.caller.tenant);
     }
+    println!("request      {}", facts.request_id);
     println!("transaction  {}", record.transaction);
     print_end(record);
     println!("\n{}  claimed, after block {}", time(facts.created_at), facts.claimed_block);

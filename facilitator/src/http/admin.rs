@@ -1,14 +1,14 @@
 //! The second listener: metrics, for who runs the service.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     extract::{Request, State},
+    http::{HeaderValue, header},
     response::{IntoResponse, Response},
     routing::get,
 };
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
@@ -18,31 +18,21 @@ use super::{
     headers,
     host::{self, Hosts},
 };
-
-/// Upper bounds of the latency histograms, in seconds.
-const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0];
+use crate::{metrics::exposition::Exposition, payment::Payments, store::connect::size};
 
 /// The state that the admin listener's handlers share.
 #[derive(Clone)]
 pub struct Admin {
-    /// The metrics.
-    pub metrics: PrometheusHandle,
+    /// Where the metrics are.
+    pub metrics: Exposition,
+    /// What the gauges tell of.
+    pub payments: Arc<Payments>,
+    /// The URL of the store.
+    pub store_url: String,
     /// The names that are answered to.
     pub hosts: Hosts,
     /// SHA-256 of the token that is asked for; `None` asks for none.
     pub token_sha256: Option<[u8; 32]>,
-}
-
-/// Installs the metrics recorder of this process.
-///
-/// # Errors
-/// There is one already.
-pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
-    let recorder = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
-        .install_recorder()?;
-    crate::metrics::describe();
-    Ok(recorder)
 }
 
 /// The time between two foldings of samples into their histograms.
@@ -50,11 +40,10 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Folds samples into histograms until `stop`: without it they pile up in
 /// memory for as long as nobody reads the metrics.
-pub async fn upkeep(metrics: PrometheusHandle, stop: CancellationToken) {
+pub async fn upkeep(metrics: Exposition, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(UPKEEP);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        metrics.run_upkeep();
-        crate::metrics::log_lines_dropped(crate::logging::dropped());
+        metrics.fold();
     }
 }
 
@@ -75,7 +64,11 @@ async fn metrics(State(admin): State<Admin>, request: Request) -> Response {
     if !allowed {
         return Failure::Unauthorized.respond(Shape::Unknown, &RequestId::none());
     }
-    admin.metrics.render().into_response()
+    admin.payments.measure();
+    let size = size(&admin.store_url);
+    crate::metrics::store_size(size.bytes, size.log_bytes);
+    let media_type = HeaderValue::from_static(Exposition::MEDIA_TYPE);
+    ([(header::CONTENT_TYPE, media_type)], admin.metrics.render()).into_response()
 }
 
 async fn nothing() -> Response {

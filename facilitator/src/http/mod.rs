@@ -47,7 +47,16 @@ use self::{
     error::{Failure, RequestId, Shape},
     host::Hosts,
 };
-use crate::{metrics, payment::Payments};
+use crate::{
+    metrics::{
+        self,
+        zero::{self, OTHER, Sets},
+    },
+    payment::{
+        Payments, Told,
+        outcome::{self, PANICKED},
+    },
+};
 
 /// The options of the public listener.
 #[derive(Clone, Debug)]
@@ -112,9 +121,15 @@ async fn method_not_allowed(request: Request) -> Response {
 }
 
 /// A panic is a bug: it is counted, logged by the hook, and answered without detail.
-fn panicked(route: &'static str, id: &RequestId) -> Response {
+fn panicked(route: &'static str, id: &RequestId, took: Duration) -> Response {
     metrics::panicked();
-    tracing::error!(route, request = %id, "a request panicked: this is a bug");
+    let Told { outcome, reason } = PANICKED;
+    match Shape::of(route) {
+        Shape::Verify => metrics::verify_answered(OTHER, OTHER, outcome, reason),
+        Shape::Settle => metrics::settle_answered(OTHER, OTHER, outcome, reason, took),
+        Shape::Unknown => {}
+    }
+    tracing::error!(route, request_id = %id, "a request panicked: this is a bug");
     Failure::Panic.respond(Shape::of(route), id)
 }
 
@@ -136,16 +151,15 @@ async fn at_the_door(State(api): State<Api>, mut request: Request, next: Next) -
     } else if is_probe(route) || api.options.hosts.include(&request) {
         // Nothing that a panic leaves behind is used again but what is made for it.
         let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-        answered.unwrap_or_else(|_| panicked(route, &id))
+        answered.unwrap_or_else(|_| panicked(route, &id, asked.elapsed()))
     } else {
         Failure::Host.respond(Shape::of(route), &id)
     };
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }
-    let status = response.status().as_u16() / 100;
-    let took = is_post.then(|| asked.elapsed());
-    metrics::answered(route, STATUS_CLASSES[usize::from(status.min(5))], took);
+    let took = (is_post && TIMED.contains(&route)).then(|| asked.elapsed());
+    metrics::answered(route, response.status().as_u16(), took);
     response
 }
 
@@ -155,19 +169,47 @@ fn is_probe(route: &str) -> bool {
     matches!(route, "/health" | "/ready")
 }
 
-const STATUS_CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
+/// The routes whose POST requests are timed.
+const TIMED: [&str; 2] = ["/verify", "/settle"];
+
+/// The statuses of the routes that anybody may ask, those of bad requests among them.
+const STATUSES: [u16; 5] = [200, 400, 405, 421, 500];
+
+/// The routes as metrics name them, each with the statuses that it answers.
+const ROUTES: [(&str, &[u16]); 9] = [
+    ("/verify", &[200, 400, 401, 403, 405, 408, 413, 415, 421, 500, 503]),
+    ("/settle", &[200, 400, 401, 403, 405, 408, 409, 413, 415, 421, 500, 503]),
+    ("/supported", &[200, 304, 400, 405, 421, 500, 503]),
+    ("/health", &STATUSES),
+    ("/ready", &[200, 400, 405, 421, 500, 503]),
+    ("/settlements", &[200, 400, 401, 403, 404, 405, 421, 500, 503]),
+    ("/openapi.json", &STATUSES),
+    ("/", &STATUSES),
+    (OTHER, &[400, 404, 405, 421, 500]),
+];
+
+/// Makes the series that the service has whatever is asked of it, with those of its networks.
+pub fn begin_metrics(payments: &Payments) {
+    let (verify, settle) = (outcome::verify_outcomes(), outcome::settle_outcomes());
+    let sets = Sets {
+        routes: &ROUTES,
+        timed: &TIMED,
+        listeners: &server::LISTENERS,
+        drops: &server::DROPS,
+        verify: &verify,
+        settle: &settle,
+    };
+    zero::process(&sets);
+    for chain in payments.chains() {
+        zero::network(&**chain, &sets);
+    }
+}
 
 /// The route as a label from a closed set.
 fn route_label(path: &str) -> &'static str {
-    match path.strip_prefix(PLATFORM_PREFIX).unwrap_or(path) {
-        "/verify" => "/verify",
-        "/settle" => "/settle",
-        "/supported" => "/supported",
-        "/health" => "/health",
-        "/ready" => "/ready",
-        path if path.starts_with("/settlements") => "/settlements",
-        _ => "other",
-    }
+    let path = path.strip_prefix(PLATFORM_PREFIX).unwrap_or(path);
+    let path = if path.starts_with("/settlements") { "/settlements" } else { path };
+    ROUTES.iter().map(|(route, _)| *route).find(|route| *route == path).unwrap_or(OTHER)
 }
 
 /// Legacy clients send `//verify`; others end with a slash. `None` when the path is tidy.
@@ -198,6 +240,21 @@ fn new_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_a_label_of_the_closed_set_whatever_it_is() {
+        for (path, expected) in [
+            ("/verify", "/verify"),
+            ("/platform/v2/x402/settle", "/settle"),
+            ("/settlements/01a2", "/settlements"),
+            ("/", "/"),
+            ("/settle/x", OTHER),
+            ("/../etc/passwd", OTHER),
+            ("", OTHER),
+        ] {
+            assert_eq!(route_label(path), expected, "{path}");
+        }
+    }
 
     #[test]
     fn paths_are_put_right_without_a_redirect() {

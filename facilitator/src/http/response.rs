@@ -37,7 +37,7 @@ pub fn verify(asked: Asked, outcome: VerifyOutcome, id: &RequestId) -> Response 
             Json(invalid(code, message.into_owned(), payer)).into_response()
         }
         VerifyOutcome::Unavailable(why) => {
-            let answer = invalid(reason::UNEXPECTED_VERIFY_ERROR, why.message.to_owned(), payer);
+            let answer = invalid(reason::UNEXPECTED_VERIFY_ERROR, why.why.message().to_owned(), payer);
             later((StatusCode::SERVICE_UNAVAILABLE, Json(verify_body(answer, id))).into_response(), why.retry_after)
         }
     }
@@ -71,7 +71,7 @@ pub fn settle(asked: Asked, outcome: SettleOutcome, codes: &[Code], id: &Request
 }
 
 fn settle_answer(asked: Asked, outcome: SettleOutcome, codes: &[Code]) -> SettleResponse {
-    let Asked { version, network, payer } = asked;
+    let Asked { version, network, payer, .. } = asked;
     let failure = |reason: &str, message: String| SettleResponse {
         success: false,
         error_reason: Some(reason.to_owned()),
@@ -110,7 +110,7 @@ fn settle_answer(asked: Asked, outcome: SettleOutcome, codes: &[Code]) -> Settle
             let message = "this Idempotency-Key, or payment-identifier, belongs to another payment";
             refusal(reason::IDEMPOTENCY_KEY_REUSED, message)
         }
-        SettleOutcome::Unavailable(why) => refusal(reason::UNEXPECTED_SETTLE_ERROR, why.message),
+        SettleOutcome::Unavailable(why) => refusal(reason::UNEXPECTED_SETTLE_ERROR, why.why.message()),
     }
 }
 

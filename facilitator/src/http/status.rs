@@ -39,6 +39,8 @@ pub struct SettlementBody {
     state: String,
     /// CAIP-2.
     network: String,
+    /// The id of the request that began it: its `x-request-id`, or ours.
+    request_id: String,
     /// The scheme.
     scheme: String,
     /// The account that pays.
@@ -109,6 +111,10 @@ pub struct ListQuery {
     payer: Option<String>,
     /// The payer's number for the payment.
     nonce: Option<String>,
+    /// The id of the request that began it.
+    #[serde(rename = "requestId")]
+    #[param(rename = "requestId")]
+    request_id: Option<String>,
     /// `signed`, `broadcast`, `settled`, `failed` or `unresolved`.
     state: Option<String>,
     /// Claimed at or after, Unix milliseconds.
@@ -129,13 +135,13 @@ pub struct ListQuery {
     (status = 503, description = "the store does not answer", body = ErrorBody)))]
 pub async fn one(State(api): State<Api>, Path(id): Path<String>, request: Request) -> Response {
     let request_id = RequestId::of(&request);
-    match find_one(&api, request.headers(), &id).await {
+    match find_one(&api, request.headers(), &id, &request_id).await {
         Ok(body) => Json(body).into_response(),
         Err(failure) => failure.respond(Shape::Unknown, &request_id),
     }
 }
 
-/// Settlements by transaction, by payer and nonce, or by state and time.
+/// Settlements by transaction, by request, by payer and nonce, or by state and time.
 #[utoipa::path(get, path = "/settlements", tag = "status", params(ListQuery), responses(
     (status = 200, description = "a page", body = SettlementPage),
     (status = 400, description = "a parameter is not of its form", body = ErrorBody),
@@ -150,7 +156,7 @@ pub async fn list(
 ) -> Response {
     let request_id = RequestId::of(&request);
     let page = match query {
-        Ok(UrlQuery(query)) => find_page(&api, request.headers(), query).await,
+        Ok(UrlQuery(query)) => find_page(&api, request.headers(), query, &request_id).await,
         Err(_) => Err(Failure::BadRequest("a query parameter is not of its form")),
     };
     match page {
@@ -159,17 +165,23 @@ pub async fn list(
     }
 }
 
-async fn find_one(api: &Api, headers: &HeaderMap, id: &str) -> Result<SettlementBody, Failure> {
+async fn find_one(api: &Api, headers: &HeaderMap, id: &str, request_id: &RequestId) -> Result<SettlementBody, Failure> {
     let principal = api.keys.check(headers, Scope::Status)?;
     let missing = Failure::NotFound("no such settlement");
     let Ok(id) = id.parse::<Uuid>() else { return Err(missing) };
-    let timeline = api.payments.store().timeline(SettlementId(id)).await.map_err(store_failure)?;
+    let timeline =
+        api.payments.store().timeline(SettlementId(id)).await.map_err(|error| store_failure(request_id, &error))?;
     let seen =
         timeline.filter(|found| principal.sees().is_none_or(|tenant| tenant == found.record.facts.caller.tenant));
     seen.map(SettlementBody::from).ok_or(missing)
 }
 
-async fn find_page(api: &Api, headers: &HeaderMap, asked: ListQuery) -> Result<SettlementPage, Failure> {
+async fn find_page(
+    api: &Api,
+    headers: &HeaderMap,
+    asked: ListQuery,
+    request_id: &RequestId,
+) -> Result<SettlementPage, Failure> {
     let principal = api.keys.check(headers, Scope::Status)?;
     let form = |message| move |_| Failure::BadRequest(message);
     let limit = asked.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
@@ -178,6 +190,7 @@ async fn find_page(api: &Api, headers: &HeaderMap, asked: ListQuery) -> Result<S
         network: asked.network.map(|n| n.parse()).transpose().map_err(form("network is not CAIP-2"))?,
         payer: asked.payer,
         nonce: asked.nonce,
+        request_id: asked.request_id,
         status: asked.state.map(|s| s.parse()).transpose().map_err(|_| Failure::BadRequest("state is unknown"))?,
         from: asked.from.map(Millis),
         tenant: principal.sees(),
@@ -188,15 +201,14 @@ async fn find_page(api: &Api, headers: &HeaderMap, asked: ListQuery) -> Result<S
             .map_err(|_| Failure::BadRequest("cursor is not one of ours"))?,
         limit,
     };
-    let records = api.payments.store().find(&query).await.map_err(store_failure)?;
+    let records = api.payments.store().find(&query).await.map_err(|error| store_failure(request_id, &error))?;
     let full = u32::try_from(records.len()).is_ok_and(|count| count == limit);
     let cursor = records.last().filter(|_| full).map(|last| last.id().to_string());
     Ok(SettlementPage { settlements: records.into_iter().map(describe).collect(), cursor })
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
-fn store_failure(error: crate::store::StoreError) -> Failure {
-    tracing::error!(%error, "a look-up failed");
+fn store_failure(request_id: &RequestId, error: &crate::store::StoreError) -> Failure {
+    tracing::error!(%request_id, %error, "a look-up failed");
     Failure::Store
 }
 
@@ -238,6 +250,7 @@ fn describe(record: Record) -> SettlementBody {
         id: facts.id.to_string(),
         state: status.as_str().to_owned(),
         network: facts.network.to_string(),
+        request_id: facts.request_id.clone(),
         scheme: facts.scheme.clone(),
         payer: facts.payer.clone(),
         pay_to: facts.pay_to.clone(),

@@ -1,12 +1,14 @@
 //! `/verify`, `/settle`, `/supported`.
 
+use std::time::{Duration, Instant};
+
 use axum::{
     Json,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{AppendHeaders, IntoResponse, Response},
 };
-use chains_core::{Code, Rejection, protocol};
+use chains_core::{Rejection, protocol};
 use serde_json::{Value, json};
 
 use super::{
@@ -17,12 +19,13 @@ use super::{
     headers, openapi, response,
 };
 use crate::{
-    payment::SupportedNow,
+    metrics,
+    payment::{
+        SettleOutcome, SupportedNow, Told, VerifyOutcome,
+        outcome::{Asked, PAY_TO_NOT_ALLOWED},
+    },
     settlement::{Caller, Key},
 };
-
-/// The API key is not allowed to settle for this payee. Ours.
-const PAY_TO_NOT_ALLOWED: Code = Code::new("pay_to_not_allowed");
 
 /// The lifetime of a list of kinds that lacks a network which has not opened: a
 /// cache must not keep it much longer than the network takes to open.
@@ -49,7 +52,8 @@ pub async fn verify(State(api): State<Api>, request: Request) -> Response {
     let id = RequestId::of(&request);
     match read(&api, request, Scope::Verify).await {
         Ok((request, _)) => {
-            let (asked, outcome) = api.payments.verify(request).await;
+            let (asked, outcome) = api.payments.verify(request, id.as_str()).await;
+            verified(&asked, &outcome, &id);
             response::verify(asked, outcome, &id)
         }
         Err(failure) => failure.respond(Shape::Verify, &id),
@@ -79,7 +83,7 @@ pub async fn verify(State(api): State<Api>, request: Request) -> Response {
     )
 )]
 pub async fn settle(State(api): State<Api>, request: Request) -> Response {
-    let id = RequestId::of(&request);
+    let (id, began) = (RequestId::of(&request), Instant::now());
     let key = match idempotency_key(request.headers()) {
         Ok(key) => key,
         Err(failure) => return failure.respond(Shape::Settle, &id),
@@ -87,12 +91,34 @@ pub async fn settle(State(api): State<Api>, request: Request) -> Response {
     match read(&api, request, Scope::Settle).await {
         Ok((request, tenant)) => {
             let network = request.payment.as_ref().ok().map(|payment| payment.network.clone());
-            let (asked, outcome) = api.payments.settle(request, Caller { tenant, key }).await;
+            let (asked, outcome) = api.payments.settle(request, Caller { tenant, key }, id.as_str()).await;
             let codes = network.and_then(|network| Some(api.payments.chain(&network)?.codes())).unwrap_or_default();
+            settled(&asked, &outcome, outcome.told(codes), &id, began.elapsed());
             response::settle(asked, outcome, codes, &id)
         }
         Err(failure) => failure.respond(Shape::Settle, &id),
     }
+}
+
+/// Counts an answer of `/verify`, and logs it for those who look closely.
+fn verified(asked: &Asked, outcome: &VerifyOutcome, request_id: &RequestId) {
+    let (Told { outcome, reason }, route) = (outcome.told(), &asked.route);
+    metrics::verify_answered(&route.network, &route.scheme, outcome, reason);
+    let (network, scheme, payer) = (&route.network, &route.scheme, &asked.payer);
+    tracing::debug!(%request_id, network, scheme, payer, outcome, reason, "/verify answered");
+}
+
+/// Counts, times and logs an answer of `/settle`.
+fn settled(asked: &Asked, outcome: &SettleOutcome, told: Told, request_id: &RequestId, took: Duration) {
+    let (settlement, transaction) = (outcome.settlement(), outcome.transaction());
+    let (Told { outcome, reason }, route) = (told, &asked.route);
+    metrics::settle_answered(&route.network, &route.scheme, outcome, reason, took);
+    let (network, scheme, payer) = (&route.network, &route.scheme, &asked.payer);
+    let settlement_id = settlement.map(tracing::field::display);
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(
+        %request_id, settlement_id, network, scheme, payer, transaction, outcome, reason, took_ms, "/settle answered"
+    );
 }
 
 /// The ways of paying here, now.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     limits::{OverBudget, Share},
-    settlement::{Caller, Facts, Recipient, State},
+    settlement::{Caller, Facts, NotNow, Recipient, State},
 };
 
 /// A settlement under way.
@@ -51,8 +51,8 @@ pub enum Progress {
 pub enum Dropped {
     /// Nobody waited for it any more.
     Unwanted,
-    /// The worker cannot take it now; the sentence is for callers.
-    Unavailable(&'static str),
+    /// The worker cannot take it now.
+    Unavailable(NotNow),
     /// The store knows this payment already.
     KnownToStore,
     /// It was good when it was claimed, and was not any more when its turn came.

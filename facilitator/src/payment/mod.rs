@@ -16,18 +16,18 @@ use chains_core::{
     Network, Payment, Rejection,
     chain::Chain,
     clock::Clock,
-    protocol::{LegacyNames, names_of},
+    protocol::{LegacyNames, Request, names_of},
     reason,
     scheme::{Authorization, Scheme},
 };
 
 use tokio_util::task::TaskTracker;
 
-pub use outcome::{Asked, Pending, SettleOutcome, Unavailable, VerifyOutcome};
+pub use outcome::{Asked, Pending, Route, SettleOutcome, Told, Unavailable, VerifyOutcome};
 use supported::Probe;
 pub use supported::{Readiness, ReadinessLine, SupportedNow};
 
-use crate::{in_flight::Registry, store::Store, submitter::Submitter};
+use crate::{in_flight::Registry, metrics::zero::OTHER, store::Store, submitter::Submitter};
 
 /// Everything that a request can ask of the service.
 pub struct Payments {
@@ -102,6 +102,17 @@ impl Payments {
             Rejection::new(reason::UNSUPPORTED_SCHEME, message)
         })?;
         Ok((submitter, scheme))
+    }
+
+    /// The answer's frame to a request, as far as it is known before the payload is read.
+    fn asked(&self, request: &Request) -> Asked {
+        let known = request.payment.as_ref().ok().and_then(|payment| Some((payment, self.chain(&payment.network)?)));
+        let route = known.map(|(payment, chain)| {
+            let scheme = chain.schemes().iter().map(|scheme| scheme.name()).find(|name| *name == payment.scheme);
+            Route { network: payment.network.to_string(), scheme: scheme.unwrap_or(OTHER).to_owned() }
+        });
+        let (version, network, route) = (request.version, request.network.clone(), route.unwrap_or_default());
+        Asked { version, network, payer: String::new(), route }
     }
 
     /// The network of this identifier, if it is served here.

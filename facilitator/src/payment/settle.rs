@@ -21,7 +21,7 @@ use super::{Asked, Payments, SettleOutcome, Unavailable, identifier};
 use crate::{
     in_flight::{Claim, Dropped, Waiter},
     limits::Share,
-    settlement::{Caller, Facts, Settled, SettlementId, State},
+    settlement::{Caller, Facts, NotNow, Settled, SettlementId, State},
     store::{ApplyError, Change, StoreError},
     submitter::{Busy, Job, Submitter},
 };
@@ -35,6 +35,8 @@ struct Call<'a> {
     payment: &'a Payment,
     authorization: &'a dyn Authorization,
     caller: &'a Caller,
+    /// Names the request in the log, and the settlement that it begins.
+    request_id: &'a str,
     submitter: &'a Arc<Submitter>,
     deadline: Instant,
 }
@@ -56,16 +58,16 @@ struct Claimed {
 }
 
 impl<T> Next<T> {
-    fn unavailable(message: &'static str) -> Self {
-        Self::Answer(SettleOutcome::Unavailable(Unavailable::now(message)))
+    fn unavailable(why: NotNow) -> Self {
+        Self::Answer(SettleOutcome::Unavailable(Unavailable::now(why)))
     }
 }
 
 impl Payments {
     /// Settles a payment, or says what became of it.
-    pub async fn settle(&self, request: Request, caller: Caller) -> (Asked, SettleOutcome) {
+    pub async fn settle(&self, request: Request, caller: Caller, request_id: &str) -> (Asked, SettleOutcome) {
         let deadline = Instant::now() + self.waits.settle;
-        let mut asked = Asked { version: request.version, network: request.network, payer: String::new() };
+        let mut asked = self.asked(&request);
         let read = request.payment.and_then(|payment| {
             let identifier = identifier::of(&payment)?;
             let (submitter, authorization) = self.read(&payment)?;
@@ -78,7 +80,7 @@ impl Payments {
         };
         authorization.payer().clone_into(&mut asked.payer);
         let (payment, authorization) = (&payment, &*authorization);
-        let call = Call { payment, authorization, caller: &caller, submitter: &submitter, deadline };
+        let call = Call { payment, authorization, caller: &caller, request_id, submitter: &submitter, deadline };
         let outcome = self.tries(&call).await;
         (asked, outcome)
     }
@@ -89,12 +91,12 @@ impl Payments {
                 Ok(Next::Answer(outcome)) => return outcome,
                 Ok(Next::Go(()) | Next::Again) => {}
                 Err(error) => {
-                    tracing::error!(%error, "a payment could not be settled: the store failed");
-                    return SettleOutcome::Unavailable(Unavailable::now("the store does not answer"));
+                    tracing::error!(request_id = call.request_id, %error, "a payment could not be settled: the store failed");
+                    return SettleOutcome::Unavailable(Unavailable::now(NotNow::Store));
                 }
             }
         }
-        SettleOutcome::Unavailable(Unavailable::now("too many requests for this payment at once"))
+        SettleOutcome::Unavailable(Unavailable::now(NotNow::TooManyAtOnce))
     }
 
     async fn attempt(&self, call: &Call<'_>) -> Result<Next<()>, StoreError> {
@@ -105,7 +107,7 @@ impl Payments {
             Next::Go(None) => {}
         }
         if !call.submitter.takes_payments() {
-            return Ok(Next::unavailable("this network takes no payments now"));
+            return Ok(Next::unavailable(NotNow::NetworkClosed));
         }
         if let Err(rejection) = self.check_barred(&call.payment.network, call.authorization.payer()).await {
             return Ok(Next::Answer(SettleOutcome::Rejected(rejection)));
@@ -120,12 +122,12 @@ impl Payments {
         }
         let job = Job { entry: Arc::clone(waiter.entry()), plan: verified.plan };
         if let Err(busy) = call.submitter.submit(job) {
-            let message = match busy {
-                Busy::NoGasWallet => "no gas wallet of this network can pay now",
-                Busy::QueueFull => "too many settlements are waiting",
+            let why = match busy {
+                Busy::NoGasWallet => NotNow::NoGasWallet,
+                Busy::QueueFull => NotNow::QueueFull,
             };
-            self.registry.give_back(waiter.entry(), Dropped::Unavailable(message)).await;
-            return Ok(Next::unavailable(message));
+            self.registry.give_back(waiter.entry(), Dropped::Unavailable(why)).await;
+            return Ok(Next::unavailable(why));
         }
         Ok(wait::as_owner(call, waiter).await)
     }
@@ -140,8 +142,8 @@ impl Payments {
                 Verdict::Valid(verified) => verified,
                 Verdict::Invalid(rejection) => return Next::Answer(SettleOutcome::Rejected(rejection)),
                 Verdict::Unavailable(error) => {
-                    tracing::debug!(%error, "a payment could not be verified");
-                    return Next::unavailable("the chain could not be asked");
+                    tracing::debug!(request_id = call.request_id, %error, "a payment could not be verified");
+                    return Next::unavailable(NotNow::ChainUnavailable);
                 }
             };
             let facts = Arc::new(self.facts(call, &verified, claimed_block));
@@ -156,15 +158,20 @@ impl Payments {
                 }
                 Claim::KeyReused => return Next::Answer(SettleOutcome::KeyReused),
                 Claim::Taken => {
-                    return Next::unavailable("another payment of this payer that needs sponsoring is under way");
+                    return Next::unavailable(NotNow::PayerExclusive);
                 }
                 Claim::OverBudget(over) => {
-                    tracing::warn!(payer = call.authorization.payer(), ?over, "failed payments have used a budget up");
+                    tracing::warn!(
+                        request_id = call.request_id,
+                        payer = call.authorization.payer(),
+                        ?over,
+                        "failed payments have used a budget up"
+                    );
                     return Next::Answer(SettleOutcome::Unavailable(wait::over_budget(&over, self.clock.now())));
                 }
                 Claim::Wait(ended) => {
                     if timeout_at(call.deadline, ended).await.is_err() {
-                        return Next::unavailable("other payments of this payer are under way and come first");
+                        return Next::unavailable(NotNow::PayerBusy);
                     }
                 }
             }
@@ -172,12 +179,13 @@ impl Payments {
     }
 
     fn facts(&self, call: &Call<'_>, verified: &VerifiedPayment, claimed_block: u64) -> Facts {
-        let Call { payment, authorization, caller, .. } = call;
+        let Call { payment, authorization, caller, request_id, .. } = call;
         Facts {
             id: SettlementId::fresh(),
             identity: authorization.identity(),
             fingerprint: authorization.fingerprint(),
             caller: (*caller).clone(),
+            request_id: (*request_id).to_owned(),
             network: payment.network.clone(),
             scheme: payment.scheme.clone(),
             payer: verified.payer.clone(),
@@ -205,7 +213,7 @@ impl Payments {
                 Ok(_) => registry.end(&entry, State::Settled(Settled { proof: None })).await,
                 Err(ApplyError::Claimed(_)) => registry.give_back(&entry, Dropped::KnownToStore).await,
                 Err(ApplyError::EpochOver | ApplyError::Store(_)) => {
-                    registry.give_back(&entry, Dropped::Unavailable("the store does not answer")).await;
+                    registry.give_back(&entry, Dropped::Unavailable(NotNow::Store)).await;
                 }
             }
             applied
@@ -219,7 +227,7 @@ impl Payments {
             Ok(Err(ApplyError::Claimed(_))) => Ok(Next::Again),
             Ok(Err(ApplyError::Store(error))) => Err(error),
             // It panicked, or no wallet is concerned: nothing is promised.
-            Ok(Err(ApplyError::EpochOver)) | Err(_) => Ok(Next::unavailable("the store does not answer")),
+            Ok(Err(ApplyError::EpochOver)) | Err(_) => Ok(Next::unavailable(NotNow::Store)),
         }
     }
 }

@@ -3,20 +3,23 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chains_core::{
     Network,
+    chain::Chain,
     protocol::{Supported, supported},
 };
-use parking_lot::RwLock;
-use tokio::time::{Instant, MissedTickBehavior};
+use parking_lot::{Mutex, RwLock};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::{Payments, identifier};
 use crate::{
+    logging::reminders::Reminders,
     metrics,
+    store::StoreError,
     submitter::{Submitter, status::Condition},
 };
 
@@ -93,6 +96,11 @@ impl Payments {
         Supported { kinds, extensions: extensions.into_iter().map(str::to_owned).collect(), signers }
     }
 
+    /// The chains that are configured.
+    pub fn chains(&self) -> impl Iterator<Item = &Arc<dyn Chain>> {
+        self.networks.values().map(|submitter| submitter.chain())
+    }
+
     /// The networks that are configured, for people.
     pub fn networks(&self) -> Vec<String> {
         self.networks.keys().map(ToString::to_string).collect()
@@ -108,6 +116,17 @@ impl Payments {
         }
     }
 
+    /// Writes the gauges of every part. Called before metrics are read.
+    pub fn measure(&self) {
+        for submitter in self.networks.values() {
+            submitter.measure();
+        }
+        let seen = self.probe.seen.read().clone();
+        for line in seen.iter().flat_map(|seen| &seen.lines) {
+            metrics::ready(&line.subject, line.ready);
+        }
+    }
+
     /// Looks at every part once in a while, until `stop`.
     pub async fn keep_looking(&self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
@@ -120,7 +139,6 @@ impl Payments {
     /// Logs once that a network is left out of `/supported`, and once that it is not any more.
     fn tell_left_out(&self, submitter: &Submitter) {
         let network = submitter.chain().network();
-        metrics::network_open(network, submitter.condition() == Condition::Open);
         if self.probe.has_opened(submitter) {
             if self.probe.left_out.write().remove(network) {
                 tracing::info!(%network, "the network has opened: /supported lists it from now on");
@@ -142,9 +160,12 @@ impl Payments {
             ReadinessLine { subject, ready, detail }
         };
         let store = self.store.check().await.map(|()| "ok".to_owned()).map_err(|error| {
-            tracing::error!(%error, "the store does not answer");
+            self.probe.say(&error);
             "the store does not answer".to_owned()
         });
+        if store.is_ok() {
+            self.probe.store_answers();
+        }
         let networks = self.networks.iter().map(|(network, s)| {
             self.tell_left_out(s);
             line(network.to_string(), s.readiness())
@@ -170,6 +191,8 @@ pub(super) struct Probe {
     opened: RwLock<BTreeSet<Network>>,
     /// The networks that are left out of `/supported`: each was told once.
     left_out: RwLock<BTreeSet<Network>>,
+    /// The time at which it is said again that the store does not answer; `None` while it does.
+    silent_store: Mutex<Option<Reminders<()>>>,
 }
 
 impl Default for Probe {
@@ -179,11 +202,26 @@ impl Default for Probe {
             seen: RwLock::default(),
             opened: RwLock::default(),
             left_out: RwLock::default(),
+            silent_store: Mutex::default(),
         }
     }
 }
 
 impl Probe {
+    /// Says that the store does not answer: at once, and again at growing intervals.
+    fn say(&self, error: &StoreError) {
+        let mut silent = self.silent_store.lock();
+        let news = silent.is_none();
+        let again = silent.get_or_insert_default().heed(vec![((), ())], Instant::now());
+        if news || !again.is_empty() {
+            tracing::error!(%error, "the store does not answer");
+        }
+    }
+
+    fn store_answers(&self) {
+        *self.silent_store.lock() = None;
+    }
+
     /// Returns true for a network that has opened since the start, if only once.
     fn has_opened(&self, submitter: &Submitter) -> bool {
         let network = submitter.chain().network();

@@ -10,12 +10,12 @@ use chains_core::{
 };
 
 use super::{Asked, Payments, VerifyOutcome, identifier, outcome::Unavailable};
-use crate::limits::SpokenFor;
+use crate::{limits::SpokenFor, settlement::NotNow};
 
 impl Payments {
     /// Checks a payment as it stands now. An advice: only a settle moves money.
-    pub async fn verify(&self, request: Request) -> (Asked, VerifyOutcome) {
-        let mut asked = Asked { version: request.version, network: request.network, payer: String::new() };
+    pub async fn verify(&self, request: Request, request_id: &str) -> (Asked, VerifyOutcome) {
+        let mut asked = self.asked(&request);
         let read = request.payment.and_then(|payment| {
             identifier::of(&payment)?;
             self.read(&payment)
@@ -26,7 +26,7 @@ impl Payments {
         };
         authorization.payer().clone_into(&mut asked.payer);
         if submitter.closed_because().is_some() {
-            let why = Unavailable::now("this network takes no payments now");
+            let why = Unavailable::now(NotNow::NetworkClosed);
             return (asked, VerifyOutcome::Unavailable(why));
         }
         if let Err(rejection) = self.check_barred(submitter.chain().network(), authorization.payer()).await {
@@ -42,8 +42,8 @@ impl Payments {
             }
             Verdict::Invalid(rejection) => VerifyOutcome::Invalid(rejection),
             Verdict::Unavailable(error) => {
-                tracing::debug!(%error, "a payment could not be verified");
-                VerifyOutcome::Unavailable(Unavailable::now("the chain could not be asked"))
+                tracing::debug!(request_id, %error, "a payment could not be verified");
+                VerifyOutcome::Unavailable(Unavailable::now(NotNow::ChainUnavailable))
             }
         };
         (asked, outcome)

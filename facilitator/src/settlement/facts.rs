@@ -38,6 +38,8 @@ pub struct Facts {
     pub fingerprint: Fingerprint,
     /// The request that began it.
     pub caller: Caller,
+    /// Names that request in the log and to its caller; empty where nobody asked.
+    pub request_id: String,
     /// The chain.
     pub network: Network,
     /// The scheme's name, such as `exact`.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`facts`] | everything about a settlement that never changes |
 //! | [`caller`] | the request that began it |
+//! | [`not_now`] | why a payment is not taken now |
 //! | [`state`] | how far it is, and how it ended |
 //! | [`step`] | its on-chain actions |
 //! | [`transaction`] | places in a gas wallet's nonce sequence, and their signed forms |
@@ -15,6 +16,7 @@
 
 pub mod caller;
 pub mod facts;
+pub mod not_now;
 pub mod record;
 pub mod state;
 pub mod step;
@@ -22,6 +24,7 @@ pub mod transaction;
 
 pub use caller::{Caller, Key, Recipient};
 pub use facts::{Facts, SettlementId};
+pub use not_now::NotNow;
 pub use record::{Delivered, Record, Timeline};
 pub use state::{Failed, Settled, State, Status};
 pub use step::{Step, StepNumber, StepState};

@@ -1,6 +1,9 @@
 //! The one place that names databases.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     Store,
@@ -66,6 +69,24 @@ pub async fn inspect(url: &str) -> Result<Inspection, ConnectError> {
     Ok(open::inspect(&path(url)?).await?)
 }
 
+/// The bytes that a database takes on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// The database.
+    pub bytes: u64,
+    /// Its write-ahead log.
+    pub log_bytes: u64,
+}
+
+/// Returns the bytes that a database takes now; none where it is not there.
+pub fn size(url: &str) -> Size {
+    let Ok(path) = path(url) else { return Size::default() };
+    let mut log = path.clone().into_os_string();
+    log.push("-wal");
+    let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    Size { bytes: bytes(&path), log_bytes: bytes(Path::new(&log)) }
+}
+
 /// Brings a database up to date, and returns its schema's version before and
 /// after. Called by `facilitator migrate`.
 ///
@@ -89,8 +110,6 @@ fn path(url: &str) -> Result<PathBuf, ConnectError> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     #[test]

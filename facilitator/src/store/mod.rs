@@ -181,6 +181,8 @@ pub struct Query {
     /// The payer's number for the payment, letter case ignored; with the payer
     /// or without.
     pub nonce: Option<String>,
+    /// The id of the request that began it.
+    pub request_id: Option<String>,
     /// Its state as a word.
     pub status: Option<Status>,
     /// Claimed at or after.

@@ -114,7 +114,7 @@ impl End {
             (State::Failed(_) | State::Unresolved { .. } | State::Open, _) => {}
         }
         log(&facts, &state);
-        metrics::settlement_ended(&facts, &state, at);
+        metrics::settlement_ended(&facts, &state);
         if let Some(entry) = entry {
             context.registry.end(&entry, state).await;
         }
@@ -122,17 +122,20 @@ impl End {
 }
 
 fn log(facts: &Facts, state: &State) {
-    let (settlement, payer, amount) = (&facts.id, &facts.payer, &facts.amount);
+    let Facts { request_id, id: settlement_id, network, scheme, payer, amount, .. } = facts;
     match state {
         State::Settled(settled) => {
-            tracing::info!(%settlement, payer, %amount, transaction = settled.hash(), "settled");
+            let transaction = settled.hash();
+            tracing::info!(request_id, %settlement_id, %network, scheme, payer, %amount, transaction, "settled");
         }
         State::Failed(Failed { reason, message, transaction, .. }) => {
-            tracing::warn!(%settlement, payer, %amount, transaction, reason, message, "failed");
+            tracing::warn!(
+                request_id, %settlement_id, %network, scheme, payer, %amount, transaction, reason, error = message, "failed"
+            );
         }
         State::Unresolved { why } => {
             tracing::error!(
-                %settlement, payer, %amount, why,
+                request_id, %settlement_id, %network, scheme, payer, %amount, error = why,
                 "unresolved: no endpoint gives the proof of what happened. It is asked for again; end it by \
                  `facilitator settlement ID --resolve settled:TX|failed --reason TEXT`"
             );

@@ -27,6 +27,7 @@ use super::{
     worker::{Mail, Mailers},
 };
 use crate::{
+    logging::reminders::Reminders,
     metrics,
     settlement::{SettlementId, State, Transaction, record::Followed},
     store::{ApplyError, Change, StoreError},
@@ -57,7 +58,14 @@ enum Trouble {
 
 /// The task that checks the finality of a network's settlements.
 pub(super) async fn run(context: Arc<Context>, mailers: Mailers, stop: CancellationToken) {
-    let check = Check { context, mailers, later: HashMap::new(), lost: HashSet::new(), trouble: None };
+    let check = Check {
+        context,
+        mailers,
+        later: HashMap::new(),
+        lost: HashSet::new(),
+        trouble: None,
+        reminders: Reminders::default(),
+    };
     stop.run_until_cancelled(check.repeat()).await;
 }
 
@@ -70,6 +78,8 @@ struct Check {
     lost: HashSet<SettlementId>,
     /// The reason why the last round came to nothing: told once.
     trouble: Option<String>,
+    /// When it is told again.
+    reminders: Reminders<()>,
 }
 
 impl Check {
@@ -90,13 +100,17 @@ impl Check {
     }
 
     fn tell(&mut self, trouble: Option<&Trouble>) {
-        let why = trouble.map(ToString::to_string);
-        if let Some(why) = &why
-            && self.trouble.as_ref() != Some(why)
+        let network = self.context.network();
+        let error = trouble.map(ToString::to_string);
+        let news = error.is_some() && self.trouble != error;
+        let lasting = error.iter().map(|error| ((), error.clone())).collect();
+        let again = self.reminders.heed(lasting, std::time::Instant::now());
+        if let Some(error) = &error
+            && (news || !again.is_empty())
         {
-            tracing::warn!(network = %self.context.network(), why, "the finality of settlements cannot be checked now; it is tried again");
+            tracing::warn!(%network, error, "the finality of settlements cannot be checked now; it is tried again");
         }
-        self.trouble = why;
+        self.trouble = error;
     }
 
     /// One look; returns true when there is more to do at once.
@@ -158,10 +172,14 @@ impl Check {
     }
 
     fn heed(&mut self, followed: &Followed, finality: Finality, batch: &mut Batch) {
-        let id = followed.facts.id;
+        let (id, request_id) = (followed.facts.id, &followed.facts.request_id);
         match finality {
             Finality::Stands(block) => {
                 self.later.remove(&id);
+                tracing::debug!(
+                    request_id, settlement_id = %id, network = %self.context.network(),
+                    transaction = hash(followed), "final: the chain cannot take it back"
+                );
                 batch.change(Change::Finalize { id, block: other_block(&followed.state, block) });
             }
             // It came again after a reorg, in a later block: looked at again with growing intervals.
@@ -171,7 +189,10 @@ impl Check {
             Finality::AskAgain(why) => {
                 let tries = self.later.entry(id).or_default().put_off(Instant::now());
                 if tries == decide::INVESTIGATIONS_MAX {
-                    tracing::warn!(settlement = %id, why, "no node can say whether a settled transfer stands; it is asked again");
+                    tracing::warn!(
+                        request_id, settlement_id = %id, network = %self.context.network(), error = why,
+                        "no node can say whether a settled transfer stands; it is asked again"
+                    );
                     metrics::unverified(self.context.network());
                 }
             }
@@ -179,7 +200,7 @@ impl Check {
             Finality::Lost(why) => {
                 let transaction = hash(followed);
                 tracing::error!(
-                    settlement = %id, transaction, network = %self.context.network(), why,
+                    request_id, settlement_id = %id, transaction, network = %self.context.network(), error = why,
                     "a transfer that was settled is not on the chain any more and cannot come again: the payee has no \
                      money for it; run `facilitator audit`"
                 );
@@ -196,7 +217,8 @@ impl Check {
         let inquiry = self.later.entry(id).or_default();
         if inquiry.put_off(Instant::now()) == 1 {
             tracing::error!(
-                settlement = %id, transaction = hash(followed), network = %self.context.network(),
+                request_id = followed.facts.request_id, settlement_id = %id, transaction = hash(followed),
+                network = %self.context.network(),
                 "reorg: the chain took back a block with a settled transfer; its bytes are sent again"
             );
             metrics::reorged(self.context.network());
@@ -224,7 +246,10 @@ impl Check {
                 // One that cannot be asked about now holds none of the others up: the next round asks again.
                 match context.chain.trace_authorization(&item).await {
                     Ok(effect) => self.heed_effect(followed, effect, &mut batch),
-                    Err(error) => tracing::debug!(settlement = %followed.facts.id, %error, "it cannot be asked about"),
+                    Err(error) => {
+                        let (request_id, settlement_id) = (&followed.facts.request_id, followed.facts.id);
+                        tracing::debug!(request_id, %settlement_id, %error, "it cannot be asked about");
+                    }
                 }
             }
             batch.commit(&context).await?;
@@ -236,7 +261,8 @@ impl Check {
         match effect {
             Effect::Elsewhere { hash, .. } => {
                 tracing::error!(
-                    settlement = %id, transaction = hash, network = %self.context.network(),
+                    request_id = followed.facts.request_id, settlement_id = %id, transaction = hash,
+                    network = %self.context.network(),
                     "a payment that was answered as failed has been executed by somebody else: the payee has the \
                      money, and the buyer was not served"
                 );

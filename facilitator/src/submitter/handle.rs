@@ -10,6 +10,7 @@ use super::{
     job::Job,
     network,
     status::{Condition, WalletStatus},
+    watch,
     worker::{MAILBOX_MAX, Mail},
 };
 use crate::lifecycle::Lifecycle;
@@ -46,6 +47,11 @@ impl Submitter {
         let senders = workers.iter().map(|(status, mail)| (status.wallet.clone(), mail.clone())).collect();
         let name = format!("network {}", context.network());
         lifecycle.supervise(name, network::run(Arc::clone(&context), mailboxes, senders, lifecycle.clone()));
+        let stop = || lifecycle.stop.clone();
+        let reminders = format!("reminders of {}", context.network());
+        lifecycle.supervise(reminders, watch::remind(Arc::clone(&context), stop()));
+        let nodes = format!("looks at the nodes of {}", context.network());
+        lifecycle.supervise(nodes, watch::look_at_nodes(Arc::clone(&context), stop()));
         Self { context, workers }
     }
 
@@ -63,6 +69,11 @@ impl Submitter {
             wallet.update(|state| state.queued = state.queued.saturating_sub(1));
             Busy::QueueFull
         })
+    }
+
+    /// Writes the gauges of the network and of its gas wallets. Called before metrics are read.
+    pub fn measure(&self) {
+        watch::measure(&self.context);
     }
 
     /// The network.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chains_core::{Rejection, transaction::Plan};
+use tokio::time::Instant;
 
 use crate::{in_flight::Entry, settlement::StepNumber};
 
@@ -35,18 +36,22 @@ pub(super) struct Work {
     /// The reason why it is not good any more: it fails for it, unless its
     /// authorization was executed.
     pub refused: Option<Rejection>,
+    /// When it began to wait.
+    pub queued_at: Instant,
 }
 
 impl From<Job> for Work {
     fn from(Job { entry, plan }: Job) -> Self {
         let verified_block = Some(entry.facts.claimed_block);
-        Self { entry, number: 0, plan, stored: false, verified_block, traces: 0, refused: None }
+        let queued_at = Instant::now();
+        Self { entry, number: 0, plan, stored: false, verified_block, traces: 0, refused: None, queued_at }
     }
 }
 
 impl Work {
     /// A step of a stored settlement, to be verified again before it is signed.
-    pub const fn stored(entry: Arc<Entry>, number: StepNumber, plan: Plan) -> Self {
-        Self { entry, number, plan, stored: true, verified_block: None, traces: 0, refused: None }
+    pub fn stored(entry: Arc<Entry>, number: StepNumber, plan: Plan) -> Self {
+        let queued_at = Instant::now();
+        Self { entry, number, plan, stored: true, verified_block: None, traces: 0, refused: None, queued_at }
     }
 }

@@ -23,6 +23,8 @@
 //! | `proof` | the proof that a network is as configured, made again and again |
 //! | [`ownership`] | the right to use a gas wallet's nonces |
 //! | [`status`] | what `/ready` and metrics see |
+//! | `watch` | gauges, the looks at the nodes, and what is said again while it lasts |
+//! | `forecast` | how long gas money lasts |
 //! | `context`, `job`, `view` | what they share |
 //!
 //! Invariant: no bytes are sent that [`Store::apply`](crate::store::Store::apply)
@@ -34,6 +36,7 @@ mod context;
 pub mod decide;
 mod effects;
 mod finality;
+mod forecast;
 pub mod handle;
 mod investigation;
 mod job;
@@ -45,6 +48,7 @@ pub mod status;
 mod tracker;
 mod unresolved;
 pub mod view;
+mod watch;
 mod worker;
 
 pub use context::Context;

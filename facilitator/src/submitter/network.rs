@@ -92,7 +92,7 @@ async fn open(context: &Context) -> (ByWallet, Vec<Opening>) {
             Err(trouble) => {
                 let why = trouble.to_string();
                 if context.status.set_condition(Condition::Closed(why.clone())) {
-                    tracing::error!(network = %context.network(), why, "the network is not open yet");
+                    tracing::error!(network = %context.network(), error = why, "the network is not open yet");
                 }
                 tokio::time::sleep(retry).await;
                 retry = retry.saturating_mul(2).min(RETRY.1);
@@ -121,7 +121,7 @@ fn retire(context: &Context, by_wallet: &ByWallet) {
     let known: Vec<_> = context.status.wallets().iter().map(|status| status.wallet.clone()).collect();
     for wallet in by_wallet.keys().filter(|wallet| !known.contains(wallet)) {
         tracing::error!(
-            wallet, network = %context.network(),
+            network = %context.network(), wallet,
             "the store holds open settlements of a gas wallet that is no longer configured: they are followed, and \
              none of them is replaced. Configure it again until its settlements are final"
         );
@@ -149,7 +149,7 @@ fn start_nonce(context: &Context, status: &WalletStatus, next: NextNonce) -> Opt
         NextNonce::Foreign { chain, stored } => (Some(chain), Some(foreign(chain, stored))),
     };
     if let Some(because) = &closed {
-        tracing::error!(wallet = status.wallet, because, "the gas wallet stays closed");
+        tracing::error!(network = %context.network(), wallet = status.wallet, error = because, "the gas wallet stays closed");
     }
     status.update(|state| state.closed = closed);
     nonce

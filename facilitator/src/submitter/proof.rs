@@ -61,7 +61,7 @@ fn heed(context: &Context, before: Credit, now: Credit, proof: Result<(), ProofE
         (Credit::Closed, Err(error)) => {
             let why = error.to_string();
             if before != Credit::Closed {
-                tracing::error!(%network, why, "the network is no longer what the configuration says: it takes no payments until it is");
+                tracing::error!(%network, error = why, "the network is no longer what the configuration says: it takes no payments until it is");
             }
             context.status.set_condition(Condition::Closed(why));
         }

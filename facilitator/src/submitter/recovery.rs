@@ -58,7 +58,10 @@ async fn resume(
 ) -> Option<(String, (Work, bool))> {
     let Followed { facts, steps, transactions: stored, .. } = followed;
     let Some(step) = steps.into_iter().next_back() else {
-        tracing::error!(settlement = %facts.id, "a stored settlement has no step; run `facilitator audit`");
+        tracing::error!(
+            request_id = facts.request_id, settlement_id = %facts.id, network = %facts.network,
+            "a stored settlement has no step; run `facilitator audit`"
+        );
         return None;
     };
     let newest = stored.last().map(|transaction| (transaction.newest().hash.clone(), transaction.gas_wallet.clone()));

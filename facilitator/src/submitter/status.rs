@@ -8,9 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chains_core::observation::Block;
+use chains_core::{Amount, clock::Millis, observation::Block};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
+
+use super::forecast::Spending;
 
 /// Time without a new block after which a network counts as not ready, in
 /// usual block times, and at least.
@@ -44,6 +46,29 @@ struct Blocks {
     newest: Option<Arc<Block>>,
     seen: Option<Instant>,
     trouble: Option<String>,
+    skew: Option<i64>,
+}
+
+/// What is known of the newest block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Time since it was seen.
+    pub age: Option<Duration>,
+    /// This clock minus its time when it came, in seconds; `None` before one came.
+    pub skew: Option<i64>,
+}
+
+/// Something that is wrong with a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trouble {
+    /// A sentence of the log, one for each kind of trouble.
+    pub words: &'static str,
+    /// The gas wallet that it is about.
+    pub wallet: Option<String>,
+    /// What was seen.
+    pub error: String,
+    /// True when it keeps payments from being settled.
+    pub stops: bool,
 }
 
 impl Default for NetworkStatus {
@@ -88,10 +113,19 @@ impl NetworkStatus {
         self.blocks.lock().newest.clone()
     }
 
-    pub(super) fn saw_block(&self, block: Arc<Block>) {
+    /// Notes a block. `came_at`: this machine's time, where the block came just now.
+    pub(super) fn saw_block(&self, block: Arc<Block>, came_at: Option<Millis>) {
         self.number.store(block.number, Ordering::Relaxed);
         let mut blocks = self.blocks.lock();
+        let skew = came_at.map(|at| signed(at.seconds()).saturating_sub(signed(block.timestamp)));
+        blocks.skew = skew.or(blocks.skew);
         (blocks.newest, blocks.seen, blocks.trouble) = (Some(block), Some(Instant::now()), None);
+    }
+
+    /// What is known of the newest block.
+    pub(super) fn head(&self) -> Head {
+        let blocks = self.blocks.lock();
+        Head { age: blocks.seen.map(|seen| seen.elapsed()), skew: blocks.skew }
     }
 
     /// Notes why there is no next block; returns true when that is news.
@@ -143,6 +177,33 @@ impl NetworkStatus {
         if troubles.len() == in_use.len() {
             return Some(troubles.join("; "));
         }
+        self.silence(block_time)
+    }
+
+    /// Everything that is wrong now. `block_time`: the usual time between blocks.
+    pub(super) fn troubles(&self, block_time: Duration) -> Vec<Trouble> {
+        let trouble = |words, error, stops| Trouble { words, wallet: None, error, stops };
+        let mut troubles = vec![];
+        if let Condition::Closed(why) = self.condition() {
+            troubles.push(trouble("the network still takes no payments", why, true));
+        } else if let Some(why) = self.silence(block_time) {
+            troubles.push(trouble("there is still no next block; settlements under way wait for it", why, true));
+        }
+        let unresolved = self.unresolved();
+        if unresolved > 0 {
+            let error = format!("{unresolved} settlements have no proof");
+            troubles.push(trouble(
+                "settlements are still unresolved; end them by `facilitator settlement`",
+                error,
+                false,
+            ));
+        }
+        troubles.extend(self.wallets().iter().flat_map(|wallet| wallet.troubles(self.is_open())));
+        troubles
+    }
+
+    /// Returns the reason why no next block is known.
+    fn silence(&self, block_time: Duration) -> Option<String> {
         let blocks = self.blocks.lock();
         if let Some(trouble) = &blocks.trouble {
             return Some(trouble.clone());
@@ -179,6 +240,20 @@ pub struct WalletStatus {
     /// transactions are followed, and it takes no new ones.
     pub retired: bool,
     state: Mutex<WalletState>,
+    spending: Mutex<Spending>,
+}
+
+/// The transactions of a gas wallet that are not at their end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Open {
+    /// Steps of settlements whose bytes no node is known to have.
+    pub signed: usize,
+    /// Steps of settlements that a node has accepted.
+    pub broadcast: usize,
+    /// When the oldest that holds a place was signed.
+    pub oldest: Option<Millis>,
+    /// The most that those that hold a place may take out of the gas wallet.
+    pub need: Amount,
 }
 
 /// The state of one gas wallet, as its worker writes it.
@@ -200,12 +275,17 @@ pub struct WalletState {
     pub queued: usize,
     /// Transactions that wait for a block.
     pub in_flight: usize,
+    /// Transactions that are not at their end.
+    pub open: Open,
+    /// Its balance in the coin's atomic units, when it was last read.
+    pub balance: Option<Amount>,
 }
 
 impl WalletStatus {
     pub(super) fn new(wallet: &str, retired: bool) -> Arc<Self> {
         let state = WalletState { closed: Some("not open yet".into()), ..WalletState::default() };
-        Arc::new(Self { wallet: wallet.to_owned(), retired, state: Mutex::new(state) })
+        let spending = Mutex::new(Spending::since(Instant::now()));
+        Arc::new(Self { wallet: wallet.to_owned(), retired, state: Mutex::new(state), spending })
     }
 
     /// Its state now.
@@ -217,6 +297,16 @@ impl WalletStatus {
         change(&mut self.state.lock())
     }
 
+    /// Notes a fee that the chain took.
+    pub(super) fn spent(&self, fee: Amount) {
+        self.spending.lock().note(fee, Instant::now());
+    }
+
+    /// Seconds for which `available` lasts at the present rate of spending; `None` while nothing is spent.
+    pub(super) fn runway(&self, available: Amount, now: Instant) -> Option<u64> {
+        self.spending.lock().runway(available, now)
+    }
+
     /// Sets one reason; logs when it comes and when it goes.
     pub(super) fn set(
         &self,
@@ -226,7 +316,7 @@ impl WalletStatus {
     ) {
         let before = self.update(|state| std::mem::replace(field(state), reason.clone()));
         match (before, reason) {
-            (None, Some(reason)) => tracing::error!(wallet = self.wallet, reason, "{came}"),
+            (None, Some(error)) => tracing::error!(wallet = self.wallet, error, "{came}"),
             (Some(_), None) => tracing::info!(wallet = self.wallet, "{went}"),
             (None, None) | (Some(_), Some(_)) => {}
         }
@@ -249,6 +339,22 @@ impl WalletStatus {
         let WalletState { closed, unfunded, underpriced, refused, .. } = self.state();
         let why = closed.or(unfunded).or(underpriced).or(refused)?;
         Some(format!("gas wallet {}: {why}", self.wallet))
+    }
+
+    /// Everything that is wrong now; while its network opens, a wallet that is not open yet is nothing wrong.
+    fn troubles(&self, network_is_open: bool) -> Vec<Trouble> {
+        let WalletState { closed, unfunded, underpriced, refused, unknown, .. } = self.state();
+        let kinds = [
+            ("the gas wallet is still closed", closed.filter(|_| network_is_open), true),
+            ("the gas wallet is still short of gas money; send it gas money", unfunded, true),
+            ("the price is still above the oldest transaction of this gas wallet", underpriced, true),
+            ("still no node takes this gas wallet's transactions", refused, true),
+            ("it still cannot be said what became of a transaction; it stays pending", unknown, false),
+        ];
+        let trouble = |(words, error, stops): (_, Option<String>, _)| {
+            Some(Trouble { words, wallet: Some(self.wallet.clone()), error: error?, stops })
+        };
+        kinds.into_iter().filter_map(trouble).collect()
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -274,4 +380,8 @@ impl WalletStatus {
         warnings.extend(state.unknown.map(|why| format!("gas wallet {}: {why}", self.wallet)));
         warnings
     }
+}
+
+fn signed(seconds: u64) -> i64 {
+    i64::try_from(seconds).unwrap_or(i64::MAX)
 }

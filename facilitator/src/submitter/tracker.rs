@@ -10,7 +10,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
-use crate::metrics;
 
 /// Blocks that may wait for a worker.
 pub(super) const BLOCKS_MAX: usize = 64;
@@ -50,7 +49,8 @@ pub(super) async fn run(context: Arc<Context>, listeners: Vec<Listener>, stop: C
 /// Sees the newest block. Called before the network opens.
 pub(super) async fn catch_up(context: &Context) -> Result<(), ChainUnavailable> {
     let block = context.chain.next_block(None, Urgency::Closely).await?;
-    context.status.saw_block(Arc::new(block));
+    // Nobody knows how long it has been there.
+    context.status.saw_block(Arc::new(block), None);
     Ok(())
 }
 
@@ -69,15 +69,14 @@ async fn follow(context: &Context, mut listeners: Vec<Listener>) {
                 retry = RETRY.0;
                 let block = Arc::new(block);
                 last = Some(Arc::clone(&block));
-                context.status.saw_block(Arc::clone(&block));
-                metrics::saw_block(context.network(), block.number);
+                context.status.saw_block(Arc::clone(&block), Some(context.now()));
                 for listener in &mut listeners {
                     listener.tell(&block);
                 }
             }
             Err(error) => {
                 if context.status.set_block_trouble(&error.to_string()) {
-                    tracing::warn!(%error, "there is no next block; settlements under way wait for it");
+                    tracing::warn!(network = %context.network(), %error, "there is no next block; settlements under way wait for it");
                 }
                 tokio::time::sleep(retry).await;
                 retry = retry.saturating_mul(2).min(RETRY.1);

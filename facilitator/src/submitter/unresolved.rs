@@ -23,7 +23,6 @@ use super::{
     worker::{Mail, Mailers},
 };
 use crate::{
-    metrics,
     settlement::{Failed, SettlementId, Step, StepNumber, TransactionId, record::Followed},
     store::{Change, StoreError},
 };
@@ -56,10 +55,11 @@ async fn repeat(context: &Context, mailers: &Mailers) {
                 inquiries.retain(|id, _| unresolved.iter().any(|followed| followed.facts.id == *id));
                 let count = u64::try_from(unresolved.len()).unwrap_or(u64::MAX);
                 context.status.set_unresolved(count);
-                metrics::unresolved(context.network(), count);
                 round(context, mailers, unresolved, &mut inquiries).await;
             }
-            Err(error) => tracing::debug!(%error, "unresolved settlements could not be listed"),
+            Err(error) => {
+                tracing::debug!(network = %context.network(), %error, "unresolved settlements could not be listed")
+            }
         }
         tokio::time::sleep(INTERVAL).await;
     }
@@ -101,9 +101,9 @@ async fn round(
     });
     let mut answers = stream::iter(questions).buffer_unordered(QUESTIONS_MAX);
     while let Some((followed, found)) = answers.next().await {
-        let id = followed.facts.id;
+        let (id, request_id) = (followed.facts.id, followed.facts.request_id.clone());
         if let Err(why) = heed(context, mailers, followed, found).await {
-            tracing::debug!(settlement = %id, why, "there is no proof yet");
+            tracing::debug!(request_id, settlement_id = %id, error = why, "there is no proof yet");
         }
         // Asked again unless it has ended: the list tells.
         inquiries.entry(id).or_default().put_off(Instant::now());

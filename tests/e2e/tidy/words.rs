@@ -138,3 +138,33 @@ fn has_function(code: &[Source], name: &str) -> bool {
     let start = format!("fn {name}(");
     code.iter().any(|source| source.text.contains(&start))
 }
+
+/// Names of log fields that stand for one of the usual names, with that name.
+const FIELDS: [(&str, &str); 12] = [
+    ("why", "error"),
+    ("because", "error"),
+    ("err", "error"),
+    ("e", "error"),
+    ("settlement", "settlement_id"),
+    ("id", "settlement_id"),
+    ("request", "request_id"),
+    ("gas_wallet", "wallet"),
+    ("host", "node"),
+    ("endpoint", "node"),
+    ("tx", "transaction"),
+    ("hash", "transaction"),
+];
+
+/// Returns each log line that calls a field by another than its usual name, as `file:line: name, not name`.
+pub(super) fn wrong_fields(source: &Source) -> Vec<String> {
+    let macros = ["error", "warn", "info", "debug", "trace"].map(|level| format!("tracing::{level}!("));
+    let starts = macros.iter().flat_map(|start| source.text.match_indices(start.as_str()));
+    let wrong = starts.flat_map(|(at, start)| {
+        let fields = source.text[at + start.len()..].split(['"', ';']).next().unwrap_or("");
+        let line = source.text[..at].lines().count() + 1;
+        let names =
+            fields.split(',').map(|field| field.split('=').next().unwrap_or("").trim().trim_start_matches(['%', '?']));
+        names.filter_map(move |name| Some((line, FIELDS.iter().find(|(wrong, _)| *wrong == name)?)))
+    });
+    wrong.map(|(line, (wrong, right))| format!("{}:{line}: {wrong}, not {right}", source.file)).collect()
+}

@@ -89,6 +89,11 @@ impl Config {
         child(&mut self.root, section).insert(key.to_owned(), value.into());
     }
 
+    /// Adds another network; keys are set of the first one.
+    pub fn add_network(&mut self, identifier: &str, network: Table) {
+        child(&mut self.root, "networks").insert(identifier.to_owned(), network.into());
+    }
+
     /// Sets a key of the network.
     pub fn set_network(&mut self, key: &str, value: impl Into<Value>) {
         self.network_table().insert(key.to_owned(), value.into());

@@ -29,6 +29,7 @@ use crate::{PATIENCE, anvil::free_port};
 pub struct Home {
     folder: TempDir,
     config: Config,
+    log_filter: String,
     /// The address of the public listener.
     pub url: String,
     /// The address of the admin listener.
@@ -50,7 +51,8 @@ impl Home {
         config.set("admin", "listen", admin_listen.as_str());
         config.set("store", "url", database);
         let (url, admin_url) = (format!("http://{listen}"), format!("http://{admin_listen}"));
-        Self { folder, config, url, admin_url, client: reqwest::Client::new() }.written()
+        let log_filter = std::env::var("FACILITATOR_TEST_LOG").unwrap_or_else(|_| "info".into());
+        Self { folder, config, log_filter, url, admin_url, client: reqwest::Client::new() }.written()
     }
 
     /// Puts these nodes in the place of the chain's own.
@@ -85,11 +87,25 @@ impl Home {
         self.written()
     }
 
+    /// Adds another network.
+    #[must_use]
+    pub fn more(mut self, identifier: &str, network: Table) -> Self {
+        self.config.add_network(identifier, network);
+        self.written()
+    }
+
     /// Adds an asset; the first one replaces the known network's list.
     #[must_use]
     pub fn asset(mut self, asset: Table) -> Self {
         self.config.add_asset(asset);
         self.written()
+    }
+
+    /// Logs these lines at least, one JSON object each.
+    #[must_use]
+    pub fn logs_json(mut self, filter: &str) -> Self {
+        self.log_filter = filter.to_owned();
+        self.server("log_format", "json")
     }
 
     fn written(self) -> Self {
@@ -160,7 +176,7 @@ impl Home {
         let process = self
             .command(&["serve"])
             .args(more)
-            .env("RUST_LOG", std::env::var("FACILITATOR_TEST_LOG").unwrap_or_else(|_| "info".into()))
+            .env("RUST_LOG", &self.log_filter)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -172,6 +188,22 @@ impl Home {
     /// Returns everything that the service has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path().join("log")).unwrap_or_default()
+    }
+
+    /// Returns what `/metrics` answers.
+    ///
+    /// # Panics
+    /// When the admin listener does not answer.
+    pub async fn metrics(&self) -> String {
+        self.try_metrics().await.expect("an answer")
+    }
+
+    /// The same; `None` when the admin listener does not answer.
+    pub async fn try_metrics(&self) -> Option<String> {
+        let answer = self.client.get(format!("{}/metrics", self.admin_url)).send().await.ok()?;
+        let media_type = answer.headers().get("content-type")?;
+        (media_type == "text/plain; version=0.0.4; charset=utf-8").then_some(())?;
+        answer.text().await.ok()
     }
 
     /// Returns a number from `/metrics`, by its name without `facilitator_`: the sum over all labels.

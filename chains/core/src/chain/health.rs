@@ -3,6 +3,16 @@ use async_trait::async_trait;
 use super::ProofError;
 use crate::diagnostic::Finding;
 
+/// One look at one endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeLook {
+    /// The endpoint: host and port.
+    pub node: String,
+    /// The height of its newest block; the fault where it gives none, or serves
+    /// another chain. The text is for operators.
+    pub height: Result<u64, String>,
+}
+
 /// The checks that a network is what the configuration says, and well.
 #[async_trait]
 pub trait Health: Send + Sync {
@@ -24,6 +34,12 @@ pub trait Health: Send + Sync {
     /// such as a clock that cannot be trusted. Local. Called for every request.
     fn trouble(&self) -> Option<String> {
         None
+    }
+
+    /// Asks every endpoint for the height of its newest block, each by itself.
+    /// Called every few seconds, for metrics and the log; nothing is decided by it.
+    async fn look_at_nodes(&self) -> Vec<NodeLook> {
+        Vec::new()
     }
 
     /// The online part of `doctor`: what is wrong or unusual with this network.

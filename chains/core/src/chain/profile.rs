@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use crate::{Amount, Code, Network, scheme::Scheme};
+use crate::{Amount, Code, Network, metric, scheme::Scheme};
 
 /// The profile of a network: its name, its offers, its gas wallets.
 pub trait Profile: Send + Sync {
@@ -29,9 +29,15 @@ pub trait Profile: Send + Sync {
     /// Returns the submitter's parameters for this network.
     fn parameters(&self) -> Parameters;
 
-    /// The codes of this family that older protocols spell in another way.
+    /// Every code that payments of this network are refused or fail with, besides
+    /// those of the protocol: for older protocols' spellings and for metrics.
     fn codes(&self) -> &'static [Code] {
         &[]
+    }
+
+    /// The labels of this network's metrics. Called once, when the service starts.
+    fn metric_labels(&self) -> metric::Labels {
+        metric::Labels::default()
     }
 }
 
@@ -62,6 +68,8 @@ pub struct Parameters {
     /// Below this balance, in the coin's atomic units, a gas wallet takes no
     /// new settlement, whatever is under way.
     pub balance_min: Amount,
+    /// Decimals of the coin that pays for gas: so many stand behind the point of a whole coin.
+    pub coin_decimals: u8,
     /// The most that payments which fail on chain may cost.
     pub loss_budget: LossBudget,
 }

@@ -275,7 +275,7 @@ impl BlockTracker {
         rpc.distrust(host);
         let mut state = self.state.lock();
         if state.distrusted.as_deref() != Some(host) {
-            tracing::warn!(network = %self.network, host, ?doubt, "an endpoint shows a block that the others do not; it is asked last");
+            tracing::warn!(network = %self.network, node = host, ?doubt, "an endpoint shows a block that the others do not; it is asked last");
             state.distrusted = Some(host.to_owned());
         }
     }

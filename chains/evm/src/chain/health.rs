@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use chains_core::{
-    chain::{Health, ProofError},
+    chain::{Health, NodeLook, ProofError},
     diagnostic::Finding,
 };
 
@@ -19,6 +19,10 @@ impl Health for EvmChain {
 
     fn trouble(&self) -> Option<String> {
         self.context.blocks.trouble()
+    }
+
+    async fn look_at_nodes(&self) -> Vec<NodeLook> {
+        self.context.rpc.look_at_nodes().await
     }
 
     async fn doctor(&self) -> Vec<Finding> {

@@ -1,10 +1,12 @@
 use std::sync::Arc;
 
 use chains_core::{
-    Network,
+    Code, Network,
     chain::{Offer, Parameters, Profile},
+    metric::Labels,
     scheme::Scheme,
 };
+use chains_rpc::Endpoint as _;
 
 use super::EvmChain;
 use crate::{
@@ -12,9 +14,14 @@ use crate::{
         builder_code,
         sponsoring::{eip2612, erc20_approval},
     },
+    reason,
+    rpc::method::Method as RpcMethod,
     scheme::{exact, upto},
     tx::plan::Method,
 };
+
+/// Decimals of an EVM chain's coin, whatever it is called: one coin is 10^18 wei.
+const COIN_DECIMALS: u8 = 18;
 
 /// Blocks that a transaction may stay unseen before its bytes are sent again.
 const RESEND_AFTER_BLOCKS: u64 = 2;
@@ -69,7 +76,20 @@ impl Profile for EvmChain {
             resend_after: RESEND_AFTER_BLOCKS,
             recheck_interval: config.recheck_interval,
             balance_min: config.gas_balance_min,
+            coin_decimals: COIN_DECIMALS,
             loss_budget: config.loss_budget,
+        }
+    }
+
+    fn codes(&self) -> &'static [Code] {
+        &reason::ALL
+    }
+
+    fn metric_labels(&self) -> Labels {
+        Labels {
+            nodes: self.context.rpc.endpoints().iter().map(|endpoint| endpoint.host().to_owned()).collect(),
+            assets: self.context.config.assets.iter().map(|asset| asset.address.to_string()).collect(),
+            height_method: RpcMethod::BlockNumber.name(),
         }
     }
 }

@@ -14,7 +14,7 @@ mod look;
 use std::{collections::HashMap, fmt};
 
 use alloy::primitives::{Address, B256};
-use chains_core::{Network, Rejection};
+use chains_core::{Network, Rejection, metric::ASSET_SUSPENDED};
 use parking_lot::RwLock;
 
 pub(crate) use look::look;
@@ -240,7 +240,7 @@ impl TokenCodeMonitor {
     /// For an alarm: 1 while the token runs another code than what was looked at.
     fn count(&self, asset: &Asset, known: &Known) {
         let labels = [("network", self.network.to_string()), ("asset", asset.address.to_string())];
-        metrics::gauge!("facilitator_asset_upgraded", &labels).set(f64::from(u8::from(!known.is_accepted())));
+        metrics::gauge!(ASSET_SUSPENDED, &labels).set(f64::from(u8::from(!known.is_accepted())));
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use chains_core::Network;
-use chains_rpc::{Endpoint as _, Fault, Limits, Standing, Transport};
+use chains_rpc::{Endpoint as _, Fault, Limits, Meter, Outcome, Standing, Transport};
 use futures::future::join_all;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -31,13 +31,16 @@ const REQUESTS_MAX: usize = 8;
 /// Blocks in one `eth_getLogs`, at most: what most providers allow.
 pub const LOG_BLOCKS_MAX: u64 = 500;
 
+/// The label of a request with calls of several methods.
+const MIXED: &str = "mixed";
+
 /// One answer of a batch.
 pub type Answer = Result<Box<RawValue>, NodeError>;
 
 /// One endpoint of a network.
 pub struct Endpoint {
     transport: Transport,
-    network: Network,
+    meter: Meter,
     standing: Standing,
     /// Calls in one HTTP request, at most, where it takes fewer than are sent.
     batch_max: AtomicUsize,
@@ -56,12 +59,13 @@ impl Endpoint {
     ///
     /// # Errors
     /// The fault of the URL or the TLS set-up, for people, without the URL.
-    pub fn new(network: Network, url: &str, timeout: Duration) -> Result<Self, String> {
+    pub fn new(network: &Network, url: &str, timeout: Duration) -> Result<Self, String> {
         let (idle_connections_max, answer_bytes_max) = (IDLE_CONNECTIONS_MAX, ANSWER_BYTES_MAX);
         let transport = Transport::new(url, Limits { timeout, idle_connections_max, answer_bytes_max })?;
+        let meter = Meter::new(network, transport.host());
         let batch_max = AtomicUsize::new(usize::MAX);
         let log_blocks_max = AtomicU64::new(LOG_BLOCKS_MAX);
-        Ok(Self { transport, network, standing: Standing::default(), batch_max, log_blocks_max })
+        Ok(Self { transport, meter, standing: Standing::default(), batch_max, log_blocks_max })
     }
 
     /// Makes calls in as few HTTP requests as it takes them in; one answer for
@@ -104,7 +108,7 @@ impl Endpoint {
                 Ok(answers) => {
                     if size < calls.len() {
                         self.batch_max.fetch_min(size, Ordering::Relaxed);
-                        tracing::warn!(host = self.host(), size, "an endpoint takes no larger batches of calls");
+                        tracing::warn!(node = self.host(), size, "an endpoint takes no larger batches of calls");
                     }
                     return Ok(answers);
                 }
@@ -118,9 +122,17 @@ impl Endpoint {
     }
 
     async fn request(&self, calls: &[Call]) -> Result<Vec<Answer>, CallError> {
-        self.count(calls);
-        let bytes = self.transport.post(body(calls)).await.map_err(|fault| self.fault(fault))?;
-        read(&bytes, calls.len()).map_err(|fault| match fault {
+        for run in calls.chunk_by(|a, b| a.method == b.method) {
+            self.meter.call(run.first().map_or(MIXED, |call| call.method.name()), run.len());
+        }
+        let uniform = calls.windows(2).all(|pair| pair[0].method == pair[1].method);
+        let asked = self.meter.request(calls.first().filter(|_| uniform).map_or(MIXED, |call| call.method.name()));
+        let answered = match self.transport.post(body(calls)).await {
+            Ok(bytes) => read(&bytes, calls.len()),
+            Err(fault) => Err(Unread::Fault(fault)),
+        };
+        asked.end(outcome(&answered));
+        answered.map_err(|unread| match unread {
             Unread::Fault(fault) => self.fault(fault),
             Unread::Node(error) => CallError::Node { host: self.host().to_owned(), error },
         })
@@ -146,20 +158,6 @@ impl Endpoint {
     pub fn fault(&self, fault: Fault) -> CallError {
         CallError::Transport { host: self.host().to_owned(), fault }
     }
-
-    fn count(&self, calls: &[Call]) {
-        let uniform = calls.windows(2).all(|pair| pair[0].method == pair[1].method);
-        let method = calls.first().filter(|_| uniform).map_or("mixed", |call| call.method.name());
-        let network = self.network.to_string();
-        metrics::counter!("facilitator_rpc_requests_total", "network" => network.clone(), "method" => method)
-            .increment(1);
-        for run in calls.chunk_by(|a, b| a.method == b.method) {
-            let count = u64::try_from(run.len()).unwrap_or(u64::MAX);
-            let method = run.first().map_or("mixed", |call| call.method.name());
-            metrics::counter!("facilitator_rpc_calls_total", "network" => network.clone(), "method" => method)
-                .increment(count);
-        }
-    }
 }
 
 impl chains_rpc::Endpoint for Endpoint {
@@ -169,6 +167,21 @@ impl chains_rpc::Endpoint for Endpoint {
 
     fn standing(&self) -> &Standing {
         &self.standing
+    }
+}
+
+/// The outcome of a request, for its metric. An error about one call is an answer; one for a whole batch is none.
+fn outcome(answered: &Result<Vec<Answer>, Unread>) -> Outcome {
+    match answered {
+        Ok(answers) => match answers.as_slice() {
+            [Err(error)] => Outcome::of_node(error.code, &error.message),
+            _ => Outcome::Ok,
+        },
+        Err(Unread::Fault(fault)) => Outcome::of(*fault),
+        Err(Unread::Node(error)) => match Outcome::of_node(error.code, &error.message) {
+            Outcome::Ok => Outcome::Error,
+            other => other,
+        },
     }
 }
 

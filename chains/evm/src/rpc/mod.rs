@@ -8,7 +8,11 @@ pub mod send_answers;
 use std::{sync::Arc, time::Duration};
 
 use alloy::primitives::U256;
-use chains_core::{Network, chain::ChainUnavailable, transaction::BroadcastResult};
+use chains_core::{
+    Network,
+    chain::{ChainUnavailable, NodeLook},
+    transaction::BroadcastResult,
+};
 use chains_rpc::{Agreement, Endpoint as _, Fault, Pool, Proof};
 use futures::future::join_all;
 use serde::de::DeserializeOwned;
@@ -199,6 +203,17 @@ impl Rpc {
             results.extend(part?);
         }
         Ok(results)
+    }
+
+    /// Asks every endpoint for the height of its newest block, each by itself.
+    pub async fn look_at_nodes(&self) -> Vec<NodeLook> {
+        let calls = [Call::block_number()];
+        let height = async |endpoint: &Arc<Endpoint>| {
+            let text: String = one(endpoint, &calls).await?;
+            let height = quantity(&text).and_then(|height| u64::try_from(height).ok());
+            height.ok_or_else(|| endpoint.fault(Fault::Unreadable))
+        };
+        self.pool.look(height).await
     }
 
     /// Makes one call at every usable endpoint at once.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chains_core::{
-    chain::{Health, ProofError},
+    chain::{Health, NodeLook, ProofError},
     diagnostic::Finding,
 };
 
@@ -36,6 +36,10 @@ impl Health for SvmChain {
             )
         });
         contested.into_iter().chain(stands_still).collect()
+    }
+
+    async fn look_at_nodes(&self) -> Vec<NodeLook> {
+        self.context.rpc.look_at_nodes().await
     }
 
     async fn doctor(&self) -> Vec<Finding> {

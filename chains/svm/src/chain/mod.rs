@@ -8,19 +8,24 @@ use std::sync::Arc;
 use chains_core::{
     Amount, Code, Network,
     chain::{Offer, Parameters, Profile},
+    metric::Labels,
     scheme::Scheme,
 };
+use chains_rpc::Endpoint as _;
 use serde_json::json;
 
 use crate::{
     context::Context,
     exact::{self, payment::Exact},
-    reason,
+    reason, rpc,
 };
 
 /// Slots that a transaction may stay unseen before its bytes are sent again:
 /// leaders drop what they have no room for, and nobody repeats it but us.
 const RESEND_AFTER: u64 = 2;
+
+/// Decimals of SOL: one is 10^9 lamports.
+const COIN_DECIMALS: u8 = 9;
 
 /// One configured cluster.
 pub(crate) struct SvmChain {
@@ -77,11 +82,17 @@ impl Profile for SvmChain {
             resend_after: RESEND_AFTER,
             recheck_interval: config.recheck_interval,
             balance_min: Amount::from(config.gas_balance_min),
+            coin_decimals: COIN_DECIMALS,
             loss_budget: config.loss_budget,
         }
     }
 
     fn codes(&self) -> &'static [Code] {
-        &reason::SPELLED_BY_VERSION
+        &reason::ALL
+    }
+
+    fn metric_labels(&self) -> Labels {
+        let nodes = self.context.rpc.endpoints().iter().map(|endpoint| endpoint.host().to_owned()).collect();
+        Labels { nodes, assets: vec![], height_method: rpc::HEIGHT_METHOD }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use chains_core::Network;
-use chains_rpc::{Fault, Limits, Standing, Transport};
+use chains_rpc::{Fault, Limits, Meter, Outcome, Standing, Transport};
 use serde::Deserialize;
 use serde_json::Value;
 use solana_client::{
@@ -29,6 +29,9 @@ const IDLE_CONNECTIONS_MAX: usize = 64;
 /// The largest answer that is read: 256 statuses, or a transaction with its
 /// logs, fit many times.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The method by which an endpoint tells its newest slot.
+pub const HEIGHT_METHOD: &str = "getSlot";
 
 /// One endpoint of a network. Its client reads at commitment `confirmed`
 /// unless told otherwise.
@@ -53,7 +56,8 @@ impl Endpoint {
         let (idle_connections_max, answer_bytes_max) = (IDLE_CONNECTIONS_MAX, ANSWER_BYTES_MAX);
         let transport = Transport::new(url, Limits { timeout, idle_connections_max, answer_bytes_max })?;
         let host = transport.host().to_owned();
-        Ok(Self::over(Sender { transport, network: network.to_string(), id: AtomicU64::new(0) }, host))
+        let meter = Meter::new(network, &host);
+        Ok(Self::over(Sender { transport, meter, id: AtomicU64::new(0) }, host))
     }
 
     /// An endpoint over any transport.
@@ -86,20 +90,24 @@ impl chains_rpc::Endpoint for Endpoint {
 /// The transport, as the client wants it.
 struct Sender {
     transport: Transport,
-    network: String,
+    meter: Meter,
     id: AtomicU64,
 }
 
 #[async_trait]
 impl RpcSender for Sender {
     async fn send(&self, request: RpcRequest, params: Value) -> Result<Value, ClientError> {
-        let labels = [("network", self.network.clone()), ("method", request.to_string())];
-        metrics::counter!("facilitator_rpc_requests_total", &labels).increment(1);
-        metrics::counter!("facilitator_rpc_calls_total", &labels).increment(1);
+        let method = method_label(request);
+        self.meter.call(method, 1);
+        let asked = self.meter.request(method);
         let id = self.id.fetch_add(1, Ordering::Relaxed);
         let body = request.build_request_json(id, params).to_string();
-        let bytes = self.transport.post(body).await.map_err(error::carried)?;
-        answer(&bytes)
+        let answered = match self.transport.post(body).await {
+            Ok(bytes) => answer(&bytes),
+            Err(fault) => Err(error::carried(fault).into()),
+        };
+        asked.end(outcome(&answered));
+        answered
     }
 
     fn get_transport_stats(&self) -> RpcTransportStats {
@@ -109,6 +117,39 @@ impl RpcSender for Sender {
     /// Not the URL: the client would show it.
     fn url(&self) -> String {
         self.transport.host().to_owned()
+    }
+}
+
+/// The methods that this crate calls: the closed list of metric labels.
+fn method_label(request: RpcRequest) -> &'static str {
+    match request {
+        RpcRequest::GetAccountInfo => "getAccountInfo",
+        RpcRequest::GetBalance => "getBalance",
+        RpcRequest::GetBlockHeight => "getBlockHeight",
+        RpcRequest::GetEpochInfo => "getEpochInfo",
+        RpcRequest::GetFirstAvailableBlock => "getFirstAvailableBlock",
+        RpcRequest::GetGenesisHash => "getGenesisHash",
+        RpcRequest::GetLatestBlockhash => "getLatestBlockhash",
+        RpcRequest::GetMultipleAccounts => "getMultipleAccounts",
+        RpcRequest::GetRecentPrioritizationFees => "getRecentPrioritizationFees",
+        RpcRequest::GetSignatureStatuses => "getSignatureStatuses",
+        RpcRequest::GetSlot => HEIGHT_METHOD,
+        RpcRequest::GetTransaction => "getTransaction",
+        RpcRequest::IsBlockhashValid => "isBlockhashValid",
+        RpcRequest::SendTransaction => "sendTransaction",
+        RpcRequest::SimulateTransaction => "simulateTransaction",
+        _ => "other",
+    }
+}
+
+fn outcome(answered: &Result<Value, ClientError>) -> Outcome {
+    match answered {
+        Ok(_) => Outcome::Ok,
+        Err(error) => match error::read("", error) {
+            CallError::Transport { fault, .. } => Outcome::of(fault),
+            CallError::Node { error, .. } => Outcome::of_node(error.code, &error.message),
+            CallError::NoEndpoint => Outcome::Error,
+        },
     }
 }
 

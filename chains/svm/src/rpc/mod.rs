@@ -8,7 +8,11 @@ mod send_answers;
 use std::{future::Future, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use chains_core::{Network, chain::ChainUnavailable, transaction::BroadcastResult};
+use chains_core::{
+    Network,
+    chain::{ChainUnavailable, NodeLook},
+    transaction::BroadcastResult,
+};
 use chains_rpc::{Agreement, Endpoint as _, Pool, Proof};
 use futures::{FutureExt, stream, stream::StreamExt};
 use serde_json::json;
@@ -16,8 +20,10 @@ use solana_client::{
     client_error::Result as ClientResult, nonblocking::rpc_client::RpcClient, rpc_config::RpcSendTransactionConfig,
     rpc_request::RpcRequest,
 };
+use solana_commitment_config::CommitmentConfig;
 use solana_transaction_status_client_types::UiTransactionEncoding;
 
+pub use self::endpoint::HEIGHT_METHOD;
 use self::{
     endpoint::Endpoint,
     error::{CallError, NodeError},
@@ -70,6 +76,15 @@ impl Rpc {
         let ask =
             |endpoint| answer(endpoint, RpcClient::get_genesis_hash).map(|hash| hash.map(|hash| hash.to_string()));
         self.pool.prove(ask, judge).await
+    }
+
+    /// Asks every endpoint for its newest confirmed slot, each by itself.
+    pub async fn look_at_nodes(&self) -> Vec<NodeLook> {
+        let slot = async |endpoint: &Endpoint| {
+            let slot = endpoint.client().get_slot_with_commitment(CommitmentConfig::confirmed()).await;
+            slot.map_err(|error| endpoint.read(&error))
+        };
+        self.pool.look(slot).await
     }
 
     /// Reads: the first answer of an endpoint counts.

@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::places::{Caller, Place, Places, PlacesMax, Waits};
+use crate::metrics;
 
 /// Wait after the system refused to accept, most likely for want of files.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -27,10 +28,34 @@ pub const LINGER: Duration = Duration::from_millis(500);
 /// Limits of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// The listener's name in metrics, one of [`LISTENERS`].
+    pub listener: &'static str,
     /// Connections at a time.
     pub places: PlacesMax,
     /// The time that callers have.
     pub waits: Waits,
+}
+
+/// The listeners, as metrics name them.
+pub const LISTENERS: [&str; 2] = ["public", "admin"];
+
+/// The reasons for which connections are ended, as metrics name them.
+pub const DROPS: [&str; 5] = ["place", "large_head", "malformed", "slow_head", "slow_reader"];
+
+/// Counts a connection as open until it is dropped.
+struct Open(&'static str);
+
+impl Open {
+    fn new(listener: &'static str) -> Self {
+        metrics::connections(listener, true);
+        Self(listener)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics::connections(self.0, false);
+    }
 }
 
 /// Accepts connections until `drain`, then waits for those in flight or `stop`.
@@ -50,15 +75,17 @@ pub async fn serve(
     tokio::pin!(closed);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &places, limits.listener) => accepted,
             () = &mut closed => break,
             () = stop.cancelled() => break,
         };
         let Some((stream, place)) = accepted else { continue };
         let connection = connection::drive(stream, router.clone(), place, limits.waits, drain.clone());
         let stop = stop.clone();
+        let open = Open::new(limits.listener);
         connections.spawn(async move {
             stop.run_until_cancelled(connection).await;
+            drop(open);
         });
     }
     drop(listener);
@@ -68,14 +95,11 @@ pub async fn serve(
 
 /// Returns the next connection with its place. One without a place is closed
 /// at once: waiting for a place would let slow callers keep everybody else out.
-async fn accept(listener: &TcpListener, places: &Arc<Places>) -> Option<(TcpStream, Place)> {
+async fn accept(listener: &TcpListener, places: &Arc<Places>, name: &'static str) -> Option<(TcpStream, Place)> {
     match listener.accept().await {
         Ok((stream, peer)) => {
-            let place = places.take(Caller::at(peer.ip())).ok();
-            if place.is_none() {
-                crate::metrics::connection_refused();
-            }
-            place.map(|place| (stream, place))
+            let place = places.take(Caller::at(peer.ip()));
+            place.map(|place| (stream, place)).map_err(|full| metrics::connection_refused(name, full.word())).ok()
         }
         Err(error) => {
             tracing::warn!(%error, "a connection could not be accepted; one that only waits is dropped for it");

@@ -126,7 +126,22 @@ struct Holding {
 
 /// There is no place, not even one whose holder only waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+pub enum Full {
+    /// The caller has as many as one may have.
+    Caller,
+    /// All together have as many as there are.
+    All,
+}
+
+impl Full {
+    /// The label under which it is counted.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Caller => "address",
+            Self::All => "total",
+        }
+    }
+}
 
 /// Bodies hold as many bytes as they may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,10 +160,10 @@ impl Places {
     pub fn take(self: &Arc<Self>, caller: Caller) -> Result<Place, Full> {
         let mut table = self.table.lock();
         if table.callers.get(&caller).is_some_and(|holding| holding.connections >= self.max.per_caller) {
-            table.evict(Some(caller)).ok_or(Full)?;
+            table.evict(Some(caller)).ok_or(Full::Caller)?;
         }
         if table.held.len() >= self.max.all {
-            table.evict(None).ok_or(Full)?;
+            table.evict(None).ok_or(Full::All)?;
         }
         Ok(Place { id: table.add(caller), places: Arc::clone(self) })
     }
@@ -368,7 +383,7 @@ mod tests {
         let third = places.take(caller("192.0.2.4")).expect("then an idle one");
         third.enter(Phase::Working);
         assert!(told_kept.is_cancelled());
-        assert!(matches!(places.take(caller("192.0.2.5")), Err(Full)), "who is worked for keeps the place");
+        assert!(matches!(places.take(caller("192.0.2.5")), Err(Full::All)), "who is worked for keeps the place");
         drop(working);
         assert!(places.take(caller("192.0.2.5")).is_ok());
         drop((old, young, kept_alive));
@@ -384,7 +399,7 @@ mod tests {
         let third = places.take(caller("2001:db8::3")).expect("the second gives way");
         assert!(two.evicted().is_cancelled() && !one.evicted().is_cancelled());
         third.enter(Phase::Working);
-        assert!(matches!(places.take(caller("2001:db8::4")), Err(Full)));
+        assert!(matches!(places.take(caller("2001:db8::4")), Err(Full::Caller)));
         assert!(places.take(caller("2001:db9::4")).is_ok(), "others have theirs");
     }
 

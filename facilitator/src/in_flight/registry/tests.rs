@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     in_flight::Join,
     limits::{local::LocalLimits, payer_failures::FailureLimit},
-    settlement::{Key, Recipient, Settled, SettlementId},
+    settlement::{Key, NotNow, Recipient, Settled, SettlementId},
 };
 
 fn registry() -> Registry {
@@ -19,6 +19,7 @@ fn registry() -> Registry {
 /// A payment, by name, with the caller's key.
 fn payment(name: &str, key: Option<Key>) -> (Arc<Facts>, Share) {
     let facts = Facts {
+        request_id: "r".into(),
         id: SettlementId::fresh(),
         identity: Identity::of("test", &[name.as_bytes()]),
         fingerprint: Fingerprint::of("test", &[name.as_bytes()]),
@@ -144,11 +145,11 @@ async fn a_claim_that_is_given_back_can_be_made_again() {
     let registry = registry();
     let key = || server("key-key-key-key-1");
     let waiter = begin(&registry, payment("p", Some(key()))).await;
-    registry.give_back(waiter.entry(), Dropped::Unavailable("no")).await;
+    registry.give_back(waiter.entry(), Dropped::Unavailable(NotNow::Store)).await;
     assert!(registry.is_empty());
-    assert_eq!(waiter.entry().progress(), Progress::Dropped(Dropped::Unavailable("no")));
+    assert_eq!(waiter.entry().progress(), Progress::Dropped(Dropped::Unavailable(NotNow::Store)));
     let again = begin(&registry, payment("p", Some(key()))).await;
-    registry.give_back(waiter.entry(), Dropped::Unavailable("no")).await;
+    registry.give_back(waiter.entry(), Dropped::Unavailable(NotNow::Store)).await;
     assert!(registry.find(&again.entry().facts.identity).is_some(), "an old entry does not end a new one");
 }
 

@@ -10,7 +10,7 @@ use crate::{
     in_flight::{Dropped, Entry, Join, Progress, Waiter},
     limits::{OverBudget, Scope},
     payment::{Pending, SettleOutcome, Unavailable},
-    settlement::State,
+    settlement::{NotNow, State},
 };
 
 /// The time for which a request that is being given the success waits for its commit
@@ -70,9 +70,7 @@ async fn for_transaction(call: &Call<'_>, entry: &Arc<Entry>) -> Next<()> {
             State::Open | State::Unresolved { .. } => Next::Again,
         },
         Some(Progress::Dropped(_)) => Next::Again,
-        Some(Progress::Claimed | Progress::Signing(_)) | None => {
-            Next::unavailable("this payment is being settled for another request")
-        }
+        Some(Progress::Claimed | Progress::Signing(_)) | None => Next::unavailable(NotNow::AnotherRequest),
     }
 }
 
@@ -104,7 +102,7 @@ fn answer(entry: &Entry, end: Option<Progress>) -> Next<()> {
         },
         Progress::Stored { hash, accepted: true } => pending(&hash, Pending::Sent),
         Progress::Stored { hash, accepted: false } | Progress::Signing(hash) => pending(&hash, Pending::NotAccepted),
-        Progress::Dropped(Dropped::Unavailable(message)) => return Next::unavailable(message),
+        Progress::Dropped(Dropped::Unavailable(why)) => return Next::unavailable(why),
         Progress::Dropped(Dropped::Rejected(rejection)) => SettleOutcome::Rejected(rejection),
         Progress::Dropped(Dropped::OverBudget(over)) => {
             SettleOutcome::Unavailable(over_budget(&over, entry.facts.created_at))
@@ -112,21 +110,17 @@ fn answer(entry: &Entry, end: Option<Progress>) -> Next<()> {
         // Begun elsewhere meanwhile, or dropped for want of a waiter: look again.
         Progress::Dropped(Dropped::KnownToStore | Dropped::Unwanted | Dropped::Refused) => return Next::Again,
         // Still in the queue: the worker sees that nobody waits.
-        Progress::Claimed => return Next::unavailable("the queue was too long; nothing was sent"),
+        Progress::Claimed => return Next::unavailable(NotNow::QueueTooLong),
     })
 }
 
 /// The answer while failures have used a budget up.
 pub(super) fn over_budget(over: &OverBudget, now: Millis) -> Unavailable {
-    let message = match over.scope {
-        Scope::Network => {
-            "failed payments have used up the gas budget of this network; only payers with a key alone and a clean record are served"
-        }
-        Scope::Key => {
-            "failed payments have used up the gas budget of this API key; only payers with a key alone and a clean record are served"
-        }
-        Scope::Code => "failed payments have used up the gas budget of this kind of contract wallet",
+    let why = match over.scope {
+        Scope::Network => NotNow::NetworkBudget,
+        Scope::Key => NotNow::KeyBudget,
+        Scope::Code => NotNow::CodeBudget,
     };
     let wait = Duration::from_millis(over.until.0.saturating_sub(now.0));
-    Unavailable { message, retry_after: wait.clamp(Duration::from_secs(1), Duration::from_mins(10)) }
+    Unavailable { why, retry_after: wait.clamp(Duration::from_secs(1), Duration::from_mins(10)) }
 }

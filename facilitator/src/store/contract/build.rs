@@ -48,6 +48,7 @@ pub(crate) fn facts(number: u64) -> Facts {
         identity: Identity::of("test", &[&bytes]),
         fingerprint: Fingerprint::of("test", &[&bytes]),
         caller: Caller::default(),
+        request_id: format!("r-{number}"),
         network: network(),
         scheme: "exact".into(),
         payer: format!("0xPayer{number}"),

@@ -35,6 +35,8 @@ pub(crate) async fn find_narrows_by_every_filter(backend: &impl Backend) {
         ("a payer elsewhere", Query { network: Some(other_network()), payer: text("0xPayer1"), ..all() }, vec![]),
         ("the nonce", Query { nonce: text("0xabc2"), ..all() }, vec![bakery.id()]),
         ("the nonce of a payer", Query { payer: text("0xPayer2"), nonce: text("0xabc2"), ..all() }, vec![bakery.id()]),
+        ("a request", Query { request_id: text("r-2"), ..all() }, vec![bakery.id()]),
+        ("a request of another tenant", Query { tenant: text("shop"), request_id: text("r-2"), ..all() }, vec![]),
         ("another nonce", Query { payer: text("0xPayer2"), nonce: text("0xabc1"), ..all() }, vec![]),
         ("signed", status(Status::Signed), vec![shop.id()]),
         ("broadcast", status(Status::Broadcast), vec![sent.id()]),

@@ -119,7 +119,7 @@ impl<'r> Reader<'r> {
 }
 
 /// The columns that [`record`] reads; `FROM settlement s` follows.
-pub(super) const RECORD: &str = "SELECT s.id, s.identity, s.fingerprint, s.tenant, s.idempotency_key, s.state, \
+pub(super) const RECORD: &str = "SELECT s.id, s.identity, s.fingerprint, s.tenant, s.idempotency_key, s.request_id, s.state, \
      s.network, s.scheme, s.payer, s.payer_code, s.pay_to, s.asset, s.amount, s.nonce, s.claimed_block, s.accepted, \
      s.final_transaction, s.final_block_number, s.final_block_hash, s.reason, s.message, s.executable_until, \
      s.unresolved_why, s.delivered_at, s.delivered_to, s.finalized_at, s.reorged_at, s.created_at, s.updated_at, \
@@ -154,6 +154,7 @@ fn facts(read: &Reader<'_>) -> Result<Facts, StoreError> {
         identity: Identity::from_bytes(read.bytes("identity")?),
         fingerprint: Fingerprint::from_bytes(read.bytes("fingerprint")?),
         caller: Caller { tenant: read.text("tenant")?, key: read.maybe_text("idempotency_key")?.map(Key::from_stored) },
+        request_id: read.text("request_id")?,
         network: read.parsed("network")?,
         scheme: read.text("scheme")?,
         payer: read.text("payer")?,

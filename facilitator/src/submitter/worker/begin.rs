@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{
     in_flight::Dropped,
-    settlement::{Attempt, AttemptKind, Failed, Transaction, TransactionId, TransactionState},
+    metrics::{self, Stage},
+    settlement::{Attempt, AttemptKind, Failed, NotNow, Transaction, TransactionId, TransactionState},
     store::{ApplyError, Change, Store, StoreError},
     submitter::{effects::Batch, job::Work},
 };
@@ -64,8 +65,11 @@ impl Worker {
                 Recheck::Good => good.push(Work { verified_block: Some(block), ..work }),
                 Recheck::Bad(why) => self.refuse(work, Refusal::Rejected(why)).await,
                 Recheck::Unknown(why) => {
-                    tracing::debug!(settlement = %work.entry.facts.id, why, "a payment that waited could not be verified again");
-                    self.refuse(work, Refusal::Unavailable("the chain could not be asked")).await;
+                    tracing::debug!(
+                        request_id = work.entry.facts.request_id, settlement_id = %work.entry.facts.id, error = why,
+                        "a payment that waited could not be verified again"
+                    );
+                    self.refuse(work, Refusal::Unavailable(NotNow::ChainUnavailable)).await;
                 }
             }
         }
@@ -75,6 +79,7 @@ impl Worker {
     /// Signs a group, stores it in one commit, and hands it to the outbox.
     async fn begin(&mut self, mut group: Vec<Work>) {
         while !group.is_empty() {
+            let began = Instant::now();
             let (signed, refused) = self.sign(std::mem::take(&mut group));
             for (work, refusal) in refused {
                 self.refuse(work, refusal).await;
@@ -83,8 +88,12 @@ impl Worker {
                 return;
             }
             let changes = signed.iter().flat_map(changes).collect();
+            let signed_at = Instant::now();
             match self.context.store.apply(changes, self.context.now()).await {
-                Ok(_) => return self.hand_over(signed),
+                Ok(_) => {
+                    self.time_stages(&signed, began, signed_at);
+                    return self.hand_over(signed);
+                }
                 Err(ApplyError::Claimed(ids)) => {
                     for (work, _) in signed {
                         if ids.contains(&work.entry.facts.id) {
@@ -96,10 +105,21 @@ impl Worker {
                 }
                 Err(ApplyError::EpochOver) => return self.lose_wallet(signed).await,
                 Err(ApplyError::Store(error)) => {
-                    tracing::error!(%error, wallet = self.status.wallet, "the store failed; the worker waits until it answers");
+                    let network = self.context.network();
+                    tracing::error!(%network, wallet = self.status.wallet, %error, "the store failed; the worker waits until it answers");
                     return self.find_out_what_was_stored(signed).await;
                 }
             }
+        }
+    }
+
+    /// Notes the time that a group took until it was stored, stage by stage.
+    fn time_stages(&self, signed: &[Signed], began: Instant, signed_at: Instant) {
+        let network = self.context.network();
+        for (work, _) in signed {
+            metrics::stage(network, Stage::Queue, began.duration_since(work.queued_at));
+            metrics::stage(network, Stage::Sign, signed_at.duration_since(began));
+            metrics::stage(network, Stage::Commit, signed_at.elapsed());
         }
     }
 
@@ -125,22 +145,22 @@ impl Worker {
 
     fn sign_one(&self, work: &Work, nonce: Option<u64>, need: Amount) -> Result<SignedTransaction, Refusal> {
         if self.status.retired || self.status.state().closed.is_some() {
-            return Err(Refusal::Unavailable("the gas wallet is closed"));
+            return Err(Refusal::Unavailable(NotNow::GasWalletClosed));
         }
         let (chain, purpose) = (&self.context.chain, Purpose::Steps(std::slice::from_ref(&work.plan)));
-        let id = work.entry.facts.id;
+        let (id, request_id) = (work.entry.facts.id, &work.entry.facts.request_id);
         let fee = chain.quote(purpose).map_err(|error| {
-            tracing::warn!(settlement = %id, %error, "a transaction cannot be priced now");
-            Refusal::Unavailable("the network's price is above the configured ceiling, or not known")
+            tracing::warn!(%request_id, settlement_id = %id, %error, "a transaction cannot be priced now");
+            Refusal::Unavailable(NotNow::Price)
         })?;
         if !self.upkeep.can_pay(need, fee.amount_max) {
-            return Err(Refusal::Unavailable("no gas wallet of this network can pay for a transaction now"));
+            return Err(Refusal::Unavailable(NotNow::NoGasWallet));
         }
         chain.sign(&self.status.wallet, nonce, purpose, &fee).map_err(|error| match error {
             SignError::Void(why) => Refusal::Rejected(why),
             SignError::NoKey(_) | SignError::Plan(_) => {
-                tracing::error!(settlement = %id, %error, "a transaction cannot be signed");
-                Refusal::Unavailable("the network cannot take this payment now")
+                tracing::error!(%request_id, settlement_id = %id, %error, "a transaction cannot be signed");
+                Refusal::Unavailable(NotNow::CannotSign)
             }
         })
     }
@@ -168,7 +188,12 @@ impl Worker {
             self.outbox.push(Outgoing::from(&transaction));
             let Work { entry, number, plan, .. } = work;
             let items = vec![Carried { entry, number, plan, ended: false }];
-            self.tracked.insert(Tracked::new(transaction, items, block));
+            let (network, facts) = (self.context.network(), std::sync::Arc::clone(&items[0].entry.facts));
+            tracing::debug!(
+                request_id = facts.request_id, settlement_id = %facts.id, %network, wallet = self.status.wallet,
+                transaction = transaction.newest().hash, "stored; it is sent now"
+            );
+            self.tracked.insert(Tracked { begun_here: true, ..Tracked::new(transaction, items, block) });
         }
     }
 
@@ -179,7 +204,7 @@ impl Worker {
         for (work, transaction) in signed {
             match is_stored(&*self.context.store, &work, &transaction).await {
                 Some(true) => stored.push((work, transaction)),
-                Some(false) => self.refuse(work, Refusal::Unavailable("the store does not answer")).await,
+                Some(false) => self.refuse(work, Refusal::Unavailable(NotNow::Store)).await,
                 None => return,
             }
         }
@@ -189,11 +214,11 @@ impl Worker {
     /// Another owner has the wallet: this worker signs nothing more.
     async fn lose_wallet(&mut self, signed: Vec<Signed>) {
         let because = "the gas wallet belongs to another owner now".to_owned();
-        tracing::error!(wallet = self.status.wallet, because, "the worker is closed");
+        let (network, wallet) = (self.context.network(), &self.status.wallet);
+        tracing::error!(%network, wallet, error = because, "the worker is closed");
         self.status.update(|state| state.closed = Some(because));
         for (work, _) in signed {
-            let why = "the gas wallet belongs to another instance now";
-            self.refuse(work, Refusal::Unavailable(why)).await;
+            self.refuse(work, Refusal::Unavailable(NotNow::GasWalletTaken)).await;
         }
     }
 
@@ -222,7 +247,8 @@ impl Worker {
         let mut batch = Batch::default();
         batch.fail(&work.entry.facts, Some(&work.entry), failed, None);
         if let Err(error) = batch.commit(&self.context).await {
-            tracing::error!(%error, settlement = %work.entry.facts.id, "an end could not be stored; it is tried again");
+            let (request_id, settlement_id) = (&work.entry.facts.request_id, work.entry.facts.id);
+            tracing::error!(request_id, %settlement_id, %error, "an end could not be stored; it is tried again");
             self.queue.defer(Work { verified_block: None, ..work }, Instant::now() + STEP_RETRY);
         }
     }
@@ -248,8 +274,8 @@ enum Refusal {
     Unwanted,
     /// It is not good any more.
     Rejected(Rejection),
-    /// Not now; the sentence is for callers.
-    Unavailable(&'static str),
+    /// Not now.
+    Unavailable(NotNow),
 }
 
 /// The changes that begin one piece of work.

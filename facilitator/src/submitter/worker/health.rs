@@ -5,7 +5,7 @@ use std::ops::Range;
 use chains_core::{Amount, transaction::Purpose};
 
 use super::{Worker, outbox::Outgoing};
-use crate::{metrics, submitter::decide};
+use crate::submitter::decide;
 
 /// Transactions at the present price that a wallet must be able to pay for,
 /// besides those under way, to take payments again once it could not.
@@ -16,12 +16,13 @@ impl Worker {
     pub(super) async fn upkept(&mut self, balance: Option<Amount>, nonce: Option<u64>) {
         self.upkeep.answered(balance);
         if let Some(balance) = balance {
-            metrics::balance(self.context.network(), &self.status.wallet, balance);
+            self.status.update(|state| state.balance = Some(balance));
             self.watch_balance(balance);
         }
         let Some(latest) = nonce else { return };
         if self.next_nonce.is_some_and(|next| latest > next) {
             tracing::error!(
+                network = %self.context.network(),
                 wallet = self.status.wallet,
                 nonce = latest - 1,
                 "somebody else has used this gas wallet's key: the chain is past the nonces that the store knows. Use a \
@@ -99,7 +100,9 @@ impl Worker {
         );
         match self.context.store.transactions_at(network, wallet, missing).await {
             Ok(found) => found.iter().for_each(|transaction| self.outbox.push(Outgoing::from(transaction))),
-            Err(error) => tracing::error!(%error, wallet, "they could not be read; they are looked for again"),
+            Err(error) => {
+                tracing::error!(%network, wallet, %error, "they could not be read; they are looked for again")
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chains_core::{
-    Rejection,
+    Network, Rejection,
     chain::ChainUnavailable,
     observation::{Effect, Inclusion, Observation},
 };
@@ -15,7 +15,7 @@ use super::{
     tracked::{Carried, Tracked},
 };
 use crate::{
-    metrics,
+    metrics::{self, Purpose, Stage},
     settlement::{Failed, TransactionId, TransactionState},
     store::Change,
     submitter::{
@@ -38,7 +38,7 @@ enum Depth {
 #[derive(Default)]
 struct Afterwards {
     /// Transactions that a block includes, whose items may not all have ended.
-    included: Vec<(TransactionId, Inclusion)>,
+    included: Vec<(TransactionId, Inclusion, Purpose)>,
     /// Items that have ended or gone on.
     ended: Vec<(TransactionId, usize)>,
     /// Transactions whose block the chain took back.
@@ -66,7 +66,7 @@ impl Worker {
         match answer {
             Ok(observations) => self.judge(ids.into_iter().zip(observations).collect(), Depth::Look).await,
             Err(error) => {
-                tracing::debug!(%error, "transactions could not be looked up; they stay pending");
+                tracing::debug!(network = %self.context.network(), %error, "transactions could not be looked up; they stay pending");
                 let now = Instant::now();
                 for id in ids {
                     if let Some(tracked) = self.tracked.get_mut(id) {
@@ -106,7 +106,8 @@ impl Worker {
             ItemVerdict::Next(_) => return,
         }
         if let Err(error) = batch.commit(&self.context).await {
-            tracing::error!(%error, settlement = %facts.id, "an end could not be stored; it is asked for again");
+            let (request_id, settlement_id) = (&facts.request_id, facts.id);
+            tracing::error!(request_id, %settlement_id, %error, "an end could not be stored; it is asked for again");
             let due = Instant::now() + decide::backoff(work.traces + 1);
             self.untraced.push((due, Work { traces: work.traces + 1, ..work }));
         }
@@ -123,6 +124,7 @@ impl Worker {
                 Verdict::Pending => pending(tracked, depth, &mut batch, &mut afterwards),
                 Verdict::Confirming(block) => {
                     tracked.nonce_used = true;
+                    tracked.seen_at.get_or_insert(now);
                     tracked.confirmed_at = Some(block.number + self.parameters.confirmations.saturating_sub(1));
                     tracked.inquiry.close();
                 }
@@ -151,7 +153,7 @@ impl Worker {
         match batch.commit(&self.context).await {
             Ok(()) => self.go_on(afterwards),
             Err(error) => {
-                tracing::error!(%error, "ends could not be stored; they are asked for again");
+                tracing::error!(network = %self.context.network(), %error, "ends could not be stored; they are asked for again");
                 for id in ids {
                     if let Some(tracked) = self.tracked.get_mut(id) {
                         tracked.inquiry.put_off(now);
@@ -182,11 +184,17 @@ impl Worker {
     /// Does what had to wait for the commit.
     fn go_on(&mut self, afterwards: Afterwards) {
         let Afterwards { included, ended, reopened, gone, next, orphans } = afterwards;
-        for (id, inclusion) in included {
+        for (id, inclusion, purpose) in included {
             if let Some(tracked) = self.tracked.get_mut(id) {
-                metrics::included(self.context.network(), tracked.stored_at.elapsed());
+                time_inclusion(self.context.network(), tracked);
                 let Inclusion { hash, block, fee_paid, .. } = inclusion;
                 self.upkeep.spent(fee_paid);
+                // A block after a reorg takes the fee that the block before has given back.
+                if !std::mem::replace(&mut tracked.fee_counted, true) {
+                    self.status.spent(fee_paid);
+                    let decimals = self.parameters.coin_decimals;
+                    metrics::gas_spent(self.context.network(), &self.status.wallet, purpose, fee_paid, decimals);
+                }
                 tracked.transaction.state = TransactionState::Included { hash, block };
             }
         }
@@ -212,7 +220,8 @@ impl Worker {
         }
         for work in orphans {
             tracing::error!(
-                settlement = %work.entry.facts.id, wallet = self.status.wallet,
+                request_id = work.entry.facts.request_id, settlement_id = %work.entry.facts.id,
+                network = %self.context.network(), wallet = self.status.wallet,
                 "another transaction took the nonce of this payment's: its key is in use elsewhere. The payment is \
                  sent anew; use a key in one service only"
             );
@@ -228,6 +237,32 @@ impl Worker {
     }
 }
 
+/// Notes the time until a block was seen to have a transaction, and from there until it was confirmed.
+fn time_inclusion(network: &Network, tracked: &Tracked) {
+    if tracked.begun_here {
+        let seen_at = tracked.seen_at.unwrap_or_else(Instant::now);
+        metrics::stage(network, Stage::Include, seen_at.duration_since(tracked.stored_at));
+        metrics::stage(network, Stage::Confirm, seen_at.elapsed());
+    }
+}
+
+/// What the fee of an included transaction was paid for. One whose effect is not proven yet counts as what it was
+/// signed for.
+fn purpose(inclusion: &Inclusion, items: &[ItemVerdict]) -> Purpose {
+    let did = |item: &ItemVerdict| match item {
+        ItemVerdict::Settled(settled) => settled.hash() == inclusion.hash,
+        ItemVerdict::Unclear(_) => true,
+        ItemVerdict::Failed(_) | ItemVerdict::Next(_) => false,
+    };
+    if items.iter().any(did) {
+        Purpose::Settle
+    } else if items.iter().any(|item| matches!(item, ItemVerdict::Next(_))) {
+        Purpose::Sponsor
+    } else {
+        Purpose::Failed
+    }
+}
+
 /// No block has it. One that a block had before is open again, and sent again.
 fn pending(tracked: &mut Tracked, depth: Depth, batch: &mut Batch, afterwards: &mut Afterwards) {
     if tracked.is_included() {
@@ -236,7 +271,7 @@ fn pending(tracked: &mut Tracked, depth: Depth, batch: &mut Batch, afterwards: &
     } else if tracked.nonce_used {
         (tracked.nonce_used, tracked.send_again) = (false, true);
     }
-    tracked.confirmed_at = None;
+    (tracked.confirmed_at, tracked.seen_at) = (None, None);
     if depth == Depth::Investigation {
         tracked.inquiry.close();
     }
@@ -256,7 +291,7 @@ fn included(
     tracked.nonce_used = true;
     if !tracked.is_included() {
         batch.change(Change::Include { transaction: id, inclusion: inclusion.clone() });
-        afterwards.included.push((id, inclusion.clone()));
+        afterwards.included.push((id, inclusion.clone(), purpose(inclusion, &items)));
     }
     let mut unclear = None;
     let verdicts = tracked.items.iter().enumerate().zip(items).filter(|((_, item), _)| !item.ended);

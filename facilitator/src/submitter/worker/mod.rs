@@ -43,7 +43,11 @@ use super::{
     job::{Job, Work},
     status::WalletStatus,
 };
-use crate::{in_flight::Dropped, metrics, settlement::Transaction};
+use crate::{
+    in_flight::Dropped,
+    metrics::{self, Stage},
+    settlement::{NotNow, Transaction},
+};
 
 /// Messages that may wait for a worker. Beyond, callers are told to come back:
 /// two seconds of a worker that settles 128 payments a second.
@@ -233,7 +237,6 @@ impl Worker {
         if self.upkeep.is_due(now, self.tracked.places() > 0) {
             self.questions.upkeep(&self.status.wallet);
         }
-        metrics::oldest_age(self.context.network(), &self.status.wallet, self.tracked.oldest_age());
     }
 
     /// Asks by what a step's authorization was used, as soon as there is room.
@@ -276,7 +279,7 @@ impl Worker {
         for (hash, answer) in sent {
             let Some(tracked) = self.tracked.by_hash(&hash) else { continue };
             match decide::after_send(&answer) {
-                AfterSend::Watch => tracked.items.iter().for_each(|item| item.entry.accepted()),
+                AfterSend::Watch => accepted(&self.context, tracked),
                 AfterSend::SendAgain | AfterSend::Alarm => tracked.send_again = true,
                 AfterSend::Investigate => tracked.inquiry.want(now),
                 AfterSend::WalletEmpty => {
@@ -312,7 +315,6 @@ impl Worker {
         let came = "no node takes this gas wallet's transactions: compare its price, balance and nonce with the chain's \
                     (`facilitator doctor`, `facilitator audit`)";
         self.status.set(|state| &mut state.refused, reason, (came, "nodes take this gas wallet's transactions again"));
-        metrics::refused(self.context.network(), &self.status.wallet, refused.is_some());
     }
 
     /// Tells the network's status what has changed.
@@ -320,11 +322,11 @@ impl Worker {
         let (open, queued) = (self.tracked.len(), self.queue.len());
         self.context.status.add_open(open, std::mem::replace(&mut self.told.open, open));
         let told = std::mem::replace(&mut self.told.queued, queued);
-        let places = self.tracked.places();
+        let (places, open) = (self.tracked.places(), self.tracked.summary());
         self.status.update(|state| {
             // Mail that waits is counted by the sender.
             state.queued = (state.queued + queued).saturating_sub(told);
-            state.in_flight = places;
+            (state.in_flight, state.open) = (places, open);
         });
     }
 
@@ -338,9 +340,17 @@ impl Worker {
         }
         for work in self.queue.drain() {
             if !work.stored {
-                let why = Dropped::Unavailable("the service is stopping; nothing was sent");
+                let why = Dropped::Unavailable(NotNow::Stopping);
                 self.context.registry.give_back(&work.entry, why).await;
             }
         }
+    }
+}
+
+/// A node has taken a transaction.
+fn accepted(context: &Context, tracked: &mut Tracked) {
+    tracked.items.iter().for_each(|item| item.entry.accepted());
+    if !std::mem::replace(&mut tracked.accepted, true) && tracked.begun_here {
+        metrics::stage(context.network(), Stage::Accept, tracked.stored_at.elapsed());
     }
 }

@@ -8,7 +8,6 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 
 use super::super::context::Context;
 use crate::{
-    metrics,
     settlement::{SettlementId, Transaction},
     store::SendNote,
 };
@@ -84,7 +83,6 @@ async fn send(context: Arc<Context>, group: Vec<Outgoing>) -> Sent {
     let at = context.now();
     let (mut notes, mut sent) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
     for (Outgoing { settlements, signed }, answer) in group.into_iter().zip(answers) {
-        metrics::broadcast(context.network(), &answer);
         let (hash, detail) = (signed.hash.clone(), answer.detail().to_owned());
         notes.push(SendNote { settlements, hash, answer: answer.word(), detail, at });
         sent.push((signed.hash, answer));

@@ -3,13 +3,12 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Duration,
 };
 
 use chains_core::{Amount, observation::Block, transaction::Plan};
 use tokio::time::Instant;
 
-use super::super::{decide, investigation::Inquiry, view::View};
+use super::super::{decide, investigation::Inquiry, status::Open, view::View};
 use crate::{
     in_flight::Entry,
     settlement::{StepNumber, Transaction, TransactionId, TransactionState},
@@ -51,8 +50,16 @@ pub struct Tracked {
     pub send_again: bool,
     /// The height when it was first sent.
     pub first_block: u64,
-    /// The time at which it was stored.
+    /// The time at which it was stored; for one from before a restart, at which it was taken up.
     pub stored_at: Instant,
+    /// True when it was begun since the start, so that the times of its stages are known.
+    pub begun_here: bool,
+    /// True once a node has taken it, as far as this is known since the start.
+    pub accepted: bool,
+    /// When a block was first seen to have it.
+    pub seen_at: Option<Instant>,
+    /// True once its fee is counted.
+    pub fee_counted: bool,
     /// The investigation of what became of it.
     pub inquiry: Inquiry,
 }
@@ -75,6 +82,10 @@ impl Tracked {
             send_again: false,
             first_block: block,
             stored_at: Instant::now(),
+            begun_here: false,
+            accepted: false,
+            seen_at: None,
+            fee_counted: false,
             inquiry: Inquiry::default(),
         }
     }
@@ -188,9 +199,15 @@ impl TrackedSet {
         self.by_id.values().next_back()?.items.first().map(|item| &item.plan)
     }
 
-    /// The age of the oldest that holds a place.
-    pub fn oldest_age(&self) -> Duration {
-        self.held().map(|tracked| tracked.stored_at.elapsed()).max().unwrap_or_default()
+    /// What there is of them, for operators.
+    pub fn summary(&self) -> Open {
+        let mut open = Open { need: self.need(), ..Open::default() };
+        for tracked in self.by_id.values().filter(|tracked| !tracked.is_included()) {
+            let steps = tracked.items.len();
+            *(if tracked.accepted { &mut open.broadcast } else { &mut open.signed }) += steps;
+        }
+        open.oldest = self.held().map(|tracked| tracked.transaction.created_at).min();
+        open
     }
 
     /// Those that this block asks to look for, marked as being looked for.

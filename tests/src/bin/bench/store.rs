@@ -155,6 +155,7 @@ impl Payment {
             identity: Identity::of("bench", &[&number.to_be_bytes()]),
             fingerprint: Fingerprint::of("bench", &[&number.to_be_bytes()]),
             caller: Caller::default(),
+            request_id: String::new(),
             network: network.clone(),
             scheme: "exact".into(),
             payer,

@@ -19,7 +19,7 @@ pub(in crate::store::sqlite) async fn find(pool: &SqlitePool, asked: &Query) -> 
 
 /// The statement of a look-up.
 pub(in crate::store::sqlite) fn statement(asked: &Query) -> QueryBuilder<Sqlite> {
-    let Query { transaction, network, payer, nonce, status, from, tenant, before, limit } = asked;
+    let Query { transaction, network, payer, nonce, request_id, status, from, tenant, before, limit } = asked;
     let mut query = QueryBuilder::<Sqlite>::new(RECORD);
     query.push(" FROM settlement s");
     if let Some(index) = index(asked) {
@@ -43,6 +43,9 @@ pub(in crate::store::sqlite) fn statement(asked: &Query) -> QueryBuilder<Sqlite>
     }
     if let Some(nonce) = nonce {
         push_nonce(&mut query, nonce, payer.as_deref());
+    }
+    if let Some(request_id) = request_id {
+        query.push(" AND s.request_id = ").push_bind(request_id.clone());
     }
     if let Some(status) = status {
         push_status(&mut query, *status);
@@ -84,6 +87,9 @@ fn index(asked: &Query) -> Option<&'static str> {
     }
     if asked.nonce.is_some() {
         return Some("settlement_by_nonce");
+    }
+    if asked.request_id.is_some() {
+        return Some("settlement_by_request");
     }
     Some(match asked.status {
         Some(Status::Signed | Status::Broadcast) => "settlement_open",

@@ -75,6 +75,7 @@ async fn each_list_is_read_by_an_index_of_its_own() {
         ("a nonce", Query { nonce: text(), ..all() }, "settlement_by_nonce"),
         ("a nonce on a network", Query { nonce: text(), ..by_network() }, "settlement_by_nonce"),
         ("a nonce, settled", Query { nonce: text(), ..status(Status::Settled, all()) }, "settlement_by_nonce"),
+        ("a request", Query { request_id: text(), ..all() }, "settlement_by_request"),
     ];
     for (what, query, index) in cases {
         for query in [query.clone(), Query { before: Some(facts(1).id), ..query.clone() }] {
@@ -105,7 +106,7 @@ fn queries() -> Vec<Query> {
     let flag = |bits: u32, bit: u32| bits & (1 << bit) != 0;
     let statuses = [None].into_iter().chain(Status::ALL.map(Some));
     let all = statuses.flat_map(|status| {
-        (0..128_u32).map(move |bits| Query {
+        (0..256_u32).map(move |bits| Query {
             transaction: flag(bits, 0).then(text).flatten(),
             network: flag(bits, 1).then(network),
             payer: flag(bits, 2).then(text).flatten(),
@@ -113,6 +114,7 @@ fn queries() -> Vec<Query> {
             from: flag(bits, 4).then_some(Millis(1)),
             tenant: flag(bits, 5).then(text).flatten(),
             before: flag(bits, 6).then(SettlementId::fresh),
+            request_id: flag(bits, 7).then(text).flatten(),
             status,
             limit: 10,
         })

@@ -40,9 +40,9 @@ fn carried<'a>(carry: &'a Carry<'a>) -> impl Iterator<Item = ((SettlementId, Ste
 
 async fn insert_settlements(connection: &mut SqliteConnection, rows: &[Claim<'_>]) -> Result<(), sqlx::Error> {
     let mut query = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO settlement (id, identity, fingerprint, tenant, idempotency_key, state, network, scheme, payer, \
-         payer_code, pay_to, asset, amount, nonce, claimed_block, delivered_at, delivered_to, ended_at, finalized_at, \
-         created_at, updated_at) ",
+        "INSERT INTO settlement (id, identity, fingerprint, tenant, idempotency_key, request_id, state, network, scheme, \
+         payer, payer_code, pay_to, asset, amount, nonce, claimed_block, delivered_at, delivered_to, ended_at, \
+         finalized_at, created_at, updated_at) ",
     );
     query.push_values(rows, |mut tuple, Claim { facts, plan, .. }| {
         // A payment that asks for nothing has its end at once, for good.
@@ -54,6 +54,7 @@ async fn insert_settlements(connection: &mut SqliteConnection, rows: &[Claim<'_>
             .push_bind(facts.fingerprint.as_bytes().as_slice())
             .push_bind(facts.caller.tenant.as_str())
             .push_bind(facts.caller.key.as_ref().map(Key::stored))
+            .push_bind(facts.request_id.as_str())
             .push_bind(state.as_str())
             .push_bind(facts.network.as_str())
             .push_bind(facts.scheme.as_str())

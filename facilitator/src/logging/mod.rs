@@ -1,9 +1,13 @@
-//! The log: lines go to standard error through a thread of their own.
+//! The log. [`reminders`]: what lasts is said again.
+//!
+//! Lines go to standard error through a thread of their own.
 //!
 //! Whoever logs never waits and never fails: a line for which there is no room
 //! is dropped and counted, and so is one that cannot be written. The writer of
 //! `tracing-appender` does not do: at its end it prints to the very stream
 //! that may be blocked.
+
+pub mod reminders;
 
 use std::{
     io::{self, Write},
@@ -57,7 +61,8 @@ pub fn to_stderr(filter: &str, json: bool) -> anyhow::Result<Log> {
     let filter: EnvFilter = filter.parse()?;
     let log = Log::start(io::stderr())?;
     let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).log_internal_errors(false);
-    let set = if json { logger.json().try_init() } else { logger.with_ansi(false).try_init() };
+    // The fields stand beside time, level and message, where log databases look for them.
+    let set = if json { logger.json().flatten_event(true).try_init() } else { logger.with_ansi(false).try_init() };
     set.map_err(|error| anyhow::anyhow!("the log cannot be set up: {error}"))?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(log)
