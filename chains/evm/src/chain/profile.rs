@@ -16,9 +16,6 @@ use crate::{
     tx::plan::Method,
 };
 
-/// Blocks that a transaction may stay unseen before its bytes are sent again.
-const RESEND_AFTER_BLOCKS: u64 = 2;
-
 impl Profile for EvmChain {
     fn network(&self) -> &Network {
         &self.context.config.network
@@ -66,7 +63,8 @@ impl Profile for EvmChain {
             in_flight_max: config.in_flight_max,
             confirmations: config.confirmations,
             block_time: config.block_time,
-            resend_after: RESEND_AFTER_BLOCKS,
+            resend_after: config.resend_after_blocks,
+            bump_after: config.bump_after_blocks,
             recheck_interval: config.recheck_interval,
             balance_min: config.gas_balance_min,
             loss_budget: config.loss_budget,
