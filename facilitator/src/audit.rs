@@ -6,9 +6,15 @@
 //! and is there no gap? As each nonce is used once, that covers every
 //! transaction that the keys ever sent since the store's first.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    ops::Range,
+    sync::Arc,
+};
 
 use chains_core::{
+    Network,
     chain::{Chain, ChainUnavailable},
     clock::Millis,
     observation::{Depth, Observation},
@@ -120,10 +126,34 @@ pub async fn audit(store: &dyn Store, chain: &Arc<dyn Chain>, from: Option<Milli
     }
     for (wallet, nonces) in &wallets {
         if let Some(latest) = chain.nonce(wallet, Depth::Latest).await? {
-            audit.differences.extend(compare_nonces(wallet, nonces, latest));
+            let used_up = used_up(store, chain.network(), wallet, nonces, latest).await?;
+            audit.differences.extend(compare_nonces(wallet, nonces, &used_up, latest));
         }
     }
     Ok(audit)
+}
+
+/// The nonces between those of settlements that the store used up without one,
+/// to close a gap.
+async fn used_up(
+    store: &dyn Store,
+    network: &Network,
+    wallet: &str,
+    nonces: &Nonces,
+    latest: u64,
+) -> Result<BTreeSet<u64>, StoreError> {
+    let mut used_up = BTreeSet::new();
+    for nonce in span(nonces, latest).filter(|nonce| !nonces.contains_key(nonce)) {
+        let found = store.transactions_at(network, wallet, nonce..nonce + 1).await?;
+        used_up.extend(found.iter().filter(|transaction| transaction.items.is_empty()).map(|_| nonce));
+    }
+    Ok(used_up)
+}
+
+/// The nonces from the first of a settlement to the last, or the chain's last.
+fn span(nonces: &Nonces, latest: u64) -> Range<u64> {
+    let Some((&first, _)) = nonces.first_key_value() else { return 0..0 };
+    first..nonces.last_key_value().map_or(latest, |(last, _)| latest.max(last + 1))
 }
 
 /// Observes each settlement on chain; `None` where nothing was to be sent.
@@ -265,14 +295,12 @@ impl fmt::Display for Shown {
 }
 
 /// Gaps, foreign transactions, and nonces that another transaction took.
-fn compare_nonces(wallet: &str, nonces: &Nonces, latest: u64) -> Vec<Difference> {
+fn compare_nonces(wallet: &str, nonces: &Nonces, used_up: &BTreeSet<u64>, latest: u64) -> Vec<Difference> {
     let mut differences = Vec::new();
     let mut differ = |stored: String, on_chain: String| {
         differences.push(Difference { subject: format!("gas wallet {wallet}"), stored, on_chain });
     };
-    let Some((&first, _)) = nonces.first_key_value() else { return differences };
-    let end = nonces.last_key_value().map_or(latest, |(last, _)| latest.max(last + 1));
-    for nonce in first..end {
+    for nonce in span(nonces, latest).filter(|nonce| !used_up.contains(nonce)) {
         match nonces.get(&nonce) {
             None if nonce < latest => {
                 differ(format!("nothing of nonce {nonce}"), "that it is used: a foreign transaction".into());
@@ -301,7 +329,7 @@ mod tests {
         let id = SettlementId(Uuid::nil());
         let check = |rows: &[(u64, Place)], latest, expected: usize| {
             let nonces = rows.iter().map(|(nonce, place)| (*nonce, (id, *place))).collect();
-            assert_eq!(compare_nonces("w", &nonces, latest).len(), expected, "{rows:?} at {latest}");
+            assert_eq!(compare_nonces("w", &nonces, &BTreeSet::new(), latest).len(), expected, "{rows:?} at {latest}");
         };
         let (included, open, dead) = (Place::Included, Place::Open, Place::Dead);
         check(&[], 5, 0);
@@ -312,5 +340,7 @@ mod tests {
         check(&[(3, open)], 4, 1);
         check(&[(3, included)], 6, 2);
         check(&[(3, dead), (4, included)], 5, 1);
+        let around = [(3, (id, included)), (5, (id, open))].into();
+        assert_eq!(compare_nonces("w", &around, &BTreeSet::from([4]), 5), [], "the store used it up itself");
     }
 }

@@ -27,6 +27,8 @@ const UNVERIFIED: &str = "facilitator_settlements_unverified_total";
 const FAILED_EXECUTED: &str = "facilitator_failed_executed_total";
 const HEAD_BLOCK: &str = "facilitator_head_block";
 const BROADCASTS: &str = "facilitator_broadcasts_total";
+const REPLACEMENTS: &str = "facilitator_replacements_total";
+const FEE_CEILING_REACHED: &str = "facilitator_fee_ceiling_reached_total";
 const WALLET_BALANCE: &str = "facilitator_gas_wallet_balance";
 const WALLET_REFUSED: &str = "facilitator_gas_wallet_refused";
 const COMMITS: &str = "facilitator_store_commits_total";
@@ -54,6 +56,11 @@ pub fn describe() {
     describe_counter!(FAILED_EXECUTED, "Failed payments that somebody else executed later");
     describe_gauge!(HEAD_BLOCK, "Height of the newest block that was seen");
     describe_counter!(BROADCASTS, "Sends by the answer of all endpoints together");
+    describe_counter!(REPLACEMENTS, "Attempts that took the place of others, by kind: bump, cancel, gap");
+    describe_counter!(
+        FEE_CEILING_REACHED,
+        "Times that a gas wallet's oldest transaction needed more than it may offer"
+    );
     describe_gauge!(WALLET_BALANCE, "Balance of a gas wallet in the coin's atomic units");
     describe_gauge!(WALLET_REFUSED, "1 while no node takes the transactions of a gas wallet");
     describe_counter!(COMMITS, "Commits of the store");
@@ -148,6 +155,44 @@ pub fn saw_block(network: &Network, block: u64) {
 /// Counts a send.
 pub fn broadcast(network: &Network, answer: &BroadcastResult) {
     counter!(BROADCASTS, "network" => network.to_string(), "answer" => answer.word()).increment(1);
+}
+
+/// The reason for an attempt that takes another's place, or fills an empty one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// It offers more.
+    Bump,
+    /// It only uses the nonce up: what the other carries is void.
+    Cancel,
+    /// It only uses the nonce up: nothing else has it, and others wait for it.
+    Gap,
+}
+
+/// Begins the series of a network at 0.
+pub fn begin_replacements(network: &Network) {
+    for why in [Replaced::Bump, Replaced::Cancel, Replaced::Gap] {
+        replacements(network, why).increment(0);
+    }
+    counter!(FEE_CEILING_REACHED, "network" => network.to_string()).increment(0);
+}
+
+/// Counts an attempt that takes another's place, or fills an empty one.
+pub fn replaced(network: &Network, why: Replaced) {
+    replacements(network, why).increment(1);
+}
+
+fn replacements(network: &Network, why: Replaced) -> metrics::Counter {
+    let kind = match why {
+        Replaced::Bump => "bump",
+        Replaced::Cancel => "cancel",
+        Replaced::Gap => "gap",
+    };
+    counter!(REPLACEMENTS, "network" => network.to_string(), "kind" => kind)
+}
+
+/// Counts that the oldest transaction of a gas wallet needs more than it may offer.
+pub fn fee_ceiling_reached(network: &Network) {
+    counter!(FEE_CEILING_REACHED, "network" => network.to_string()).increment(1);
 }
 
 /// Sets a gas wallet's balance.

@@ -20,7 +20,7 @@ use super::{
     unresolved,
     worker::{Inlets, MAILBOX_MAX, Mail, Mailers, Start, Worker},
 };
-use crate::{lifecycle::Lifecycle, store::StoreError};
+use crate::{lifecycle::Lifecycle, metrics, store::StoreError};
 
 /// The shortest and the longest wait between tries to open a network.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
@@ -50,6 +50,7 @@ pub(super) async fn run(
     mut mailers: Mailers,
     lifecycle: Lifecycle,
 ) {
+    metrics::begin_replacements(context.network());
     let stop = lifecycle.stop.clone();
     let Some((mut recovered, openings)) = stop.run_until_cancelled(open(&context)).await else { return };
     let mut listeners = Vec::with_capacity(openings.len());

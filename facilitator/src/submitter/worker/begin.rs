@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Wait between looks at a store that failed.
-const STORE_RETRY: Duration = Duration::from_millis(250);
+pub(super) const STORE_RETRY: Duration = Duration::from_millis(250);
 
 /// Wait before a step of a stored settlement that cannot be begun now is tried again.
 const STEP_RETRY: Duration = Duration::from_secs(2);

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     metrics,
-    settlement::{Failed, TransactionId, TransactionState},
+    settlement::{Attempt, AttemptKind, Failed, TransactionId, TransactionState},
     store::Change,
     submitter::{
         decide::{self, AfterDeath, ItemVerdict, Verdict},
@@ -258,13 +258,18 @@ fn included(
         batch.change(Change::Include { transaction: id, inclusion: inclusion.clone() });
         afterwards.included.push((id, inclusion.clone()));
     }
+    // What was cancelled waited for nothing: no fault of its payer's, who in
+    // turn pays more to make a payment void than a cancellation costs.
+    let is_kind = |attempt: &&Attempt| attempt.signed.hash == inclusion.hash;
+    let kind = tracked.transaction.attempts.iter().find(is_kind).map(|attempt| attempt.kind);
+    let lost = (kind != Some(AttemptKind::Cancel)).then_some(inclusion);
     let mut unclear = None;
     let verdicts = tracked.items.iter().enumerate().zip(items).filter(|((_, item), _)| !item.ended);
     for ((index, item), verdict) in verdicts {
         let (facts, entry) = (&item.entry.facts, Some(&item.entry));
         match verdict {
             ItemVerdict::Settled(settled) => batch.settle(facts, entry, settled),
-            ItemVerdict::Failed(failed) => batch.fail(facts, entry, failed, Some(inclusion)),
+            ItemVerdict::Failed(failed) => batch.fail(facts, entry, failed, lost),
             ItemVerdict::Next(plan) => {
                 batch.change(Change::NextStep { id: facts.id, done: item.number, plan: plan.clone() });
                 let (entry, number) = (Arc::clone(&item.entry), item.number + 1);

@@ -6,13 +6,17 @@ use std::{
     time::Duration,
 };
 
-use chains_core::{Amount, observation::Block, transaction::Plan};
+use chains_core::{
+    Amount,
+    observation::Block,
+    transaction::{Fee, Plan},
+};
 use tokio::time::Instant;
 
 use super::super::{decide, investigation::Inquiry, view::View};
 use crate::{
     in_flight::Entry,
-    settlement::{StepNumber, Transaction, TransactionId, TransactionState},
+    settlement::{Attempt, StepNumber, Transaction, TransactionId, TransactionState},
 };
 
 /// One step that a transaction carries.
@@ -51,6 +55,14 @@ pub struct Tracked {
     pub send_again: bool,
     /// The height when it was first sent.
     pub first_block: u64,
+    /// The height when its newest attempt was stored.
+    pub attempt_block: u64,
+    /// True when no node took its newest attempt at its price.
+    pub refused: bool,
+    /// True when what it carries can no longer succeed.
+    pub is_void: bool,
+    /// True while its payer's authorization is being asked about.
+    pub asking: bool,
     /// When it was stored.
     pub stored_at: Instant,
     /// The investigation of what became of it.
@@ -60,8 +72,7 @@ pub struct Tracked {
 impl Tracked {
     /// A transaction that was just stored, or comes back from the store.
     pub fn new(transaction: Transaction, items: Vec<Carried>, block: u64) -> Self {
-        let asked = items.iter().map(|item| (item.plan.clone(), item.entry.facts.claimed_block)).collect();
-        let view = Arc::new(View::new(&transaction, asked));
+        let view = view(&transaction, &items);
         let nonce_used = transaction.state != TransactionState::Open;
         Self {
             transaction,
@@ -74,6 +85,10 @@ impl Tracked {
             sent_block: block,
             send_again: false,
             first_block: block,
+            attempt_block: block,
+            refused: false,
+            is_void: false,
+            asking: false,
             stored_at: Instant::now(),
             inquiry: Inquiry::default(),
         }
@@ -91,22 +106,49 @@ impl Tracked {
         (self.nonce_used, self.send_again) = (false, true);
     }
 
+    /// Returns true when this block may include it: it lists one of its
+    /// attempts, or lists nothing.
+    pub fn may_be_in(&self, block: &Block) -> bool {
+        match &block.transactions {
+            Some(list) => self.transaction.attempts.iter().any(|attempt| list.contains(&attempt.signed.hash)),
+            None => true,
+        }
+    }
+
+    /// Returns true when a settlement that it carries is void at this time of
+    /// the chain, in seconds: no later block can execute it.
+    pub fn is_over_at(&self, time: u64) -> bool {
+        let mut open = self.items.iter().filter(|item| !item.ended).peekable();
+        open.peek().is_some() && open.all(|item| item.plan.valid_before.is_some_and(|end| end <= time))
+    }
+
+    /// The fees that its attempts offer, oldest first.
+    pub fn fees(&self) -> Vec<&Fee> {
+        self.transaction.attempts.iter().map(|attempt| &attempt.signed.fee).collect()
+    }
+
+    /// The most that any of its attempts may take out of the gas wallet.
+    pub fn need(&self) -> Amount {
+        self.fees().iter().map(|fee| fee.amount_max).max().unwrap_or_default()
+    }
+
     /// Returns true when this block asks for a look: it lists the transaction,
     /// or lists nothing, or an earlier finding is deep enough, or it is time.
     fn wants_look(&self, block: &Block) -> bool {
-        let listed = match &block.transactions {
-            Some(list) => self.transaction.attempts.iter().any(|attempt| list.contains(&attempt.signed.hash)),
-            None => true,
-        };
         let due = self.confirmed_at.is_some_and(|height| height <= block.number)
             || block.number >= self.looked_block.saturating_add(decide::LOOK_EVERY_BLOCKS);
-        !self.looking && !self.is_included() && (listed || due)
+        !self.looking && !self.is_included() && (self.may_be_in(block) || due)
     }
 
     /// Returns true when its bytes are to be sent again at this height.
     fn wants_send(&self, block: u64, resend_after: u64) -> bool {
         !self.nonce_used && (self.send_again || block >= self.sent_block.saturating_add(resend_after))
     }
+}
+
+fn view(transaction: &Transaction, items: &[Carried]) -> Arc<View> {
+    let asked = items.iter().map(|item| (item.plan.clone(), item.entry.facts.claimed_block)).collect();
+    Arc::new(View::new(transaction, asked))
 }
 
 /// The transactions of one gas wallet, in the order of their nonces.
@@ -135,9 +177,25 @@ impl TrackedSet {
         Some(tracked)
     }
 
+    /// Notes another attempt, which was just stored.
+    pub fn add_attempt(&mut self, id: TransactionId, attempt: Attempt, block: u64) -> Option<&mut Tracked> {
+        let tracked = self.by_id.get_mut(&id)?;
+        self.by_hash.insert(attempt.signed.hash.clone(), id);
+        tracked.transaction.attempts.push(attempt);
+        tracked.view = view(&tracked.transaction, &tracked.items);
+        (tracked.attempt_block, tracked.sent_block) = (block, block);
+        (tracked.refused, tracked.send_again) = (false, false);
+        Some(tracked)
+    }
+
     /// The transaction of this id.
     pub fn get_mut(&mut self, id: TransactionId) -> Option<&mut Tracked> {
         self.by_id.get_mut(&id)
+    }
+
+    /// The same, to look at.
+    pub fn get(&self, id: TransactionId) -> Option<&Tracked> {
+        self.by_id.get(&id)
     }
 
     /// The transaction with this hash among its attempts.
@@ -168,8 +226,7 @@ impl TrackedSet {
 
     /// The most that those that hold a place may take out of the gas wallet.
     pub fn need(&self) -> Amount {
-        let fees = self.held().map(|tracked| tracked.transaction.newest().fee.amount_max);
-        fees.fold(Amount::ZERO, |sum, fee| sum.checked_add(fee).unwrap_or(Amount::MAX))
+        self.held().map(Tracked::need).fold(Amount::ZERO, |sum, fee| sum.checked_add(fee).unwrap_or(Amount::MAX))
     }
 
     /// The one with the lowest nonce of those that hold a place; on chains
@@ -181,6 +238,13 @@ impl TrackedSet {
             // Bytes that somebody else signed hold no place in the sequence.
             (nonce.is_none(), nonce, tracked.transaction.id)
         })
+    }
+
+    /// Those that hold a nonce, in the order of their nonces.
+    pub fn in_line(&self) -> Vec<&Tracked> {
+        let mut line: Vec<_> = self.held().filter(|tracked| tracked.transaction.nonce.is_some()).collect();
+        line.sort_unstable_by_key(|tracked| tracked.transaction.nonce);
+        line
     }
 
     /// The plan of some step, as a measure of what the next one costs.
