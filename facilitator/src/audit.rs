@@ -7,13 +7,14 @@
 //! transaction that the keys ever sent since the store's first.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     ops::{Range, RangeInclusive},
     sync::Arc,
 };
 
 use chains_core::{
+    Network,
     chain::{Chain, ChainUnavailable},
     clock::Millis,
     observation::{Depth, Observation},
@@ -194,7 +195,9 @@ impl Auditor {
                 // With a time, the places before the first that was compared are others' affair.
                 let first = if self.from.is_some() { first } else { first.into_iter().chain(starts(archived)).min() };
                 let range = first.unwrap_or(latest)..latest;
-                self.audit.differences.extend(compare_nonces(wallet, nonces, archived, range));
+                let unarchived = range.start.max(archived.iter().map(|range| range.end() + 1).max().unwrap_or(0));
+                let used_up = used_up(store, self.chain.network(), wallet, nonces, unarchived..range.end).await?;
+                self.audit.differences.extend(compare_nonces(wallet, nonces, archived, &used_up, range));
             }
         }
         Ok(self.audit)
@@ -203,6 +206,24 @@ impl Auditor {
 
 fn starts(ranges: &[RangeInclusive<u64>]) -> impl Iterator<Item = u64> {
     ranges.iter().map(|range| *range.start())
+}
+
+/// The nonces of a range that belong to no settlement, and that the store used
+/// up to close a gap.
+async fn used_up(
+    store: &dyn Store,
+    network: &Network,
+    wallet: &str,
+    nonces: &Nonces,
+    range: Range<u64>,
+) -> Result<BTreeSet<u64>, StoreError> {
+    let end = nonces.last_key_value().map_or(range.end, |(last, _)| range.end.max(last + 1));
+    let mut used_up = BTreeSet::new();
+    for nonce in (range.start..end).filter(|nonce| !nonces.contains_key(nonce)) {
+        let found = store.transactions_at(network, wallet, nonce..nonce + 1).await?;
+        used_up.extend(found.iter().filter(|transaction| transaction.items.is_empty()).map(|_| nonce));
+    }
+    Ok(used_up)
 }
 
 /// Observes each settlement on chain; `None` where nothing was to be sent.
@@ -345,10 +366,12 @@ impl fmt::Display for Shown {
 
 /// Gaps, foreign transactions, and nonces that another transaction took, from
 /// the first nonce of a range up to those that the chain has used, its end.
+/// `used_up`: those that the store used up itself, to close a gap.
 fn compare_nonces(
     wallet: &str,
     nonces: &Nonces,
     archived: &[RangeInclusive<u64>],
+    used_up: &BTreeSet<u64>,
     Range { start: first, end: latest }: Range<u64>,
 ) -> Vec<Difference> {
     let mut differences = Vec::new();
@@ -357,7 +380,7 @@ fn compare_nonces(
     };
     let end = nonces.last_key_value().map_or(latest, |(last, _)| latest.max(last + 1));
     let end = archived.iter().map(|range| range.end() + 1).fold(end, u64::max);
-    for nonce in first..end {
+    for nonce in (first..end).filter(|nonce| !used_up.contains(nonce)) {
         let is_archived = || archived.iter().any(|range| range.contains(&nonce));
         match nonces.get(&nonce) {
             None if is_archived() && nonce < latest => {}
@@ -392,7 +415,7 @@ mod tests {
         let check_with = |archived: &[RangeInclusive<u64>], rows: &[(u64, Place)], latest, expected: usize| {
             let nonces: Nonces = rows.iter().map(|(nonce, place)| (*nonce, (id, *place))).collect();
             let first = nonces.keys().copied().chain(starts(archived)).min().unwrap_or(latest);
-            let found = compare_nonces("w", &nonces, archived, first..latest);
+            let found = compare_nonces("w", &nonces, archived, &BTreeSet::new(), first..latest);
             assert_eq!(found.len(), expected, "{archived:?} and {rows:?} at {latest}: {found:?}");
         };
         let check = |rows: &[(u64, Place)], latest, expected| check_with(&[], rows, latest, expected);
@@ -410,5 +433,7 @@ mod tests {
         check_with(&[0..=1], &[(3, included)], 4, 1);
         check_with(&[0..=2], &[], 4, 1);
         check_with(&[0..=2], &[], 2, 1);
+        let around = [(3, (id, included)), (5, (id, open))].into();
+        assert_eq!(compare_nonces("w", &around, &[], &BTreeSet::from([4]), 3..5), [], "the store used it up itself");
     }
 }

@@ -24,7 +24,7 @@ use e2e::{
     validator::{PAYERS, Validator, fee_payer, payee},
 };
 use futures::future::BoxFuture;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::abuse_svm::FEE;
 
@@ -117,8 +117,26 @@ async fn draw_evm(chain: &Anvil, caller: u64) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_paid_twice_when_the_process_is_killed_at_any_moment() {
     let chain = Arc::new(Anvil::start().await);
-    let home = Home::on(&*chain).network("in_flight_max", 64);
-    crash_again_and_again(&chain, &home, |_| {}).await;
+    let home = Home::on(&*chain)
+        .network("in_flight_max", 64)
+        .network("fee_per_gas_max", "500000000000")
+        .network("bump_after_blocks", 2);
+    let leap = |_| drop(tokio::spawn(leap(Arc::clone(&chain))));
+    crash_again_and_again(&chain, &home, leap).await;
+    assert!(home.log().contains("another takes its place"), "the base fee has left transactions behind");
+}
+
+/// Lets the base fee fall, and at some moment within two seconds leap to fifty times as much.
+async fn leap(chain: Arc<Anvil>) {
+    for base_fee in ["0x3b9aca00", "0xba43b7400"] {
+        {
+            let _alone = MINTING.lock().await;
+            chain.node.call("anvil_setNextBlockBaseFeePerGas", json!([base_fee])).await;
+            chain.node.mine().await;
+        }
+        // The moment is drawn anew each time.
+        tokio::time::sleep(Duration::from_millis(rand::random_range(300..2000))).await;
+    }
 }
 
 /// H01: another node of three lies about something else after each crash, also while everything is decided.

@@ -194,6 +194,44 @@ async fn executed_elsewhere(world: &dyn World) {
     }
 }
 
+/// A dearer attempt takes the place of an earlier one, and a cancellation that
+/// of both: it uses the nonce up, and nothing is paid.
+async fn replaced(world: &dyn World) {
+    let chain = world.chain();
+    let (before, plan) = (world.paid().await, verified_plan(&*read(world)).await);
+    let block = newest(&chain).await;
+    let wallet = chain.gas_wallets()[0].clone();
+    let Some(nonce) = chain.nonce(&wallet, Depth::Latest).await.expect("a nonce") else { return };
+    let first = sign(&chain, &plan, Some(nonce));
+    assert!(chain.is_enough(&first.fee), "what is quoted is enough");
+    let mut attempts = vec![first];
+    let plans = [plan.clone()];
+    for purpose in [Purpose::Steps(&plans), Purpose::Cancel] {
+        let fees: Vec<_> = attempts.iter().map(|attempt| &attempt.fee).collect();
+        let fee = chain.quote_replacement(purpose, &fees).expect("a price");
+        assert!(chain.is_enough(&fee));
+        attempts.push(chain.sign(&wallet, Some(nonce), purpose, &fee).expect("signed"));
+    }
+    assert!(attempts[1].fee.amount_max > attempts[0].fee.amount_max, "{attempts:?}");
+    for attempt in &attempts {
+        let answers = chain.broadcast(std::slice::from_ref(attempt)).await;
+        assert_eq!(answers, [BroadcastResult::Accepted], "each takes the place of the one before");
+    }
+    let items = [Item { plan: &plan, claimed_block: block.number }];
+    let view = TransactionView { attempts: &attempts, items: &items };
+    let (inclusion, effect, _) = include(world, &block, view).await;
+    assert_eq!(inclusion.hash, attempts[2].hash);
+    let effect = match effect {
+        Effect::Unclear(_) => match chain.investigate(&view).await.expect("found out") {
+            Observation::Included(_, mut effects) => effects.remove(0),
+            other => panic!("it is included: {other:?}"),
+        },
+        clear => clear,
+    };
+    assert!(matches!(effect, Effect::Missing { .. }), "{effect:?}");
+    assert_eq!(world.paid().await, before, "nothing is paid");
+}
+
 /// The final block never runs ahead of the newest.
 async fn finality(world: &dyn World) {
     let chain = world.chain();
@@ -224,6 +262,7 @@ async fn suite(world: &dyn World) {
     profile(world).await;
     one_payment(world).await;
     executed_elsewhere(world).await;
+    replaced(world).await;
     finality(world).await;
     troubles(world).await;
 }

@@ -26,6 +26,7 @@
 //! | [`engine_clock`] | a clock that cannot be right ends nothing |
 //! | [`engine_budget`] | failures that no simulation foresees have a budget |
 //! | [`engine_fees`] | transactions that no block takes at their price are told of, and cost nothing more |
+//! | [`engine_bumps`] | a transaction that waits at too low a price, or for nothing, gets another attempt, and pays once |
 //! | [`engine_finality`] | every settlement becomes final when the chain says so |
 //! | [`engine_archive`] | what has left the store for a file is refused, audited and found |
 //! | [`engine_quiet`] | strangers' questions and halted chains cost little |
@@ -58,6 +59,7 @@ mod edge_wire;
 mod engine_agreement;
 mod engine_archive;
 mod engine_budget;
+mod engine_bumps;
 mod engine_clock;
 mod engine_elsewhere;
 mod engine_fees;

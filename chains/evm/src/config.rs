@@ -58,6 +58,11 @@ pub struct Config {
     pub block_time: Duration,
     /// By how much this machine's clock and the chain's may differ.
     pub clock_skew_max: Duration,
+    /// Blocks that a transaction may stay unseen before its bytes are sent again.
+    pub resend_after_blocks: u64,
+    /// Blocks that the oldest transaction of a gas wallet may wait at too low a
+    /// price before a dearer one takes its place.
+    pub bump_after_blocks: u64,
     /// The interval at which endpoints and assets are proven again.
     pub recheck_interval: Duration,
     /// The tip, in wei.
@@ -220,6 +225,9 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
     if block_time.is_zero() {
         section.problem("block_time", "is not a time", "write a duration such as \"2s\"");
     }
+    let patience = Patience::at(block_time);
+    let resend_after_blocks = positive(section, "resend_after_blocks", Some(patience.resend_after));
+    let bump_after_blocks = positive(section, "bump_after_blocks", Some(patience.bump_after));
     let recheck_interval = recheck_interval(section);
     check_batch(section);
     let clock_skew_max = section.required("clock_skew_max");
@@ -257,6 +265,8 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
         in_flight_max: usize::try_from(in_flight_max?).ok()?,
         block_time,
         clock_skew_max: clock_skew_max?,
+        resend_after_blocks: resend_after_blocks?,
+        bump_after_blocks: bump_after_blocks?,
         recheck_interval: recheck_interval?,
         loss_budget: loss_budget(fee_per_gas_max.saturating_mul(u128::from(gas_limit_contract_wallet))),
         tip_per_gas: tip_per_gas?,
@@ -279,6 +289,30 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
         builder_codes: BuilderCodes::read(section),
         assets: vec![],
     })
+}
+
+/// Blocks for which a transaction that waits is left as it is, unless the
+/// configuration says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Patience {
+    resend_after: u64,
+    bump_after: u64,
+}
+
+impl Patience {
+    /// The usual one at this time between blocks. Where blocks are slow, two of
+    /// them pass before bytes are sent again, and four before more is offered:
+    /// one may be full by chance. Where they are fast it is three and six, and
+    /// at least 2 s and 4 s: answers of nodes take their time.
+    fn at(block_time: Duration) -> Self {
+        const SLOW: Duration = Duration::from_secs(6);
+        if block_time >= SLOW {
+            return Self { resend_after: 2, bump_after: 4 };
+        }
+        let millis = block_time.as_millis().max(1);
+        let blocks_of = |time: u128| u64::try_from(time.div_ceil(millis)).unwrap_or(u64::MAX);
+        Self { resend_after: blocks_of(2000).max(3), bump_after: blocks_of(4000).max(6) }
+    }
 }
 
 fn contract_wallets(section: &mut Section) -> Option<ContractWallets> {

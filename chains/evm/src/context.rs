@@ -16,6 +16,7 @@ use chains_core::{
     scheme::{Funds, Occasion, VerifiedPayment},
 };
 use chains_rpc::TtlCache;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -28,7 +29,7 @@ use crate::{
     rpc::Rpc,
     scheme::requirements::Timing,
     simulation::{BlockPlace, Price, Simulator},
-    tx::plan::Method,
+    tx::{plan::Method, price_floor::Floors},
     wallet::GasWallets,
 };
 
@@ -74,6 +75,8 @@ pub(crate) struct Context {
     pub ledger: Ledger,
     /// Places for simulations of approvals.
     pub sponsorships: Semaphore,
+    /// The least prices that nodes take.
+    pub price_floors: Mutex<Floors>,
     /// The number of proofs so far; each goes through another endpoint first.
     pub looks: AtomicUsize,
 }
@@ -110,6 +113,7 @@ impl Context {
             token_code,
             ledger,
             sponsorships,
+            price_floors: Mutex::default(),
             looks: AtomicUsize::new(0),
         }
     }

@@ -73,6 +73,7 @@ pub fn parameters() -> Parameters {
         confirmations: 1,
         block_time: Duration::from_millis(10),
         resend_after: 2,
+        bump_after: 4,
         recheck_interval: Duration::from_mins(1),
         balance_min: Amount::from(1_u64),
         coin_decimals: 18,

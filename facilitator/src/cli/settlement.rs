@@ -224,8 +224,8 @@ fn print_attempt(transaction: &Transaction, attempt: &Attempt, sends: Option<&Se
     let nonce = transaction.nonce.map_or_else(String::new, |nonce| format!(", nonce {nonce}"));
     println!("{}  signed {} ({})", time(attempt.created_at), attempt.signed.hash, attempt.kind.as_str());
     println!(
-        "                          by {}{nonce}, at most {} in all",
-        transaction.gas_wallet, attempt.signed.fee.amount_max
+        "                          by {}{nonce}, at most {} in all, offering {}",
+        transaction.gas_wallet, attempt.signed.fee.amount_max, attempt.signed.fee.terms
     );
     let answers = sends.map_or(&[][..], |sends| &sends.answers);
     for send in answers {

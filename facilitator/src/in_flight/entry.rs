@@ -140,6 +140,17 @@ impl Entry {
         self.progress.send_replace(Progress::Stored { hash: hash.into(), accepted: false });
     }
 
+    /// Says that another attempt is stored: callers are told its name.
+    pub fn bumped(&self, bump: &str) {
+        self.progress.send_if_modified(|progress| match progress {
+            Progress::Stored { hash, .. } => {
+                *hash = bump.into();
+                true
+            }
+            Progress::Claimed | Progress::Signing(_) | Progress::Ended(_) | Progress::Dropped(_) => false,
+        });
+    }
+
     /// Says that an endpoint has accepted the transaction.
     pub fn accepted(&self) {
         self.progress.send_if_modified(|progress| match progress {

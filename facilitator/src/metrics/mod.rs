@@ -25,7 +25,7 @@ use metrics::{counter, gauge, histogram};
 use self::names::{
     CLOCK_SKEW, COMMIT_FAILURES, COMMIT_REQUESTS, COMMIT_SECONDS, COMMITS, CONNECTIONS_DROPPED, CONNECTIONS_REFUSED,
     FAILED_EXECUTED, HEAD_AGE, HEAD_BLOCK, HTTP_CONNECTIONS, HTTP_REQUESTS, HTTP_SECONDS, IN_FLIGHT, LOG_LINES_DROPPED,
-    LOST, NETWORK_OPEN, NODE_LAG, NODE_UP, NOTES_DROPPED, OLDEST_AGE, PANICS, READY, REORGED, SETTLE_ANSWERS,
+    FEE_CEILING_REACHED, LOST, NETWORK_OPEN, NODE_LAG, NODE_UP, NOTES_DROPPED, OLDEST_AGE, PANICS, READY, REORGED, REPLACEMENTS, SETTLE_ANSWERS,
     SETTLE_SECONDS, SETTLEMENTS, STAGE_SECONDS, STORE_BYTES, STORE_WAL_BYTES, UNVERIFIED, VERIFY_ANSWERS,
     WALLET_BALANCE, WALLET_BALANCE_MIN, WALLET_IN_FLIGHT, WALLET_IN_FLIGHT_MAX, WALLET_REFUSED, WALLET_RUNWAY,
     WALLET_STATE,
@@ -181,6 +181,41 @@ pub fn stage(network: &Network, stage: Stage, took: Duration) {
 /// Adds a fee that a gas wallet has paid, as the receipt says.
 pub fn gas_spent(network: &Network, wallet: &str, purpose: Purpose, fee: Amount, decimals: u8) {
     exact::add(network.as_str(), wallet, purpose.word(), fee, decimals);
+}
+
+/// The reason for an attempt that takes another's place, or fills an empty one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// It offers more.
+    Bump,
+    /// It only uses the nonce up: what the other carries is void.
+    Cancel,
+    /// It only uses the nonce up: nothing else has it, and others wait for it.
+    Gap,
+}
+
+impl Replaced {
+    /// Every reason.
+    pub(crate) const ALL: [Self; 3] = [Self::Bump, Self::Cancel, Self::Gap];
+
+    /// Its label.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bump => "bump",
+            Self::Cancel => "cancel",
+            Self::Gap => "gap",
+        }
+    }
+}
+
+/// Counts an attempt that takes another's place, or fills an empty one.
+pub fn replaced(network: &Network, why: Replaced) {
+    counter!(REPLACEMENTS, "network" => network.to_string(), "kind" => why.as_str()).increment(1);
+}
+
+/// Counts that the oldest transaction of a gas wallet needs more than it may offer.
+pub fn fee_ceiling_reached(network: &Network) {
+    counter!(FEE_CEILING_REACHED, "network" => network.to_string()).increment(1);
 }
 
 /// Counts a settled transfer that the chain took back.

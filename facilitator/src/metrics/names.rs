@@ -36,6 +36,8 @@ pub const REORGED: &str = "facilitator_settlements_reorged_total";
 pub const LOST: &str = "facilitator_settlements_lost_total";
 pub const UNVERIFIED: &str = "facilitator_settlements_unverified_total";
 pub const FAILED_EXECUTED: &str = "facilitator_failed_executed_total";
+pub const REPLACEMENTS: &str = "facilitator_replacements_total";
+pub const FEE_CEILING_REACHED: &str = "facilitator_fee_ceiling_reached_total";
 pub const NETWORK_OPEN: &str = "facilitator_network_open";
 pub const HEAD_BLOCK: &str = "facilitator_head_block";
 pub const HEAD_AGE: &str = "facilitator_head_age_seconds";
@@ -86,6 +88,8 @@ pub const CATALOGUE: &[(&str, Kind, &str)] = &[
     (IN_FLIGHT, Gauge, "Settlements that have no end yet, by state"),
     (STAGE_SECONDS, Histogram(STAGE), "Time that settlements spend in each stage"),
     (OLDEST_AGE, Gauge, "Age of the oldest transaction that no block has; 0 when there is none"),
+    (REPLACEMENTS, Counter, "Attempts that took the place of others, by kind: bump, cancel, gap"),
+    (FEE_CEILING_REACHED, Counter, "Times that a gas wallet's oldest transaction needed more than it may offer"),
     (REORGED, Counter, "Settled transfers that the chain took back; their bytes are sent again"),
     (LOST, Counter, "Settled transfers that are gone from the chain for good"),
     (UNVERIFIED, Counter, "Settled transfers whose finality no node can confirm"),

@@ -9,12 +9,12 @@ use chains_core::{
 use metrics::{counter, gauge, histogram};
 
 use super::{
-    Purpose, Stage, exact,
+    Purpose, Replaced, Stage, exact,
     names::{
         ASSET_SUSPENDED, BROADCASTS, BUILD_INFO, CLOCK_SKEW, COMMIT_FAILURES, COMMIT_REQUESTS, COMMIT_SECONDS, COMMITS,
-        CONNECTIONS_DROPPED, CONNECTIONS_REFUSED, FAILED_EXECUTED, HEAD_AGE, HEAD_BLOCK, HTTP_CONNECTIONS,
+        CONNECTIONS_DROPPED, CONNECTIONS_REFUSED, FAILED_EXECUTED, FEE_CEILING_REACHED, HEAD_AGE, HEAD_BLOCK, HTTP_CONNECTIONS,
         HTTP_REQUESTS, HTTP_SECONDS, IN_FLIGHT, LOG_LINES_DROPPED, LOST, NETWORK_OPEN, NODE_LAG, NODE_UP,
-        NOTES_DROPPED, OLDEST_AGE, PANICS, READY, REORGED, RPC_CALLS, RPC_CONTRADICTIONS, RPC_HEDGES, RPC_REQUESTS,
+        NOTES_DROPPED, OLDEST_AGE, PANICS, READY, REORGED, REPLACEMENTS, RPC_CALLS, RPC_CONTRADICTIONS, RPC_HEDGES, RPC_REQUESTS,
         RPC_SECONDS, SETTLE_ANSWERS, SETTLE_SECONDS, SETTLEMENTS, STAGE_SECONDS, STORE_BYTES, STORE_WAL_BYTES,
         UNVERIFIED, VERIFY_ANSWERS, WALLET_BALANCE, WALLET_BALANCE_MIN, WALLET_IN_FLIGHT, WALLET_IN_FLIGHT_MAX,
         WALLET_REFUSED, WALLET_RUNWAY, WALLET_STATE,
@@ -95,8 +95,11 @@ pub fn network(chain: &dyn Chain, sets: &Sets<'_>) {
     for state in ["queued", "signed", "broadcast", "unresolved"] {
         gauge!(IN_FLIGHT, "network" => network.to_owned(), "state" => state).set(0.0);
     }
-    for name in [REORGED, LOST, UNVERIFIED, FAILED_EXECUTED, RPC_HEDGES, RPC_CONTRADICTIONS] {
+    for name in [FEE_CEILING_REACHED, REORGED, LOST, UNVERIFIED, FAILED_EXECUTED, RPC_HEDGES, RPC_CONTRADICTIONS] {
         counter!(name, "network" => network.to_owned()).increment(0);
+    }
+    for kind in Replaced::ALL {
+        counter!(REPLACEMENTS, "network" => network.to_owned(), "kind" => kind.as_str()).increment(0);
     }
     for name in [OLDEST_AGE, NETWORK_OPEN, HEAD_BLOCK, HEAD_AGE, CLOCK_SKEW] {
         gauge!(name, "network" => network.to_owned()).set(0.0);

@@ -14,6 +14,8 @@ use chains_core::{
 
 use crate::settlement::{Failed, Settled};
 
+pub mod replacement;
+
 /// Blocks after which a transaction that no block listed is looked for by
 /// name: a list may have been lost with a block that the chain took back, or
 /// be a lie.
@@ -156,22 +158,27 @@ pub enum AfterSend {
     Investigate,
     /// The gas wallet is empty: take no new work until it is not; send again.
     WalletEmpty,
+    /// It offers too little for every pool: an attempt that offers more takes
+    /// its place; until then it is sent again.
+    OfferMore,
     /// It cannot be included as things stand; an operator must know. Send
     /// again: an endpoint can be wrong, and the bytes are the only claim on
     /// the nonce.
     Alarm,
 }
 
-/// Decides on the answer to a send.
-pub const fn after_send(answer: &BroadcastResult) -> AfterSend {
+/// Decides on the answer to a send of the newest of so many attempts. Where
+/// pools have another transaction of its nonce, that is an earlier attempt, if
+/// there is one, and as good.
+pub const fn after_send(answer: &BroadcastResult, attempts: usize) -> AfterSend {
     match answer {
         BroadcastResult::Accepted => AfterSend::Watch,
+        BroadcastResult::NonceTaken if attempts > 1 => AfterSend::SendAgain,
         BroadcastResult::Unknown(_) | BroadcastResult::NonceGap | BroadcastResult::PoolFull => AfterSend::SendAgain,
         BroadcastResult::NonceTooLow => AfterSend::Investigate,
         BroadcastResult::InsufficientFunds => AfterSend::WalletEmpty,
-        BroadcastResult::Underpriced(_) | BroadcastResult::NonceTaken | BroadcastResult::Rejected(_) => {
-            AfterSend::Alarm
-        }
+        BroadcastResult::Underpriced(_) => AfterSend::OfferMore,
+        BroadcastResult::NonceTaken | BroadcastResult::Rejected(_) => AfterSend::Alarm,
     }
 }
 

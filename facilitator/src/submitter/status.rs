@@ -263,7 +263,10 @@ pub struct WalletState {
     pub closed: Option<String>,
     /// The reason why it cannot pay for one more transaction.
     pub unfunded: Option<String>,
-    /// The reason why its oldest transaction cannot be included at the present price.
+    /// The reason why its oldest transaction waits for another that offers more.
+    pub behind: Option<String>,
+    /// The reason why its oldest transaction cannot be included at the present
+    /// price, and may not offer more.
     pub underpriced: Option<String>,
     /// The answer of the nodes while none of them takes its transactions.
     pub refused: Option<String>,
@@ -307,19 +310,24 @@ impl WalletStatus {
         self.spending.lock().runway(available, now)
     }
 
-    /// Sets one reason; logs when it comes and when it goes.
+    /// Sets one reason; logs when it comes and when it goes. Returns true when
+    /// it has come.
     pub(super) fn set(
         &self,
         field: impl FnOnce(&mut WalletState) -> &mut Option<String>,
         reason: Option<String>,
         (came, went): (&'static str, &'static str),
-    ) {
+    ) -> bool {
         let before = self.update(|state| std::mem::replace(field(state), reason.clone()));
         match (before, reason) {
-            (None, Some(error)) => tracing::error!(wallet = self.wallet, error, "{came}"),
+            (None, Some(error)) => {
+                tracing::error!(wallet = self.wallet, error, "{came}");
+                return true;
+            }
             (Some(_), None) => tracing::info!(wallet = self.wallet, "{went}"),
             (None, None) | (Some(_), Some(_)) => {}
         }
+        false
     }
 
     /// Returns true when it takes new work.
@@ -337,8 +345,8 @@ impl WalletStatus {
     /// Returns the reason why it settles nothing now, for operators.
     pub fn trouble(&self) -> Option<String> {
         let WalletState { closed, unfunded, underpriced, refused, .. } = self.state();
-        let why = closed.or(unfunded).or(underpriced).or(refused)?;
-        Some(format!("gas wallet {}: {why}", self.wallet))
+        let why: Vec<_> = [closed, unfunded, underpriced, refused].into_iter().flatten().collect();
+        (!why.is_empty()).then(|| format!("gas wallet {}: {}", self.wallet, why.join("; ")))
     }
 
     /// Everything that is wrong now; while its network opens, a wallet that is not open yet is nothing wrong.
@@ -377,6 +385,8 @@ impl WalletStatus {
                 self.wallet
             ));
         }
+        let price = state.behind.filter(|_| !self.retired);
+        warnings.extend(price.map(|why| format!("gas wallet {}: {why}", self.wallet)));
         warnings.extend(state.unknown.map(|why| format!("gas wallet {}: {why}", self.wallet)));
         warnings
     }

@@ -29,17 +29,36 @@ pub trait Execution: Send + Sync {
     /// The market asks for more than the configured ceiling, or no block is known.
     fn quote(&self, purpose: Purpose<'_>) -> Result<Fee, QuoteError>;
 
-    /// Returns the fee that a transaction must offer to take the place of one
-    /// with the same nonce that offers `last`: at least as much as
-    /// [`quote`](Self::quote), and as much more than `last` as pools ask for.
-    /// Local. Called by the worker before it bumps or cancels, with the fee of
-    /// the newest attempt. Chains without nonces have no use for it.
+    /// Returns true when the next block may take a transaction that offers this
+    /// fee, as far as the newest block and the nodes' refusals tell. Local.
+    /// Called by the worker with every block, for transactions that wait.
+    /// Chains on which a price does not fall behind have no use for it.
+    fn is_enough(&self, fee: &Fee) -> bool {
+        let _ = fee;
+        true
+    }
+
+    /// Returns the fee that a transaction must offer to take the place of its
+    /// earlier attempts, which have the same nonce and offer these fees: at
+    /// least as much as [`quote`](Self::quote), and as much more than the
+    /// dearest of them as pools ask for. Local. Called by the worker before it
+    /// bumps or cancels. Chains without nonces have no use for it.
     ///
     /// # Errors
-    /// As for [`quote`](Self::quote).
-    fn quote_replacement(&self, purpose: Purpose<'_>, last: &Fee) -> Result<Fee, QuoteError> {
-        let _ = last;
+    /// As for [`quote`](Self::quote), or pools would ask for far more than
+    /// the market does.
+    fn quote_replacement(&self, purpose: Purpose<'_>, attempts: &[&Fee]) -> Result<Fee, QuoteError> {
+        let _ = attempts;
         self.quote(purpose)
+    }
+
+    /// Returns true when using up the nonce of a transaction, whose attempts
+    /// offer these fees, costs less than its inclusion, after which its plan
+    /// fails: it can no longer succeed. Local. Called by the worker before it
+    /// cancels.
+    fn cancel_pays(&self, plan: &Plan, attempts: &[&Fee]) -> bool {
+        let _ = (plan, attempts);
+        false
     }
 
     /// The bytes for a purpose. Local: no I/O. The same arguments give the same

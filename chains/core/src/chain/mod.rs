@@ -61,6 +61,14 @@ pub enum QuoteError {
         /// The configured ceiling.
         ceiling: u128,
     },
+    /// Pools let a transaction be replaced only at far more than the market asks.
+    #[error("a replacement would have to offer {asked}, and {limit} is the most that the market's price allows for")]
+    FarAboveMarket {
+        /// The price that pools ask for, in the coin's atomic units.
+        asked: u128,
+        /// The most that is offered at the present price.
+        limit: u128,
+    },
     /// The plan cannot be read.
     #[error(transparent)]
     Sign(#[from] SignError),

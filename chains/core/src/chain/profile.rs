@@ -63,6 +63,9 @@ pub struct Parameters {
     pub block_time: Duration,
     /// Blocks that a transaction may stay unseen before its bytes are sent again.
     pub resend_after: u64,
+    /// Blocks that the oldest transaction of a gas wallet may wait at a price
+    /// below that of the next block before one that offers more takes its place.
+    pub bump_after: u64,
     /// The time between two calls of [`Health::prove`](super::Health::prove).
     pub recheck_interval: Duration,
     /// Below this balance, in the coin's atomic units, a gas wallet takes no

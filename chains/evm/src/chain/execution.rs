@@ -10,21 +10,70 @@ use tokio::time::Instant;
 use super::EvmChain;
 use crate::{
     blocks,
-    extension::sponsoring::steps::Body,
+    extension::sponsoring::steps::{Body, Step},
     observe, recheck,
+    rpc::{
+        method::{Call, quantity},
+        send_answers::{self, PriceFloor},
+    },
     tx::{
-        fees::{self, Terms},
+        fees::{Market, Terms},
+        gas,
         sign::{self, Form},
     },
     wallet,
 };
 
 impl EvmChain {
-    /// The terms of the next transaction with this gas limit.
-    fn terms(&self, gas_limit: u64) -> Result<Terms, QuoteError> {
-        let newest = self.context.blocks.newest().ok_or(QuoteError::NoBlock)?;
+    /// The prices of the block to come.
+    fn market(&self) -> Result<Market, QuoteError> {
+        let base_fee = self.context.blocks.newest().ok_or(QuoteError::NoBlock)?.header.base_fee;
         let config = &self.context.config;
-        fees::quote(newest.header.base_fee, config.tip_per_gas, config.fee_per_gas_max, gas_limit)
+        let (tip_floor, fee_floor) = self.context.price_floors.lock().least(Instant::now());
+        Ok(Market { base_fee, tip: config.tip_per_gas.max(tip_floor), fee_floor, ceiling: config.fee_per_gas_max })
+    }
+
+    /// Learns from answers to sends which prices nodes take. Where none takes a
+    /// transaction and none names a price, they are asked for the tip that
+    /// they recommend.
+    async fn learn_prices(&self, answers: impl Iterator<Item = (&SignedTransaction, &BroadcastResult)>) {
+        let mut unnamed = false;
+        for (sent, answer) in answers.filter(|(sent, _)| sent.nonce.is_some()) {
+            unnamed |= self.learn_price(sent, answer) == Some(PriceFloor::Unnamed);
+        }
+        if unnamed && let Some(tip) = self.recommended_tip().await {
+            self.context.price_floors.lock().named(PriceFloor::Tip(tip), Instant::now());
+        }
+    }
+
+    /// Learns from one answer; returns the price that it asks for.
+    fn learn_price(&self, sent: &SignedTransaction, answer: &BroadcastResult) -> Option<PriceFloor> {
+        let mut floors = self.context.price_floors.lock();
+        match answer {
+            BroadcastResult::Accepted => {
+                let terms = Terms::read(&sent.fee).ok()?;
+                floors.taken(terms.max_priority_fee_per_gas, terms.max_fee_per_gas);
+                None
+            }
+            BroadcastResult::Underpriced(text) => {
+                let floor = send_answers::price_floor(text)?;
+                floors.named(floor, Instant::now());
+                Some(floor)
+            }
+            BroadcastResult::Unknown(_)
+            | BroadcastResult::NonceTooLow
+            | BroadcastResult::NonceGap
+            | BroadcastResult::NonceTaken
+            | BroadcastResult::InsufficientFunds
+            | BroadcastResult::PoolFull
+            | BroadcastResult::Rejected(_) => None,
+        }
+    }
+
+    /// The least tip that an endpoint recommends, in wei: that one takes it.
+    async fn recommended_tip(&self) -> Option<u128> {
+        let said = self.context.rpc.everywhere::<String>(Call::recommended_tip()).await;
+        said.into_iter().flatten().filter_map(|text| quantity(&text)?.try_into().ok()).min()
     }
 
     /// The transaction for a purpose of any gas wallet: fees do not depend on it.
@@ -77,19 +126,43 @@ impl Execution for EvmChain {
 
     fn quote(&self, purpose: Purpose<'_>) -> Result<Fee, QuoteError> {
         match self.form(purpose)? {
-            Form::Ours(unsigned) => Ok(self.terms(unsigned.gas_limit)?.fee(unsigned.value)),
+            Form::Ours(unsigned) => Ok(self.market()?.quote(unsigned.gas_limit)?.fee(unsigned.value)),
             Form::Payers(approve) => Ok(approve.fee()?),
         }
     }
 
-    fn quote_replacement(&self, purpose: Purpose<'_>, last: &Fee) -> Result<Fee, QuoteError> {
+    fn is_enough(&self, fee: &Fee) -> bool {
+        // Without a block, or with a fee that cannot be read, nothing is known to be wrong.
+        let (Ok(market), Ok(terms)) = (self.market(), Terms::read(fee)) else { return true };
+        market.takes(&terms)
+    }
+
+    fn quote_replacement(&self, purpose: Purpose<'_>, attempts: &[&Fee]) -> Result<Fee, QuoteError> {
         match self.form(purpose)? {
             Form::Ours(unsigned) => {
-                let fresh = self.terms(unsigned.gas_limit)?;
-                let raised = fresh.replacing(&Terms::read(last)?, self.context.config.fee_per_gas_max)?;
-                Ok(raised.fee(unsigned.value))
+                let attempts = attempts.iter().map(|fee| Terms::read(fee)).collect::<Result<Vec<_>, _>>()?;
+                Ok(self.market()?.replace(unsigned.gas_limit, &attempts)?.fee(unsigned.value))
             }
             Form::Payers(approve) => Ok(approve.fee()?),
+        }
+    }
+
+    fn cancel_pays(&self, plan: &Plan, attempts: &[&Fee]) -> bool {
+        let (Ok(market), Ok(cancel)) = (self.market(), self.quote_replacement(Purpose::Cancel, attempts)) else {
+            return false;
+        };
+        let price = |fee: &Fee| Terms::read(fee).ok().map(|terms| terms.price(market.base_fee));
+        let (Some(cancel_price), Some(fail_price)) = (price(&cancel), attempts.last().and_then(|fee| price(fee)))
+        else {
+            return false;
+        };
+        match sign::body(plan).as_deref() {
+            Ok(Body::Settle(plan)) => {
+                gas::cancel_pays(&plan.data, self.context.config.gas_extra, cancel_price, fail_price)
+            }
+            // It would give money away for nothing.
+            Ok(Body::Step(Step::Fund(_))) => true,
+            Ok(Body::Step(Step::Approve(_))) | Err(_) => false,
         }
     }
 
@@ -130,6 +203,7 @@ impl Execution for EvmChain {
     async fn broadcast(&self, transactions: &[SignedTransaction]) -> Vec<BroadcastResult> {
         let raw: Vec<&[u8]> = transactions.iter().map(|transaction| transaction.raw.as_slice()).collect();
         let answers = self.context.rpc.send(&raw).await;
+        self.learn_prices(transactions.iter().zip(&answers)).await;
         transactions.iter().zip(answers).map(|(sent, answer)| about_the_payer(sent, answer)).collect()
     }
 

@@ -23,9 +23,6 @@ use crate::{
 /// Decimals of an EVM chain's coin, whatever it is called: one coin is 10^18 wei.
 const COIN_DECIMALS: u8 = 18;
 
-/// Blocks that a transaction may stay unseen before its bytes are sent again.
-const RESEND_AFTER_BLOCKS: u64 = 2;
-
 impl Profile for EvmChain {
     fn network(&self) -> &Network {
         &self.context.config.network
@@ -73,7 +70,8 @@ impl Profile for EvmChain {
             in_flight_max: config.in_flight_max,
             confirmations: config.confirmations,
             block_time: config.block_time,
-            resend_after: RESEND_AFTER_BLOCKS,
+            resend_after: config.resend_after_blocks,
+            bump_after: config.bump_after_blocks,
             recheck_interval: config.recheck_interval,
             balance_min: config.gas_balance_min,
             coin_decimals: COIN_DECIMALS,

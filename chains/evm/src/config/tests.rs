@@ -56,6 +56,19 @@ fn the_file_beats_the_preset() {
 }
 
 #[test]
+fn slow_chains_are_given_few_blocks_and_fast_ones_seconds() {
+    for (millis, resend_after, bump_after) in
+        [(12_000, 2, 4), (6000, 2, 4), (2000, 3, 6), (1000, 3, 6), (250, 8, 16), (1, 2000, 4000)]
+    {
+        let expected = Patience { resend_after, bump_after };
+        assert_eq!(Patience::at(Duration::from_millis(millis)), expected, "{millis} ms");
+    }
+    let text = format!("{}resend_after_blocks = 5\nbump_after_blocks = 9\n", minimal());
+    let config = read_text("eip155:8453", &text).0.expect("read").0;
+    assert_eq!((config.resend_after_blocks, config.bump_after_blocks), (5, 9));
+}
+
+#[test]
 fn a_custom_network_names_its_assets() {
     let (read, problems) = read_text("eip155:31337", &minimal());
     assert!(read.is_none() && problems[0].starts_with("n.assets: is missing"), "{problems:?}");
@@ -77,6 +90,8 @@ fn mistakes_name_their_key() {
         ("eip155:08453", "", "n: is"),
         ("eip155:8453", "confirmations = 0\n", "n.confirmations"),
         ("eip155:8453", "block_time = \"0s\"\n", "n.block_time"),
+        ("eip155:8453", "resend_after_blocks = 0\n", "n.resend_after_blocks"),
+        ("eip155:8453", "bump_after_blocks = 0\n", "n.bump_after_blocks"),
         ("eip155:8453", "fee_per_gas_max = \"1\"\n", "n.fee_per_gas_max"),
         ("eip155:8453", "rpcs = []\n", "n.rpcs"),
         ("eip155:8453", "assets = []\n", "n.assets"),

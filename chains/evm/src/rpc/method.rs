@@ -34,6 +34,8 @@ pub enum Method {
     GetTransactionCount,
     /// `eth_getTransactionReceipt`
     GetTransactionReceipt,
+    /// `eth_maxPriorityFeePerGas`
+    MaxPriorityFeePerGas,
     /// `eth_sendRawTransaction`
     SendRawTransaction,
 }
@@ -55,6 +57,7 @@ impl Method {
             Self::GetTransactionByHash => "eth_getTransactionByHash",
             Self::GetTransactionCount => "eth_getTransactionCount",
             Self::GetTransactionReceipt => "eth_getTransactionReceipt",
+            Self::MaxPriorityFeePerGas => "eth_maxPriorityFeePerGas",
             Self::SendRawTransaction => "eth_sendRawTransaction",
         }
     }
@@ -153,6 +156,11 @@ impl Call {
     pub fn receipt(transaction: &str) -> Self {
         // Hashes come from our own signing; quoting keeps the text JSON anyway.
         Self::new(Method::GetTransactionReceipt, format!("[{}]", serde_json::Value::from(transaction)))
+    }
+
+    /// `eth_maxPriorityFeePerGas`
+    pub fn recommended_tip() -> Self {
+        Self::new(Method::MaxPriorityFeePerGas, "[]".to_owned())
     }
 
     /// `eth_sendRawTransaction`

@@ -20,7 +20,7 @@ enum Meaning {
 
 /// Lower-case parts of texts, first hit wins. A line stands above another
 /// when its text may contain that of the other.
-const TABLE: [(&str, Meaning); 57] = [
+const TABLE: [(&str, Meaning); 58] = [
     // The same bytes are there already.
     ("already known", Meaning::Accepted),
     ("alreadyknown", Meaning::Accepted),
@@ -63,6 +63,7 @@ const TABLE: [(&str, Meaning); 57] = [
     ("max fee per gas below", Meaning::Underpriced),
     ("feecap less than base", Meaning::Underpriced),
     ("fee cap less than", Meaning::Underpriced),
+    ("priority fee below", Meaning::Underpriced),
     ("feetoolow", Meaning::Underpriced),
     ("fee too low", Meaning::Underpriced),
     ("gas price below", Meaning::Underpriced),
@@ -135,6 +136,46 @@ pub fn read_error(error: &NodeError) -> BroadcastResult {
     }
 }
 
+/// The price that a node asks for before it takes a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PriceFloor {
+    /// The least `maxPriorityFeePerGas`, in wei.
+    Tip(u128),
+    /// The least `maxFeePerGas`, in wei.
+    Fee(u128),
+    /// More than was offered, for the tip as far as can be told.
+    Unnamed,
+}
+
+/// Texts before the least price that a node takes, and what is priced.
+const FLOORS: [(&str, fn(u128) -> PriceFloor); 5] = [
+    ("minimum required priority fee ", PriceFloor::Tip),
+    ("tip needed ", PriceFloor::Tip),
+    ("gas tip cap", PriceFloor::Tip),
+    ("tip cap", PriceFloor::Tip),
+    ("fee cap", PriceFloor::Fee),
+];
+
+/// Between what was offered and the least that is taken.
+const NEEDED: &str = "minimum needed ";
+
+/// Returns the price that a node asks for with a text that means
+/// [`Underpriced`](BroadcastResult::Underpriced); `None` when it speaks of the
+/// base fee, which blocks tell.
+pub fn price_floor(text: &str) -> Option<PriceFloor> {
+    let text = text.to_lowercase();
+    let number = |rest: &str| rest.split(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok());
+    for (part, kind) in FLOORS {
+        let Some((_, rest)) = text.split_once(part) else { continue };
+        let rest = rest.split_once(NEEDED).map_or(rest, |(_, rest)| rest);
+        if let Some(price) = number(rest) {
+            return Some(kind(price));
+        }
+    }
+    let about_base_fee = text.contains("base fee") || text.contains("basefee") || text.contains("less than base");
+    (!about_base_fee).then_some(PriceFloor::Unnamed)
+}
+
 #[cfg(test)]
 mod tests {
     use chains_rpc::Fault;
@@ -174,6 +215,12 @@ mod tests {
                 "max fee per gas less than block base fee: address 0x, maxFeePerGas: 1",
                 Meaning::Underpriced,
             ),
+            (
+                "reth",
+                -32000,
+                "transaction priority fee below minimum required priority fee 20000000000",
+                Meaning::Underpriced,
+            ),
             ("nethermind", -32010, "FeeTooLow, MaxFeePerGas too low", Meaning::Underpriced),
             ("nethermind", -32000, "miner premium is negative", Meaning::Underpriced),
             ("nethermind", -32000, "insufficient MaxFeePerGas for sender balance", Meaning::InsufficientFunds),
@@ -207,6 +254,27 @@ mod tests {
                 Meaning::Rejected => BroadcastResult::Rejected(error.to_string()),
             };
             assert_eq!(read_error(&error), expected, "{node}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_price_that_a_node_names_is_read() {
+        use PriceFloor::{Fee, Tip, Unnamed};
+        let cases = [
+            ("transaction underpriced: gas tip cap 1000000, minimum needed 25000000000", Some(Tip(25_000_000_000))),
+            ("transaction gas price below minimum: gas tip cap 1, minimum needed 2", Some(Tip(2))),
+            ("transaction underpriced: tip needed 3, tip permitted 0 (code -32000)", Some(Tip(3))),
+            ("transaction priority fee below minimum required priority fee 20", Some(Tip(20))),
+            ("transaction underpriced: fee cap 1, minimum needed 20000000001", Some(Fee(20_000_000_001))),
+            ("transaction underpriced: gas fee cap 1, minimum needed 9", Some(Fee(9))),
+            ("transaction underpriced", Some(Unnamed)),
+            ("Gas price below configured minimum gas price", Some(Unnamed)),
+            ("gas tip cap 1, minimum needed 999999999999999999999999999999999999999999", Some(Unnamed)),
+            ("max fee per gas less than block base fee: address 0x, maxFeePerGas: 1, baseFee: 2", None),
+            ("gasPrice is less than the current BaseFee", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(price_floor(text), expected, "{text}");
         }
     }
 

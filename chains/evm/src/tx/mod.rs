@@ -5,9 +5,11 @@
 //! | [`plan`] | what is stored of a payment's transfer |
 //! | [`gas`] | the gas that a transaction needs |
 //! | [`fees`] | what a transaction offers for its gas |
+//! | [`price_floor`] | the least prices that nodes take |
 //! | [`sign`] | the transaction for a purpose, and its signed bytes |
 
 pub mod fees;
 pub mod gas;
 pub mod plan;
+pub mod price_floor;
 pub(crate) mod sign;

@@ -36,6 +36,26 @@ impl Execution for FakeChain {
         Ok(Terms { price }.fee()?)
     }
 
+    fn is_enough(&self, fee: &Fee) -> bool {
+        Terms::of(fee).is_ok_and(|terms| terms.price >= self.world.price())
+    }
+
+    fn quote_replacement(&self, purpose: Purpose<'_>, attempts: &[&Fee]) -> Result<Fee, QuoteError> {
+        let fresh = Terms::of(&self.quote(purpose)?)?;
+        let offered = attempts.iter().map(|fee| Terms::of(fee)).collect::<Result<Vec<_>, SignError>>()?;
+        let dearest = offered.iter().map(|terms| terms.price).max().unwrap_or_default();
+        let price = fresh.price.max(dearest.saturating_add(1));
+        if price > PRICE_MAX {
+            return Err(QuoteError::AboveCeiling { asked: price.into(), ceiling: PRICE_MAX.into() });
+        }
+        Ok(Terms { price }.fee()?)
+    }
+
+    fn cancel_pays(&self, _: &Plan, _: &[&Fee]) -> bool {
+        // All transactions use the same gas: a failure costs no more.
+        false
+    }
+
     fn sign(
         &self,
         gas_wallet: &str,

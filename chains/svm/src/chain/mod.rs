@@ -80,6 +80,8 @@ impl Profile for SvmChain {
             confirmations: 1,
             block_time: config.block_time,
             resend_after: RESEND_AFTER,
+            // The payer fixes the fee: nothing is ever bumped.
+            bump_after: u64::MAX,
             recheck_interval: config.recheck_interval,
             balance_min: Amount::from(config.gas_balance_min),
             coin_decimals: COIN_DECIMALS,

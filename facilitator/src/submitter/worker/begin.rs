@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Wait between looks at a store that failed.
-const STORE_RETRY: Duration = Duration::from_millis(250);
+pub(super) const STORE_RETRY: Duration = Duration::from_millis(250);
 
 /// Wait before a step of a stored settlement that cannot be begun now is tried again.
 const STEP_RETRY: Duration = Duration::from_secs(2);
@@ -193,7 +193,9 @@ impl Worker {
                 request_id = facts.request_id, settlement_id = %facts.id, %network, wallet = self.status.wallet,
                 transaction = transaction.newest().hash, "stored; it is sent now"
             );
-            self.tracked.insert(Tracked { begun_here: true, ..Tracked::new(transaction, items, block) });
+            let mut tracked = Tracked::new(transaction, items, block);
+            tracked.measured.begun_here = true;
+            self.tracked.insert(tracked);
         }
     }
 

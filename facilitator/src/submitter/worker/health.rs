@@ -5,7 +5,13 @@ use std::ops::Range;
 use chains_core::{Amount, transaction::Purpose};
 
 use super::{Worker, outbox::Outgoing};
-use crate::submitter::decide;
+use crate::{
+    metrics,
+    submitter::decide::{
+        self,
+        replacement::{PriceTrouble, Replacement},
+    },
+};
 
 /// Transactions at the present price that a wallet must be able to pay for,
 /// besides those under way, to take payments again once it could not.
@@ -63,31 +69,34 @@ impl Worker {
         fee.ok().map(|fee| fee.amount_max)
     }
 
-    /// Takes no payments while the oldest transaction cannot be included at the
-    /// present price: what comes after it would wait with it.
+    /// Notes what is wrong with the price of the oldest transaction. Takes no
+    /// payments while it needs more than it may offer: what comes after it
+    /// would wait with it.
     pub(super) fn watch_price(&mut self) {
-        let block = self.context.status.block_number();
-        let context = std::sync::Arc::clone(&self.context);
-        let reason = self.tracked.oldest().and_then(|oldest| {
-            let waits = block >= oldest.first_block.saturating_add(decide::INVESTIGATE_AFTER_BLOCKS);
-            let plan =
-                oldest.items.first().map(|item| &item.plan).filter(|_| waits && oldest.transaction.nonce.is_some())?;
-            let offered = oldest.transaction.newest().fee.amount_max;
-            let now = context.chain.quote(Purpose::Steps(std::slice::from_ref(plan))).ok()?.amount_max;
-            // A quote offers twice the base fee: one of twice the offer says
-            // that the base fee alone is above it.
-            (now >= plus(offered, offered)).then(|| {
-                format!(
-                    "its oldest transaction {} offers {offered}, one signed now would offer {now} (atomic units of the \
-                     coin): it waits until the price falls",
-                    oldest.transaction.newest().hash
-                )
-            })
+        let oldest = self.tracked.in_line().into_iter().next().map(|oldest| {
+            let next = if oldest.price.is_void { Replacement::Cancel } else { Replacement::Bump };
+            let trouble = decide::replacement::price_trouble(self.bid(oldest), self.quote_again(oldest, next));
+            let newest = oldest.transaction.newest();
+            (trouble, format!("its oldest transaction {} ({}) is underpriced", newest.hash, newest.fee.terms))
         });
-        let came = "the price has risen above the oldest transaction of this gas wallet: it takes no new settlement \
-                    until it falls";
+        let (behind, at_limit) = match oldest {
+            None | Some((None, _)) => (None, None),
+            Some((Some(PriceTrouble::Behind), what)) => {
+                let what = format!("{what}: the next block asks for more; one that offers more takes its place");
+                (Some(what), None)
+            }
+            Some((Some(PriceTrouble::AtLimit(why)), what)) => {
+                let what = format!("{what} and may not offer more ({why}); it is sent again until the price falls");
+                (None, Some(what))
+            }
+        };
+        self.status.update(|state| state.behind = behind);
+        let came = "the price has risen above the oldest transaction of this gas wallet, and it may not offer more: the \
+                    wallet takes no new settlement until the price falls. Raise `fee_per_gas_max`, or wait";
         let words = (came, "the gas wallet's transactions can be included again");
-        self.status.set(|state| &mut state.underpriced, reason, words);
+        if self.status.set(|state| &mut state.underpriced, at_limit, words) {
+            metrics::fee_ceiling_reached(self.context.network());
+        }
     }
 
     /// Sends what the chain has lost below the open transactions.
@@ -98,11 +107,14 @@ impl Worker {
             "nonce gap: transactions that were in blocks are not on the chain any more, and later ones wait for them; \
              they are sent again"
         );
-        match self.context.store.transactions_at(network, wallet, missing).await {
-            Ok(found) => found.iter().for_each(|transaction| self.outbox.push(Outgoing::from(transaction))),
-            Err(error) => {
-                tracing::error!(%network, wallet, %error, "they could not be read; they are looked for again")
+        match self.context.store.transactions_at(network, wallet, missing.clone()).await {
+            Ok(found) => {
+                found.iter().for_each(|transaction| self.outbox.push(Outgoing::from(transaction)));
+                let nonces: Vec<_> = found.iter().filter_map(|transaction| transaction.nonce).collect();
+                let unknown = decide::replacement::unknown_nonces(missing, &nonces);
+                self.use_up(unknown).await;
             }
+            Err(error) => tracing::error!(%network, wallet, %error, "they could not be read; they are looked for again"),
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     metrics::{self, Purpose, Stage},
-    settlement::{Failed, TransactionId, TransactionState},
+    settlement::{Attempt, AttemptKind, Failed, TransactionId, TransactionState},
     store::Change,
     submitter::{
         decide::{self, AfterDeath, ItemVerdict, Verdict},
@@ -190,7 +190,7 @@ impl Worker {
                 let Inclusion { hash, block, fee_paid, .. } = inclusion;
                 self.upkeep.spent(fee_paid);
                 // A block after a reorg takes the fee that the block before has given back.
-                if !std::mem::replace(&mut tracked.fee_counted, true) {
+                if !std::mem::replace(&mut tracked.measured.fee, true) {
                     self.status.spent(fee_paid);
                     let decimals = self.parameters.coin_decimals;
                     metrics::gas_spent(self.context.network(), &self.status.wallet, purpose, fee_paid, decimals);
@@ -239,7 +239,7 @@ impl Worker {
 
 /// Notes the time until a block was seen to have a transaction, and from there until it was confirmed.
 fn time_inclusion(network: &Network, tracked: &Tracked) {
-    if tracked.begun_here {
+    if tracked.measured.begun_here {
         let seen_at = tracked.seen_at.unwrap_or_else(Instant::now);
         metrics::stage(network, Stage::Include, seen_at.duration_since(tracked.stored_at));
         metrics::stage(network, Stage::Confirm, seen_at.elapsed());
@@ -293,13 +293,18 @@ fn included(
         batch.change(Change::Include { transaction: id, inclusion: inclusion.clone() });
         afterwards.included.push((id, inclusion.clone(), purpose(inclusion, &items)));
     }
+    // What was cancelled waited for nothing: no fault of its payer's, who in
+    // turn pays more to make a payment void than a cancellation costs.
+    let is_kind = |attempt: &&Attempt| attempt.signed.hash == inclusion.hash;
+    let kind = tracked.transaction.attempts.iter().find(is_kind).map(|attempt| attempt.kind);
+    let lost = (kind != Some(AttemptKind::Cancel)).then_some(inclusion);
     let mut unclear = None;
     let verdicts = tracked.items.iter().enumerate().zip(items).filter(|((_, item), _)| !item.ended);
     for ((index, item), verdict) in verdicts {
         let (facts, entry) = (&item.entry.facts, Some(&item.entry));
         match verdict {
             ItemVerdict::Settled(settled) => batch.settle(facts, entry, settled),
-            ItemVerdict::Failed(failed) => batch.fail(facts, entry, failed, Some(inclusion)),
+            ItemVerdict::Failed(failed) => batch.fail(facts, entry, failed, lost),
             ItemVerdict::Next(plan) => {
                 batch.change(Change::NextStep { id: facts.id, done: item.number, plan: plan.clone() });
                 let (entry, number) = (Arc::clone(&item.entry), item.number + 1);

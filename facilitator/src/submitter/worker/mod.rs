@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`queue`] | payments and steps that wait for a place |
 //! | `begin` | sign, store, hand over to the outbox |
+//! | `replace` | dearer attempts, and cancellations |
 //! | [`outbox`] | sends |
 //! | [`tracked`] | transactions that are not at their end |
 //! | [`questions`] | questions to the chain that are not answered yet |
@@ -18,6 +19,7 @@ mod judge;
 mod outbox;
 mod questions;
 mod queue;
+mod replace;
 pub(super) mod tracked;
 mod upkeep;
 
@@ -176,7 +178,7 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(block) = inlets.blocks.recv() => self.on_block(&block),
+                Some(block) = inlets.blocks.recv() => self.on_block(&block).await,
                 answer = self.questions.next() => self.on_answer(answer).await,
                 sent = self.outbox.next() => self.on_sent(sent),
                 received = inlets.mail.recv_many(&mut mail, MAIL_GROUP_MAX), if self.has_room() => {
@@ -211,7 +213,7 @@ impl Worker {
         }
     }
 
-    fn on_block(&mut self, block: &Block) {
+    async fn on_block(&mut self, block: &Block) {
         self.upkeep.saw_block();
         let wanted = self.tracked.take_wanted(block);
         self.questions.observe(wanted);
@@ -227,6 +229,7 @@ impl Worker {
             oldest.inquiry.want_once(now);
         }
         self.ask_what_is_due(now);
+        self.replace_what_waits(block).await;
         self.watch_price();
     }
 
@@ -269,6 +272,7 @@ impl Worker {
             Answer::Investigated(id, answer) => self.investigated(id, answer).await,
             Answer::Traced(work, answer) => self.traced(*work, answer).await,
             Answer::Rechecked(group, answers, block) => self.rechecked(group, answers, block).await,
+            Answer::Authorization(id, effect) => self.heed_authorization(id, effect),
             Answer::Upkept(balance, nonce) => self.upkept(balance, nonce).await,
         }
     }
@@ -278,9 +282,20 @@ impl Worker {
         let now = Instant::now();
         for (hash, answer) in sent {
             let Some(tracked) = self.tracked.by_hash(&hash) else { continue };
-            match decide::after_send(&answer) {
-                AfterSend::Watch => accepted(&self.context, tracked),
+            let is_newest = tracked.transaction.newest().hash == hash;
+            match decide::after_send(&answer, tracked.transaction.attempts.len()) {
+                AfterSend::Watch => {
+                    tracked.price.refused &= !is_newest;
+                    accepted(&self.context, tracked);
+                }
                 AfterSend::SendAgain | AfterSend::Alarm => tracked.send_again = true,
+                AfterSend::OfferMore => {
+                    tracked.price.refused |= is_newest;
+                    tracked.send_again = true;
+                    // Before it is bumped with the next block.
+                    let id = tracked.transaction.id;
+                    self.ask_for_authorization(id);
+                }
                 AfterSend::Investigate => tracked.inquiry.want(now),
                 AfterSend::WalletEmpty => {
                     tracked.send_again = true;
@@ -292,11 +307,17 @@ impl Worker {
     }
 
     /// Says so when no node takes the wallet's transactions, and when one does again.
-    fn note_refusals(&self, sent: &Sent) {
+    fn note_refusals(&mut self, sent: &Sent) {
         let mut refused = None;
-        for (_, answer) in sent {
+        for (hash, answer) in sent {
+            let attempts = self.tracked.by_hash(hash).map_or(1, |tracked| tracked.transaction.attempts.len());
             match answer {
                 BroadcastResult::Accepted | BroadcastResult::NonceTooLow => {
+                    refused = None;
+                    break;
+                }
+                // An earlier attempt of the same is there.
+                BroadcastResult::NonceTaken if attempts > 1 => {
                     refused = None;
                     break;
                 }
@@ -350,7 +371,7 @@ impl Worker {
 /// A node has taken a transaction.
 fn accepted(context: &Context, tracked: &mut Tracked) {
     tracked.items.iter().for_each(|item| item.entry.accepted());
-    if !std::mem::replace(&mut tracked.accepted, true) && tracked.begun_here {
+    if !std::mem::replace(&mut tracked.measured.accepted, true) && tracked.measured.begun_here {
         metrics::stage(context.network(), Stage::Accept, tracked.stored_at.elapsed());
     }
 }

@@ -31,6 +31,8 @@ pub enum Answer {
     Traced(Box<Work>, Result<Effect, ChainUnavailable>),
     /// The verdicts on work that waited, at this height.
     Rechecked(Vec<Work>, Vec<Recheck>, u64),
+    /// The fate of the authorization of a transaction that waits.
+    Authorization(TransactionId, Result<Effect, ChainUnavailable>),
     /// The gas wallet's balance, and its next nonce in the newest block;
     /// `None` where it could not be read.
     Upkept(Option<Amount>, Option<u64>),
@@ -55,7 +57,7 @@ impl Questions {
             Some(answer) => answer,
             None => std::future::pending().await,
         };
-        if matches!(answer, Answer::Investigated(..) | Answer::Traced(..)) {
+        if matches!(answer, Answer::Investigated(..) | Answer::Traced(..) | Answer::Authorization(..)) {
             self.investigations -= 1;
         }
         answer
@@ -93,6 +95,17 @@ impl Questions {
             let item = Item { plan: &work.plan, claimed_block: work.entry.facts.claimed_block };
             let effect = context.chain.trace_authorization(&item).await;
             Answer::Traced(Box::new(work), effect)
+        };
+        self.under_way.push(ask.boxed());
+    }
+
+    /// Finds out whether the authorization of a transaction that waits is still good.
+    pub fn authorization(&mut self, id: TransactionId, plan: Plan, claimed_block: u64) {
+        let context = Arc::clone(&self.context);
+        self.investigations += 1;
+        let ask = async move {
+            let item = Item { plan: &plan, claimed_block };
+            Answer::Authorization(id, context.chain.trace_authorization(&item).await)
         };
         self.under_way.push(ask.boxed());
     }

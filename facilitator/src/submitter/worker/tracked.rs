@@ -5,13 +5,17 @@ use std::{
     sync::Arc,
 };
 
-use chains_core::{Amount, observation::Block, transaction::Plan};
+use chains_core::{
+    Amount,
+    observation::Block,
+    transaction::{Fee, Plan},
+};
 use tokio::time::Instant;
 
 use super::super::{decide, investigation::Inquiry, status::Open, view::View};
 use crate::{
     in_flight::Entry,
-    settlement::{StepNumber, Transaction, TransactionId, TransactionState},
+    settlement::{Attempt, StepNumber, Transaction, TransactionId, TransactionState},
 };
 
 /// One step that a transaction carries.
@@ -50,25 +54,46 @@ pub struct Tracked {
     pub send_again: bool,
     /// The height when it was first sent.
     pub first_block: u64,
+    /// The height when its newest attempt was stored.
+    pub attempt_block: u64,
+    /// The reasons for another attempt.
+    pub price: Price,
     /// The time at which it was stored; for one from before a restart, at which it was taken up.
     pub stored_at: Instant,
+    /// The time at which a block was first seen to have it.
+    pub seen_at: Option<Instant>,
+    /// The part of it that the metrics have.
+    pub measured: Measured,
+    /// The investigation of what became of it.
+    pub inquiry: Inquiry,
+}
+
+/// The reasons for another attempt of a transaction.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Price {
+    /// True when no node took its newest attempt at its price.
+    pub refused: bool,
+    /// True when what it carries can no longer succeed.
+    pub is_void: bool,
+    /// True while its payer's authorization is being asked about.
+    pub asking: bool,
+}
+
+/// The part of a transaction's story that the metrics have.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Measured {
     /// True when it was begun since the start, so that the times of its stages are known.
     pub begun_here: bool,
     /// True once a node has taken it, as far as this is known since the start.
     pub accepted: bool,
-    /// When a block was first seen to have it.
-    pub seen_at: Option<Instant>,
     /// True once its fee is counted.
-    pub fee_counted: bool,
-    /// The investigation of what became of it.
-    pub inquiry: Inquiry,
+    pub fee: bool,
 }
 
 impl Tracked {
     /// A transaction that was just stored, or comes back from the store.
     pub fn new(transaction: Transaction, items: Vec<Carried>, block: u64) -> Self {
-        let asked = items.iter().map(|item| (item.plan.clone(), item.entry.facts.claimed_block)).collect();
-        let view = Arc::new(View::new(&transaction, asked));
+        let view = view(&transaction, &items);
         let nonce_used = transaction.state != TransactionState::Open;
         Self {
             transaction,
@@ -81,11 +106,11 @@ impl Tracked {
             sent_block: block,
             send_again: false,
             first_block: block,
+            attempt_block: block,
+            price: Price::default(),
             stored_at: Instant::now(),
-            begun_here: false,
-            accepted: false,
             seen_at: None,
-            fee_counted: false,
+            measured: Measured::default(),
             inquiry: Inquiry::default(),
         }
     }
@@ -102,22 +127,49 @@ impl Tracked {
         (self.nonce_used, self.send_again) = (false, true);
     }
 
+    /// Returns true when this block may include it: it lists one of its
+    /// attempts, or lists nothing.
+    pub fn may_be_in(&self, block: &Block) -> bool {
+        match &block.transactions {
+            Some(list) => self.transaction.attempts.iter().any(|attempt| list.contains(&attempt.signed.hash)),
+            None => true,
+        }
+    }
+
+    /// Returns true when a settlement that it carries is void at this time of
+    /// the chain, in seconds: no later block can execute it.
+    pub fn is_over_at(&self, time: u64) -> bool {
+        let mut open = self.items.iter().filter(|item| !item.ended).peekable();
+        open.peek().is_some() && open.all(|item| item.plan.valid_before.is_some_and(|end| end <= time))
+    }
+
+    /// The fees that its attempts offer, oldest first.
+    pub fn fees(&self) -> Vec<&Fee> {
+        self.transaction.attempts.iter().map(|attempt| &attempt.signed.fee).collect()
+    }
+
+    /// The most that any of its attempts may take out of the gas wallet.
+    pub fn need(&self) -> Amount {
+        self.fees().iter().map(|fee| fee.amount_max).max().unwrap_or_default()
+    }
+
     /// Returns true when this block asks for a look: it lists the transaction,
     /// or lists nothing, or an earlier finding is deep enough, or it is time.
     fn wants_look(&self, block: &Block) -> bool {
-        let listed = match &block.transactions {
-            Some(list) => self.transaction.attempts.iter().any(|attempt| list.contains(&attempt.signed.hash)),
-            None => true,
-        };
         let due = self.confirmed_at.is_some_and(|height| height <= block.number)
             || block.number >= self.looked_block.saturating_add(decide::LOOK_EVERY_BLOCKS);
-        !self.looking && !self.is_included() && (listed || due)
+        !self.looking && !self.is_included() && (self.may_be_in(block) || due)
     }
 
     /// Returns true when its bytes are to be sent again at this height.
     fn wants_send(&self, block: u64, resend_after: u64) -> bool {
         !self.nonce_used && (self.send_again || block >= self.sent_block.saturating_add(resend_after))
     }
+}
+
+fn view(transaction: &Transaction, items: &[Carried]) -> Arc<View> {
+    let asked = items.iter().map(|item| (item.plan.clone(), item.entry.facts.claimed_block)).collect();
+    Arc::new(View::new(transaction, asked))
 }
 
 /// The transactions of one gas wallet, in the order of their nonces.
@@ -146,9 +198,25 @@ impl TrackedSet {
         Some(tracked)
     }
 
+    /// Notes another attempt, which was just stored.
+    pub fn add_attempt(&mut self, id: TransactionId, attempt: Attempt, block: u64) -> Option<&mut Tracked> {
+        let tracked = self.by_id.get_mut(&id)?;
+        self.by_hash.insert(attempt.signed.hash.clone(), id);
+        tracked.transaction.attempts.push(attempt);
+        tracked.view = view(&tracked.transaction, &tracked.items);
+        (tracked.attempt_block, tracked.sent_block) = (block, block);
+        (tracked.price.refused, tracked.send_again) = (false, false);
+        Some(tracked)
+    }
+
     /// The transaction of this id.
     pub fn get_mut(&mut self, id: TransactionId) -> Option<&mut Tracked> {
         self.by_id.get_mut(&id)
+    }
+
+    /// The same, to look at.
+    pub fn get(&self, id: TransactionId) -> Option<&Tracked> {
+        self.by_id.get(&id)
     }
 
     /// The transaction with this hash among its attempts.
@@ -179,8 +247,7 @@ impl TrackedSet {
 
     /// The most that those that hold a place may take out of the gas wallet.
     pub fn need(&self) -> Amount {
-        let fees = self.held().map(|tracked| tracked.transaction.newest().fee.amount_max);
-        fees.fold(Amount::ZERO, |sum, fee| sum.checked_add(fee).unwrap_or(Amount::MAX))
+        self.held().map(Tracked::need).fold(Amount::ZERO, |sum, fee| sum.checked_add(fee).unwrap_or(Amount::MAX))
     }
 
     /// The one with the lowest nonce of those that hold a place; on chains
@@ -194,6 +261,13 @@ impl TrackedSet {
         })
     }
 
+    /// Those that hold a nonce, in the order of their nonces.
+    pub fn in_line(&self) -> Vec<&Tracked> {
+        let mut line: Vec<_> = self.held().filter(|tracked| tracked.transaction.nonce.is_some()).collect();
+        line.sort_unstable_by_key(|tracked| tracked.transaction.nonce);
+        line
+    }
+
     /// The plan of some step, as a measure of what the next one costs.
     pub fn any_plan(&self) -> Option<&Plan> {
         self.by_id.values().next_back()?.items.first().map(|item| &item.plan)
@@ -204,7 +278,7 @@ impl TrackedSet {
         let mut open = Open { need: self.need(), ..Open::default() };
         for tracked in self.by_id.values().filter(|tracked| !tracked.is_included()) {
             let steps = tracked.items.len();
-            *(if tracked.accepted { &mut open.broadcast } else { &mut open.signed }) += steps;
+            *(if tracked.measured.accepted { &mut open.broadcast } else { &mut open.signed }) += steps;
         }
         open.oldest = self.held().map(|tracked| tracked.transaction.created_at).min();
         open

@@ -85,6 +85,7 @@ const LOSSES: &str = "SELECT s.id, s.payer, s.tenant, s.payer_code, s.ended_at, 
      CROSS JOIN transaction_item i ON i.settlement = s.id \
      CROSS JOIN attempt a ON a.transaction_id = i.transaction_id \
      WHERE s.state = 'failed' AND s.network = ? AND s.ended_at >= ? AND a.block_number IS NOT NULL \
+     AND a.kind <> 'cancel' \
      ORDER BY s.ended_at DESC, s.id DESC LIMIT ?";
 
 /// The highest place that was ever given out, to an archived transaction too.
@@ -125,7 +126,7 @@ pub(super) async fn transactions_at(
 }
 
 /// A payment's loss is its share of the fees of the transactions that carried
-/// it, each divided by what else it carried.
+/// it, each divided by what else it carried. A cancellation is no loss by the payer.
 pub(super) async fn losses(pool: &SqlitePool, network: &Network, since: Millis) -> Result<Vec<Loss>, StoreError> {
     let query = sqlx::query(LOSSES).bind(network.as_str()).bind(int(since.0)).bind(LOSSES_MAX);
     let mut losses: Vec<(SettlementId, Loss)> = Vec::new();
