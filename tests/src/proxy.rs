@@ -93,7 +93,7 @@ impl Proxy {
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address: SocketAddr = listener.local_addr().expect("bound");
-        let router = Router::new().route("/", post(forward)).with_state(Arc::clone(&shared));
+        let router = Router::new().fallback(post(forward)).with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { shared, url: format!("http://{address}") }
     }

@@ -146,9 +146,9 @@ impl Payments {
         } else if self.probe.started.elapsed() >= self.waits.supported
             && self.probe.left_out.write().insert(network.clone())
         {
-            let (seconds, why) = (self.waits.supported.as_secs(), submitter.readiness().err().unwrap_or_default());
+            let (seconds, error) = (self.waits.supported.as_secs(), submitter.readiness().err().unwrap_or_default());
             tracing::error!(
-                %network, seconds, why,
+                %network, seconds, error,
                 "the network has not opened since the start: /supported lists the others without it until it does"
             );
         }

@@ -39,7 +39,7 @@ const LIBRARIES: [(&str, &[&str], &str); 4] = [
 const PATHS: [(&str, &[&str], &str); 5] = [
     (
         "env::var",
-        &["facilitator/src/config", "facilitator/src/main.rs", "tests/"],
+        &["facilitator/src/config", "facilitator/src/main.rs", "facilitator/build.rs", "tests/"],
         "config alone reads the environment",
     ),
     (
