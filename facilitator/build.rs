@@ -23,7 +23,7 @@ fn variable(name: &str) -> Option<String> {
     env::var_os(name)?.into_string().ok()
 }
 
-/// What a command prints, where it works.
+/// The output of a command, where it works.
 fn output(command: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(command).args(arguments).output().ok().filter(|output| output.status.success())?;
     let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();

@@ -65,7 +65,7 @@ fn kinds(attempts: &[Value]) -> Vec<&str> {
     attempts.iter().filter_map(|attempt| attempt["kind"].as_str()).collect()
 }
 
-/// What an attempt offers: `maxFeePerGas` and `maxPriorityFeePerGas`.
+/// The price of an attempt: `maxFeePerGas` and `maxPriorityFeePerGas`.
 fn offer(attempt: &Value) -> (u128, u128) {
     let price = |name: &str| u128::from(attempt["feeTerms"][name].as_u64().expect("a price below 2^64"));
     (price("max_fee_per_gas"), price("max_priority_fee_per_gas"))

@@ -1,4 +1,4 @@
-//! What an operator sees in figures: every metric is documented, exists from the start, tells what happened, and
+//! The figures that an operator sees: every metric is documented, exists from the start, tells what happened, and
 //! counts nothing that a stranger can make up.
 
 use std::{collections::BTreeSet, fs, path::Path};
@@ -17,7 +17,7 @@ use serde_json::json;
 /// The places of a v2 body that name network, scheme, asset and payee.
 const PARTS: [&str; 2] = ["/paymentRequirements", "/paymentPayload/accepted"];
 
-/// What a stranger makes up besides the network.
+/// The inventions of a stranger besides the network.
 const NAMES: [&str; 3] = ["scheme", "asset", "payTo"];
 
 fn root() -> &'static Path {

@@ -27,7 +27,7 @@ impl Prometheus {
     /// Starts one that scrapes this admin listener under the job `facilitator`, and judges by these rules.
     ///
     /// # Panics
-    /// When it does not start: `tests/run` installs it.
+    /// If it does not start: `tests/run` installs it.
     pub async fn start(admin_url: &str, rules: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let target = admin_url.trim_start_matches("http://");
@@ -69,7 +69,7 @@ impl Prometheus {
     /// Waits until exactly these alerts fire.
     ///
     /// # Panics
-    /// When that does not happen.
+    /// If that does not happen.
     pub async fn fires(&self, what: &str, expected: &[(&str, &str)]) {
         let expected: BTreeSet<Firing> =
             expected.iter().map(|(name, node)| ((*name).to_owned(), (*node).to_owned())).collect();
@@ -100,7 +100,7 @@ impl Drop for Prometheus {
 /// Runs Prometheus' own tool in a folder, with this input.
 ///
 /// # Panics
-/// When it cannot be started: `tests/run` installs it.
+/// If it cannot be started: `tests/run` installs it.
 pub fn promtool(folder: &std::path::Path, arguments: &[&str], input: &str) -> Output {
     let mut tool = Command::new("promtool")
         .args(arguments)

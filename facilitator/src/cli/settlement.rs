@@ -77,11 +77,11 @@ impl Settlement {
         if let Some(archived) = archived.filter(|_| self.resolve.is_none()) {
             return print_archived(&archived, self.json);
         }
-        let archives = store.archives().await?;
-        let elsewhere = if archives.is_empty() {
+        let files = store.archives().await?;
+        let elsewhere = if files.is_empty() {
             "If the payment was answered by another instance, ask its store".to_owned()
         } else {
-            let paths: Vec<_> = archives.iter().map(|archive| archive.path.as_str()).collect();
+            let paths: Vec<_> = files.iter().map(|archive| archive.path.as_str()).collect();
             format!("It may be archived: look with --archive FILE, which may be {}", paths.join(" or "))
         };
         anyhow::bail!("no settlement in {url} has the id, a transaction or the request id {name}. {elsewhere}")

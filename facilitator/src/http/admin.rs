@@ -23,9 +23,9 @@ use crate::{metrics::exposition::Exposition, payment::Payments, store::connect::
 /// The state that the admin listener's handlers share.
 #[derive(Clone)]
 pub struct Admin {
-    /// Where the metrics are.
+    /// The metrics.
     pub metrics: Exposition,
-    /// What the gauges tell of.
+    /// The source of the gauges.
     pub payments: Arc<Payments>,
     /// The URL of the store.
     pub store_url: String,

@@ -1,4 +1,4 @@
-//! What is wrong is said when it begins, and again while it lasts, at growing
+//! A trouble is said when it begins, and again while it lasts, at growing
 //! intervals: nobody has to have read the log at the right moment.
 
 use std::{

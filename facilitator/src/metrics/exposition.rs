@@ -1,4 +1,4 @@
-//! What `GET /metrics` answers.
+//! The answer of `GET /metrics`.
 
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};

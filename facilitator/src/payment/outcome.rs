@@ -21,7 +21,7 @@ pub struct Asked {
     pub network: String,
     /// The account that pays; empty when the payload does not tell.
     pub payer: String,
-    /// Where the payment goes.
+    /// The network and the scheme of the payment.
     pub route: Route,
 }
 
@@ -140,7 +140,7 @@ impl Unavailable {
 /// An outcome as metrics and the log say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Told {
-    /// What became of it.
+    /// Its fate.
     pub outcome: &'static str,
     /// Why: a code of the protocol or of the family, a word of [`NotNow`], or `none`.
     pub reason: &'static str,
@@ -238,7 +238,7 @@ impl SettleOutcome {
         match self {
             Self::Settled { transaction, .. }
             | Self::Duplicate { transaction, .. }
-            | Self::Pending { transaction, .. } => Some(transaction).map(String::as_str),
+            | Self::Pending { transaction, .. } => Some(transaction.as_str()),
             Self::Failed { failed, .. } => failed.transaction.as_deref(),
             Self::Rejected(_) | Self::KeyReused | Self::Unavailable(_) => None,
         }

@@ -78,7 +78,7 @@ struct Check {
     lost: HashSet<SettlementId>,
     /// The reason why the last round came to nothing: told once.
     trouble: Option<String>,
-    /// When it is told again.
+    /// The time at which it is told again.
     reminders: Reminders<()>,
 }
 

@@ -1,4 +1,4 @@
-//! How long a gas wallet's money lasts at the rate at which it is spent.
+//! The time for which a gas wallet's money lasts at the rate at which it is spent.
 
 use std::{
     collections::VecDeque,

@@ -36,7 +36,7 @@ pub(super) struct Work {
     /// The reason why it is not good any more: it fails for it, unless its
     /// authorization was executed.
     pub refused: Option<Rejection>,
-    /// When it began to wait.
+    /// The time at which it began to wait.
     pub queued_at: Instant,
 }
 

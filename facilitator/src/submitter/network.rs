@@ -20,7 +20,7 @@ use super::{
     unresolved,
     worker::{Inlets, MAILBOX_MAX, Mail, Mailers, Start, Worker},
 };
-use crate::{lifecycle::Lifecycle, metrics, store::StoreError};
+use crate::{lifecycle::Lifecycle, store::StoreError};
 
 /// The shortest and the longest wait between tries to open a network.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));

@@ -49,7 +49,7 @@ struct Blocks {
     skew: Option<i64>,
 }
 
-/// What is known of the newest block.
+/// The newest block, as far as it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Head {
     /// Time since it was seen.
@@ -65,7 +65,7 @@ pub(super) struct Trouble {
     pub words: &'static str,
     /// The gas wallet that it is about.
     pub wallet: Option<String>,
-    /// What was seen.
+    /// The finding.
     pub error: String,
     /// True when it keeps payments from being settled.
     pub stops: bool,
@@ -122,7 +122,7 @@ impl NetworkStatus {
         (blocks.newest, blocks.seen, blocks.trouble) = (Some(block), Some(Instant::now()), None);
     }
 
-    /// What is known of the newest block.
+    /// The newest block, as far as it is known.
     pub(super) fn head(&self) -> Head {
         let blocks = self.blocks.lock();
         Head { age: blocks.seen.map(|seen| seen.elapsed()), skew: blocks.skew }
@@ -250,7 +250,7 @@ pub struct Open {
     pub signed: usize,
     /// Steps of settlements that a node has accepted.
     pub broadcast: usize,
-    /// When the oldest that holds a place was signed.
+    /// The time at which the oldest that holds a place was signed.
     pub oldest: Option<Millis>,
     /// The most that those that hold a place may take out of the gas wallet.
     pub need: Amount,

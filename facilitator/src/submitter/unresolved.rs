@@ -58,7 +58,7 @@ async fn repeat(context: &Context, mailers: &Mailers) {
                 round(context, mailers, unresolved, &mut inquiries).await;
             }
             Err(error) => {
-                tracing::debug!(network = %context.network(), %error, "unresolved settlements could not be listed")
+                tracing::debug!(network = %context.network(), %error, "unresolved settlements could not be listed");
             }
         }
         tokio::time::sleep(INTERVAL).await;

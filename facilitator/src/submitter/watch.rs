@@ -1,4 +1,4 @@
-//! What operators see of a network: its gauges, its nodes, and what is still
+//! The operators' view of a network: its gauges, its nodes, and what is still
 //! wrong. Nothing is decided here.
 
 use std::{
@@ -103,7 +103,7 @@ pub(super) async fn remind(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-/// What is wrong now, by what it is about.
+/// Everything that is wrong now, by its subject.
 fn troubles(context: &Context) -> Vec<((&'static str, Option<String>), Trouble)> {
     let Context { chain, status, .. } = context;
     let mut troubles = status.troubles(chain.parameters().block_time);
@@ -188,7 +188,7 @@ fn say(context: &Context, found: &BTreeMap<String, Result<u64, String>>, known: 
         let was_well = known.insert(node.clone(), fault.is_none()).unwrap_or(true);
         match fault {
             Some(error) if was_well => {
-                tracing::warn!(%network, node, error, "a node is not well; the others are asked")
+                tracing::warn!(%network, node, error, "a node is not well; the others are asked");
             }
             None if !was_well => tracing::info!(%network, node, "a node is well again"),
             Some(_) | None => {}

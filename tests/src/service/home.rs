@@ -104,7 +104,7 @@ impl Home {
     /// Logs these lines at least, one JSON object each.
     #[must_use]
     pub fn logs_json(mut self, filter: &str) -> Self {
-        self.log_filter = filter.to_owned();
+        filter.clone_into(&mut self.log_filter);
         self.server("log_format", "json")
     }
 
@@ -193,7 +193,7 @@ impl Home {
     /// Returns what `/metrics` answers.
     ///
     /// # Panics
-    /// When the admin listener does not answer.
+    /// If the admin listener does not answer.
     pub async fn metrics(&self) -> String {
         self.try_metrics().await.expect("an answer")
     }

@@ -147,8 +147,11 @@ pub enum PriceFloor {
     Unnamed,
 }
 
+/// Makes a floor of a number.
+type OfNumber = fn(u128) -> PriceFloor;
+
 /// Texts before the least price that a node takes, and what is priced.
-const FLOORS: [(&str, fn(u128) -> PriceFloor); 5] = [
+const FLOORS: [(&str, OfNumber); 5] = [
     ("minimum required priority fee ", PriceFloor::Tip),
     ("tip needed ", PriceFloor::Tip),
     ("gas tip cap", PriceFloor::Tip),

@@ -192,7 +192,7 @@ impl Known {
 
 /// The statement that finds those of the payments that are claimed already,
 /// archived ones too.
-pub(super) fn identities<'a>(claims: &[&'a Facts]) -> QueryBuilder<Sqlite> {
+pub(super) fn identities(claims: &[&Facts]) -> QueryBuilder<Sqlite> {
     let mut query = QueryBuilder::<Sqlite>::new("WITH asked (identity) AS (");
     query.push_values(claims, |mut tuple, facts| {
         tuple.push_bind(facts.identity.as_bytes().to_vec());

@@ -79,7 +79,7 @@ const NOTES_MAX: usize = 4096;
 const DEPART_EVERY: Duration = Duration::from_millis(1);
 
 /// The longest that a departure is tried.
-const DEPART_WAIT: Duration = Duration::from_secs(60);
+const DEPART_WAIT: Duration = Duration::from_mins(1);
 
 /// The store in one SQLite file.
 #[derive(Debug)]

@@ -144,6 +144,8 @@ mod tests {
 
     use super::*;
 
+    type Case = (&'static str, Vec<Waiting>, Vec<(usize, Replacement)>);
+
     const BUMP_AFTER: u64 = 4;
 
     const fn waiting(bid: Bid, age: u64) -> Waiting {
@@ -164,7 +166,7 @@ mod tests {
         use Replacement::{Bump, Cancel};
         let costly = |waiting| Waiting { cancel_pays: false, ..void(waiting) };
         let bumped = Waiting { newest: AttemptKind::Bump, ..waiting(Low, 3) };
-        let cases: Vec<(&str, Vec<Waiting>, Vec<(usize, Replacement)>)> = vec![
+        let cases: Vec<Case> = vec![
             ("nothing waits", vec![], vec![]),
             ("its price will do", vec![waiting(Enough, 99)], vec![]),
             ("it has not waited long", vec![waiting(Low, 3)], vec![]),

@@ -109,12 +109,16 @@ impl Worker {
         );
         match self.context.store.transactions_at(network, wallet, missing.clone()).await {
             Ok(found) => {
-                found.iter().for_each(|transaction| self.outbox.push(Outgoing::from(transaction)));
+                for transaction in &found {
+                    self.outbox.push(Outgoing::from(transaction));
+                }
                 let nonces: Vec<_> = found.iter().filter_map(|transaction| transaction.nonce).collect();
                 let unknown = decide::replacement::unknown_nonces(missing, &nonces);
                 self.use_up(unknown).await;
             }
-            Err(error) => tracing::error!(%network, wallet, %error, "they could not be read; they are looked for again"),
+            Err(error) => {
+                tracing::error!(%network, wallet, %error, "they could not be read; they are looked for again");
+            }
         }
     }
 }

@@ -246,7 +246,7 @@ fn time_inclusion(network: &Network, tracked: &Tracked) {
     }
 }
 
-/// What the fee of an included transaction was paid for. One whose effect is not proven yet counts as what it was
+/// The purpose of an included transaction's fee. One whose effect is not proven yet counts as what it was
 /// signed for.
 fn purpose(inclusion: &Inclusion, items: &[ItemVerdict]) -> Purpose {
     let did = |item: &ItemVerdict| match item {

@@ -273,7 +273,7 @@ impl TrackedSet {
         self.by_id.values().next_back()?.items.first().map(|item| &item.plan)
     }
 
-    /// What there is of them, for operators.
+    /// The numbers of them, for operators.
     pub fn summary(&self) -> Open {
         let mut open = Open { need: self.need(), ..Open::default() };
         for tracked in self.by_id.values().filter(|tracked| !tracked.is_included()) {

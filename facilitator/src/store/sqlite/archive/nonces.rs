@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn neighbours_become_one_range_in_any_order() {
-        let cases: [(&[(u64, u64)], &[(u64, u64)]); 6] = [
+        type Ranges<'a> = &'a [(u64, u64)];
+        let cases: [(Ranges<'_>, Ranges<'_>); 6] = [
             (&[], &[]),
             (&[(3, 3)], &[(3, 3)]),
             (&[(5, 5), (3, 3), (4, 4)], &[(3, 5)]),

@@ -88,10 +88,8 @@ pub(in crate::store::sqlite) async fn due_for_finality(
 }
 
 fn due_query(network: &Network, block_number: u64, taken_back: bool, limit: usize) -> QueryBuilder<Sqlite> {
-    let (index, reorged) = match taken_back {
-        false => ("settlement_due_for_finality", "IS NULL"),
-        true => ("settlement_taken_back", "IS NOT NULL"),
-    };
+    let (index, reorged) =
+        if taken_back { ("settlement_taken_back", "IS NOT NULL") } else { ("settlement_due_for_finality", "IS NULL") };
     let mut query = records(network, index);
     query.push(" AND s.state = 'settled' AND s.finalized_at IS NULL AND s.reorged_at ").push(reorged);
     query.push(" AND s.final_block_number <= ").push_bind(int(block_number));
