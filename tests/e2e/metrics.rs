@@ -240,7 +240,6 @@ async fn ten_networks_have_fewer_than_3000_series_and_a_hundred_thousand_random_
     let new: Vec<&String> = after.difference(&before).filter(|name| !name.contains("_rpc_")).collect();
     assert!(new.is_empty(), "{new:?}");
     assert!((1_000..3_000).contains(&after.len()), "{} series", after.len());
-    println!("{} series of ten networks with two nodes each", after.len());
     assert_eq!(chain.node.token_balance(USDC, PAYEE).await, 0, "nothing was paid");
     drop(service);
 }

@@ -58,8 +58,8 @@ pub(crate) async fn run(report: &mut Report, time: Duration, wanted: impl Fn(&st
     let epoch = store.own_wallet(&network, WALLET, "the benchmark").await.expect("owned");
     let payments: Arc<Vec<_>> = Arc::new((0..count).map(|number| Payment::new(&network, epoch, number)).collect());
 
-    phase(report, "store: begin", &store, &payments, |payment| payment.begin()).await;
-    phase(report, "store: end", &store, &payments, |payment| payment.end()).await;
+    phase(report, "store: begin", &store, &payments, Payment::begin).await;
+    phase(report, "store: end", &store, &payments, Payment::end).await;
     let began = Instant::now();
     for part in payments.chunks(256) {
         let finalities = part.iter().map(|payment| Change::Finalize { id: payment.facts.id, block: None }).collect();
