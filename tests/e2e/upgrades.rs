@@ -94,12 +94,12 @@ async fn an_upgraded_token_is_suspended_alone_until_it_is_what_it_was() {
     for part in [COPY, USDC, "restart"] {
         assert!(detail(&service).await.to_lowercase().contains(&part.to_lowercase()), "{part}");
     }
-    assert!(home.metric("asset_upgraded").await >= 1.0 && home.log().contains("was upgraded"));
+    assert!(home.metric("asset_suspended").await >= 1.0 && home.log().contains("was upgraded"));
 
     upgrade(&chain, USDC).await;
     eventually("it is what it was", || async { (!detail(&service).await.contains("upgraded")).then_some(()) }).await;
     assert!(service.post("/settle", &by_eip3009()).await.is_good());
-    assert!(home.metric("asset_upgraded").await < 1.0);
+    assert!(home.metric("asset_suspended").await < 1.0);
     assert_eq!(home.audit().0, 0);
 }
 
