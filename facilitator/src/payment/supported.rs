@@ -58,7 +58,7 @@ pub enum SupportedNow {
 impl Payments {
     /// The kinds of payment that are settled here. Servers ask once and keep
     /// the list for their lifetime: so it is not told while a network that has
-    /// never opened is tried for less than [`Waits::supported`], and a network
+    /// never opened is tried for less than [`Waits::supported`](super::Waits::supported), and a network
     /// that has opened stays on it while it is closed for a moment; one without
     /// gas money does not. A network that does not come up for longer is left
     /// out, so that it keeps nobody from the others.
