@@ -10,7 +10,7 @@ const product = join(here, "../../chains/evm/contracts/out");
 
 export const code = (name, part) => {
   const file = part ? `${name}.${part}.hex` : `${name}.hex`;
-  const folder = ["ApprovalLens", "DemoUsdc", "Eip3009Lens", "Permit2Lens"].includes(name) ? product : join(here, "out");
+  const folder = ["ApprovalLens", "DemoUsdc", "Eip3009Lens", "Permit2Lens", "SettlementBatch"].includes(name) ? product : join(here, "out");
   return `0x${readFileSync(join(folder, file), "utf8")}`;
 };
 
