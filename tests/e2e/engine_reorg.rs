@@ -69,10 +69,11 @@ async fn a_reverted_transaction_whose_block_is_taken_back_is_sent_again() {
     spend_first(&chain, USDC, PAYER).await;
     // The receipts are to be had, the state is not.
     proxy.fail("eth_call", Fault::Refuse(-32_000, "header not found"), Times::Always);
+    let asked = proxy.calls("eth_call");
     chain.node.mine().await;
-    eventually("it is stored that the block has it", || async {
+    eventually("it is stored that the block has it, and asked in vain what it did", || async {
         let found = service.try_get(&format!("/settlements/{id}")).await?;
-        (found.body["attempts"][0]["state"] == "included").then_some(())
+        (found.body["attempts"][0]["state"] == "included" && proxy.calls("eth_call") > asked).then_some(())
     })
     .await;
     chain.node.call("anvil_reorg", json!([1, []])).await;
