@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chains_svm::local::{Payer, USDC};
+use chains_svm::local::{PYUSD, Payer, USDC};
 use e2e::{
     eventually,
+    node::Node,
     proxy::{Fault, Proxy, Times},
     service::{Answer, Home},
     svm::Draft,
@@ -14,6 +15,13 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 const AHEAD: u64 = 1_000_000;
+
+/// The time by which the second node is late.
+const SECONDS_LATER_MS: u64 = 6_000;
+
+async fn slot(node: &Node) -> u64 {
+    node.call("getSlot", json!([])).await.as_u64().expect("a slot")
+}
 
 /// Adds a million slots to every number of these keys in so many answers of a method.
 fn leap(proxy: &Proxy, method: &str, answers: u64) {
@@ -86,4 +94,35 @@ async fn a_payment_on_solana_that_never_lands_fails_though_one_of_two_nodes_is_d
     .await;
     let balance = validator.chain.token_balance(&payee().address(), &USDC).await.expect("a balance");
     assert_eq!(balance, 0, "{failed:?}");
+}
+
+/// K01: one of two nodes shows a transaction some seconds after the other. Meanwhile it is asked with growing
+/// intervals, and nobody is called to end what ends by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_that_a_second_node_has_seconds_later_leaves_no_settlement_unresolved() {
+    let validator = Validator::start().await;
+    let nodes = Proxy::three_before(validator.chain.url()).await;
+    let home = Home::on(&validator).rpc(&[&nodes[0].url, &nodes[1].url]);
+    let service = home.serve().await;
+    nodes[1].fail("getTransaction", Fault::Pretend(Value::Null), Times::Always);
+    let mut draft = Draft::default();
+    draft.order.mint = PYUSD;
+    let body = draft.body(&validator.chain, 2).await;
+    let node = Node::at(validator.chain.url());
+    let until = slot(&node).await + SECONDS_LATER_MS / u64::from(validator.slot_ms());
+    let settle = service.post("/settle", &body);
+    let later = async {
+        eventually("seconds have passed", || async { (slot(&node).await >= until).then_some(()) }).await;
+        nodes[1].heal();
+    };
+    let (settled, ()) = futures::join!(settle, later);
+    assert!(settled.is_good(), "{settled:?}\n{}", home.log());
+    let timeline = service.settlement(settled.settlement_id()).await.body.to_string();
+    assert!(!timeline.contains("unresolved"), "{timeline}");
+    eventually("/ready says nothing of it any more", || async {
+        let ready = service.try_get("/ready").await?;
+        (!ready.body.to_string().contains("cannot be said")).then_some(())
+    })
+    .await;
+    home.assert_audit();
 }

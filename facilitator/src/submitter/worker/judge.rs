@@ -133,19 +133,17 @@ impl Worker {
                 }
                 Verdict::Replaced => replaced(tracked, &mut batch, &mut afterwards),
                 Verdict::Expired(why) => expired(tracked, &why, &mut batch, &mut afterwards),
-                // Receipts alone leave much open: everything there is has to be asked before it counts.
+                // Receipts alone leave much open: everything there is has to be asked before it counts, at the
+                // time that the last answer has set.
                 Verdict::Unknown { nonce_used, .. } if depth == Depth::Look => {
                     tracked.nonce_used |= nonce_used;
-                    tracked.inquiry.want(now);
+                    tracked.inquiry.want_once(now);
                 }
                 Verdict::Unknown { nonce_used, why } => {
                     tracked.nonce_used |= nonce_used;
                     self.unknown(id, &why, now, &mut batch, &mut afterwards);
                 }
             }
-        }
-        if self.tracked.iter_mut().all(|tracked| !tracked.inquiry.is_undecided()) {
-            self.status.update(|state| state.unknown = None);
         }
         if batch.is_empty() {
             return self.go_on(afterwards);
@@ -210,6 +208,9 @@ impl Worker {
         }
         for id in gone {
             drop(self.tracked.remove(id));
+        }
+        if self.tracked.iter_mut().all(|tracked| !tracked.inquiry.is_undecided()) {
+            self.status.update(|state| state.unknown = None);
         }
         for work in next {
             self.queue.push(work);
