@@ -151,10 +151,10 @@ impl ArchiveFile {
     }
 
     /// The settlements from a byte on that were written to the end; one whose
-    /// line was cut by a crash is not among them. Blocks.
+    /// line was cut by a crash, which is the last, is not among them. Blocks.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file, or a line with an end, cannot be read.
     pub fn whole_lines(&self, from: u64) -> Result<Vec<Timeline>, FileError> {
         let read = || -> io::Result<Vec<u8>> {
             let mut file = &self.file;
@@ -164,9 +164,14 @@ impl ArchiveFile {
             Ok(bytes)
         };
         let bytes = read().map_err(|source| self.failed(source))?;
-        let lines = bytes.split_inclusive(|byte| *byte == b'\n');
-        let whole = lines.filter_map(|line| str::from_utf8(line.strip_suffix(b"\n")?).ok());
-        Ok(whole.filter_map(|text| line::read(text).ok()).collect())
+        let (mut whole, mut offset) = (vec![], from);
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let Some(text) = line.strip_suffix(b"\n") else { break };
+            let failed = |why| FileError::Line { path: self.path.clone(), offset, why };
+            whole.push(line::read(&String::from_utf8_lossy(text)).map_err(failed)?);
+            offset += u64::try_from(line.len()).unwrap_or(u64::MAX);
+        }
+        Ok(whole)
     }
 
     /// Drops everything from a byte on, on disk. Blocks.

@@ -51,7 +51,7 @@ async fn over(store: &dyn Store, payments: &[Begun]) {
     for one in payments {
         apply(store, vec![one.include(), one.settle()]).await;
         assert!(store.deliver(one.id(), Recipient::Other, AT).await.expect("delivered"));
-        apply(store, vec![Change::Finalize { id: one.id(), block: None }]).await;
+        apply(store, vec![Change::Finalize { id: one.id(), transfer: None }]).await;
     }
 }
 
@@ -158,6 +158,13 @@ async fn a_file_that_is_not_this_store_s_is_left_as_it_is() {
     fs::write(place.file(), &ahead).expect("written");
     assert!(matches!(run(&*operator, &place).await, Err(ArchiveError::Ahead { .. })));
     assert_eq!(fs::read(place.file()).expect("a file"), ahead);
+
+    // A line that was written to its end, and cannot be read: nothing of the file is dropped.
+    let strange = [good.clone(), b"{\"of\":\"a later version\"}\n".to_vec()].concat();
+    fs::write(place.file(), &strange).expect("written");
+    let refused = run(&*operator, &place).await;
+    assert!(matches!(refused, Err(ArchiveError::File(FileError::Line { .. }))), "{refused:?}");
+    assert_eq!(fs::read(place.file()).expect("a file"), strange);
 
     let other = Place::fresh();
     drop(owned(&other).await);

@@ -111,8 +111,9 @@ pub enum Change {
     Finalize {
         /// The settlement.
         id: SettlementId,
-        /// The transfer's block now, where it is another than before.
-        block: Option<BlockRef>,
+        /// The transaction that made the transfer, and its block, where they are
+        /// others than before: after a reorg somebody else's may have come first.
+        transfer: Option<(String, BlockRef)>,
     },
     /// The chain took a settled transfer back: `reorged_at` is set, the state
     /// stays. Event `reorged`, at the first time only.

@@ -213,8 +213,14 @@ pub const fn next_nonce(chain: Option<u64>, stored_max: Option<u64>) -> NextNonc
 /// The verdict of the finality check on a transfer that is stored as settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finality {
-    /// It is there, in this block, which the chain can no longer take back.
-    Stands(BlockRef),
+    /// It is there, made by this transaction in this block, which the chain can
+    /// no longer take back.
+    Stands {
+        /// The transaction.
+        hash: String,
+        /// Its block.
+        block: BlockRef,
+    },
     /// It is there, in a block that the chain can still take back.
     NotYet,
     /// It cannot be said now.
@@ -237,7 +243,7 @@ pub fn finality(observation: Observation, final_block: u64) -> Finality {
             Finality::NotYet
         }
         Observation::Included(inclusion, mut effects) => match effects.pop() {
-            Some(Effect::Done) => Finality::Stands(inclusion.block),
+            Some(Effect::Done) => Finality::Stands { hash: inclusion.hash, block: inclusion.block },
             Some(effect @ Effect::Elsewhere { .. }) => finality_elsewhere(effect, final_block),
             Some(Effect::Missing { why, .. }) => Finality::Lost(why.message.into_owned()),
             Some(Effect::Unclear(why)) => Finality::AskAgain(why),
@@ -251,7 +257,7 @@ pub fn finality(observation: Observation, final_block: u64) -> Finality {
 pub fn finality_elsewhere(effect: Effect, final_block: u64) -> Finality {
     match effect {
         Effect::Elsewhere { block, .. } if block.number > final_block => Finality::NotYet,
-        Effect::Elsewhere { block, .. } => Finality::Stands(block),
+        Effect::Elsewhere { hash, block } => Finality::Stands { hash, block },
         Effect::Missing { executable_until: Some(_), .. } => Finality::TakenBack,
         Effect::Missing { why, executable_until: None } => Finality::Lost(why.message.into_owned()),
         Effect::Unclear(why) => Finality::AskAgain(why),

@@ -13,7 +13,7 @@ use std::{
 
 use chains_core::{
     chain::ChainUnavailable,
-    observation::{Effect, Item, Observation},
+    observation::{BlockRef, Effect, Item, Observation},
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -174,13 +174,13 @@ impl Check {
     fn heed(&mut self, followed: &Followed, finality: Finality, batch: &mut Batch) {
         let (id, request_id) = (followed.facts.id, &followed.facts.request_id);
         match finality {
-            Finality::Stands(block) => {
+            Finality::Stands { hash: now, block } => {
                 self.later.remove(&id);
                 tracing::debug!(
                     request_id, settlement_id = %id, network = %self.context.network(),
                     transaction = hash(followed), "final: the chain cannot take it back"
                 );
-                batch.change(Change::Finalize { id, block: other_block(&followed.state, block) });
+                batch.change(Change::Finalize { id, transfer: other_transfer(&followed.state, now, block) });
             }
             // It came again after a reorg, in a later block: looked at again with growing intervals.
             Finality::NotYet => {
@@ -269,7 +269,7 @@ impl Check {
                 metrics::failed_executed(self.context.network());
                 batch.change(Change::ExecutedElsewhere { id, hash });
             }
-            Effect::Missing { executable_until: None, .. } => batch.change(Change::Finalize { id, block: None }),
+            Effect::Missing { executable_until: None, .. } => batch.change(Change::Finalize { id, transfer: None }),
             Effect::Missing { executable_until: Some(_), .. }
             | Effect::Unclear(_)
             | Effect::Done
@@ -278,13 +278,14 @@ impl Check {
     }
 }
 
-/// The block, where it is another than the stored one.
-fn other_block(state: &State, block: chains_core::observation::BlockRef) -> Option<chains_core::observation::BlockRef> {
+/// The transfer's transaction and block, where they are others than the stored ones.
+fn other_transfer(state: &State, hash: String, block: BlockRef) -> Option<(String, BlockRef)> {
     let stored = match state {
-        State::Settled(settled) => settled.block(),
+        State::Settled(settled) => settled.proof.as_ref(),
         State::Open | State::Failed(_) | State::Unresolved { .. } => None,
     };
-    (stored.is_some_and(|stored| *stored != block)).then_some(block)
+    let is_other = |(was, at): &(String, Option<BlockRef>)| *was != hash || at.as_ref().is_some_and(|at| *at != block);
+    stored.is_some_and(is_other).then_some((hash, block))
 }
 
 fn newest(followed: &Followed) -> Option<&Transaction> {

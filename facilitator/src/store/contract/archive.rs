@@ -32,7 +32,7 @@ fn departure(archive: &Archive, ids: &[SettlementId], bytes: (u64, u64)) -> Depa
 }
 
 fn finalize(one: &Begun) -> Change {
-    Change::Finalize { id: one.id(), block: None }
+    Change::Finalize { id: one.id(), transfer: None }
 }
 
 /// Settles, gives the success away, and makes it final.
@@ -158,10 +158,10 @@ pub(crate) async fn settlements_that_share_a_transaction_leave_when_all_are_over
     let hash = shared.newest().hash.clone();
     apply(&*store, vec![include(shared.id, &hash), settle(one.id, &hash, 12)]).await;
     assert!(store.deliver(one.id, Recipient::Other, AT).await.expect("delivered"));
-    apply(&*store, vec![Change::Finalize { id: one.id, block: None }]).await;
+    apply(&*store, vec![Change::Finalize { id: one.id, transfer: None }]).await;
     assert_eq!(departing(&*store).await, [], "its neighbour is open");
 
-    apply(&*store, vec![settle(two.id, &hash, 12), Change::Finalize { id: two.id, block: None }]).await;
+    apply(&*store, vec![settle(two.id, &hash, 12), Change::Finalize { id: two.id, transfer: None }]).await;
     assert!(store.deliver(two.id, Recipient::Other, AT).await.expect("delivered"));
     let operator = backend.operate().await;
     let archive = file(&*operator).await;

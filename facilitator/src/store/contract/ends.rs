@@ -95,7 +95,7 @@ pub(crate) async fn a_success_that_the_chain_took_back_is_given_to_nobody_until_
     apply(&*store, vec![one.settle(), Change::TakeBack { id: one.id(), why: "reorg".into() }]).await;
     assert!(record(&*store, one.id()).await.is_taken_back());
     assert!(!store.deliver(one.id(), Recipient::Other, AT).await.expect("an answer"));
-    apply(&*store, vec![Change::Finalize { id: one.id(), block: Some(block(13)) }]).await;
+    apply(&*store, vec![Change::Finalize { id: one.id(), transfer: Some((one.hash().into(), block(13))) }]).await;
     assert!(!record(&*store, one.id()).await.is_taken_back());
     assert!(store.deliver(one.id(), Recipient::Other, AT).await.expect("an answer"));
     store.close().await;

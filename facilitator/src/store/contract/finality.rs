@@ -45,16 +45,22 @@ pub(crate) async fn what_is_settled_and_not_final_is_due_by_its_block(backend: &
 
 pub(crate) async fn a_finalized_settlement_is_not_due_any_more(backend: &impl Backend) {
     let store = owned(backend).await;
-    let [same, moved, open] = begun(&*store).await;
-    apply(&*store, vec![same.settle(), moved.settle()]).await;
-    let finalize = |one: &Begun, block| Change::Finalize { id: one.id(), block };
-    let changes = vec![finalize(&same, None), finalize(&moved, Some(block(15))), finalize(&open, None)];
+    let [same, moved, overtaken, open] = begun(&*store).await;
+    apply(&*store, vec![same.settle(), moved.settle(), overtaken.settle()]).await;
+    let finalize = |one: &Begun, transfer| Change::Finalize { id: one.id(), transfer };
+    let now = |hash: &str, number| Some((hash.to_owned(), block(number)));
+    let changes = vec![
+        finalize(&same, None),
+        finalize(&moved, now(moved.hash(), 15)),
+        finalize(&overtaken, now("0xforeign", 16)),
+        finalize(&open, None),
+    ];
     assert_eq!(store.apply(changes.clone(), Millis(7_000)).await.expect("applied"), [], "it ends nothing");
     store.apply(changes, Millis(9_000)).await.expect("no effect");
     assert_eq!(due(&*store, u64::MAX, 9).await, []);
-    for (one, number) in [(&same, 12), (&moved, 15)] {
+    for (one, hash, number) in [(&same, same.hash(), 12), (&moved, moved.hash(), 15), (&overtaken, "0xforeign", 16)] {
         let record = record(&*store, one.id()).await;
-        assert_eq!(record.state, State::Settled(settled(one.hash(), number)));
+        assert_eq!(record.state, State::Settled(settled(hash, number)));
         assert_eq!(record.finalized_at, Some(Millis(7_000)), "once");
         assert_eq!(story(&*store, one.id()).await, ["signed", "settled", "finalized"]);
     }
@@ -77,7 +83,7 @@ pub(crate) async fn a_transfer_that_was_taken_back_stays_settled_and_comes_last(
     assert_eq!(story(&*store, gone.id()).await, ["signed", "settled", "reorged"]);
     assert_eq!(due(&*store, 30, 9).await, [kept.id(), gone.id()]);
     assert_eq!(due(&*store, 30, 1).await, [kept.id()], "it is in nobody's way");
-    apply(&*store, vec![Change::Finalize { id: gone.id(), block: Some(block(25)) }]).await;
+    apply(&*store, vec![Change::Finalize { id: gone.id(), transfer: Some((gone.hash().into(), block(25))) }]).await;
     assert_eq!(due(&*store, 30, 9).await, [kept.id()]);
     assert_eq!(record(&*store, gone.id()).await.reorged_at, Some(Millis(7_000)), "it is not forgotten");
     store.close().await;
@@ -92,7 +98,7 @@ pub(crate) async fn an_executable_failure_is_listed_until_it_is_final(backend: &
     assert_eq!(listed(None, 1).await, [first.id()]);
     assert_eq!(listed(Some(first.id()), 9).await, [second.id()]);
     assert_eq!(ids(&store.executable(&other_network(), None, 9).await.expect("read")), []);
-    apply(&*store, vec![Change::Finalize { id: first.id(), block: None }]).await;
+    apply(&*store, vec![Change::Finalize { id: first.id(), transfer: None }]).await;
     assert_eq!(listed(None, 9).await, [second.id()]);
     let followed = store.executable(&network(), None, 9).await.expect("read").remove(0);
     assert_eq!(followed.state, State::Failed(Failed { executable_until: Some(99), ..failed() }));
@@ -139,7 +145,7 @@ pub(crate) async fn losses_are_the_shares_of_the_fees_that_were_paid(backend: &i
     let ends = vec![alone.fail(), free.fail(), twice.fail(), elsewhere.fail()];
     store.apply(ends, Millis(6_000)).await.expect("applied");
     // A later word about them moves no loss in time.
-    store.apply(vec![Change::Finalize { id: alone.id(), block: None }], Millis(9_000)).await.expect("applied");
+    store.apply(vec![Change::Finalize { id: alone.id(), transfer: None }], Millis(9_000)).await.expect("applied");
     let since = async |since| {
         let losses = store.losses(&network(), Millis(since)).await.expect("read").into_iter();
         let mut losses: Vec<_> =

@@ -64,7 +64,7 @@ pub(crate) async fn each_transition_leaves_its_event(backend: &impl Backend) {
     let [good, bad] = begun(&*store).await;
     apply(&*store, vec![good.unresolve("no logs"), bad.kill(), bad.fail()]).await;
     apply(&*store, vec![good.settle(), Change::TakeBack { id: good.id(), why: "its block is gone".into() }]).await;
-    apply(&*store, vec![Change::Finalize { id: good.id(), block: Some(block(13)) }]).await;
+    apply(&*store, vec![Change::Finalize { id: good.id(), transfer: Some((good.hash().into(), block(13))) }]).await;
     store.deliver(good.id(), Recipient::Other, AT).await.expect("an answer");
     let told = async |id| {
         let events = timeline(&*store, id).await.events;
@@ -79,7 +79,7 @@ pub(crate) async fn each_transition_leaves_its_event(backend: &impl Backend) {
         ("unresolved", "no logs"),
         ("settled", "0xw1"),
         ("reorged", "its block is gone"),
-        ("finalized", "in block 13 0xblock13"),
+        ("finalized", "0xw1 in block 13 0xblock13"),
         ("delivered", ""),
     ];
     assert_eq!(told(good.id()).await, events(&expected));

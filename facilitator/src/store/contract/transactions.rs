@@ -198,7 +198,7 @@ pub(crate) async fn changes_of_one_call_happen_in_their_order(backend: &impl Bac
         one.unresolve("no proof"),
         settle(one.id(), "0xw3", 12),
         Change::Fail { id: one.id(), failed: failed() },
-        Change::Finalize { id: one.id(), block: Some(block(13)) },
+        Change::Finalize { id: one.id(), transfer: Some(("0xw3".into(), block(13))) },
     ];
     assert_eq!(apply(&*store, changes).await, [one.id()]);
     let found = timeline(&*store, one.id()).await;

@@ -6,7 +6,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chains_core::{Network, clock::Millis, observation::Inclusion, transaction::Plan};
+use chains_core::{
+    Network,
+    clock::Millis,
+    observation::{BlockRef, Inclusion},
+    transaction::Plan,
+};
 
 use crate::{
     settlement::{Facts, Failed, Recipient, Settled, SettlementId, Transaction, TransactionId},
@@ -56,7 +61,7 @@ pub(super) enum Ending<'a> {
 /// An end that holds for good.
 pub(super) struct Finality<'a> {
     pub id: SettlementId,
-    pub block: Option<&'a chains_core::observation::BlockRef>,
+    pub transfer: Option<&'a (String, BlockRef)>,
     pub at: Millis,
 }
 
@@ -142,9 +147,9 @@ impl<'a> Order<'a> {
                 self.end(End { id: *id, ending: Ending::Settled { settled, delivered: *delivered }, at, call });
             }
             Change::Fail { id, failed } => self.end(End { id: *id, ending: Ending::Failed(failed), at, call }),
-            Change::Finalize { id, block } => {
+            Change::Finalize { id, transfer } => {
                 self.touch(4, [Row::Settlement(*id)]);
-                self.batch.finalities.push(Finality { id: *id, block: block.as_ref(), at });
+                self.batch.finalities.push(Finality { id: *id, transfer: transfer.as_ref(), at });
             }
             Change::AddAttempt { .. }
             | Change::Reopen { .. }

@@ -157,7 +157,7 @@ async fn a_call_may_have_more_changes_than_a_statement_takes_rows() {
     apply(&*store, payments.iter().flat_map(Begun::begin).collect()).await;
     let ends = payments.iter().flat_map(|one| [one.include(), one.settle()]);
     assert_eq!(store.apply(ends.collect(), Millis(6_000)).await.expect("applied").len(), 600);
-    let finalities = payments.iter().map(|one| crate::store::Change::Finalize { id: one.id(), block: None });
+    let finalities = payments.iter().map(|one| crate::store::Change::Finalize { id: one.id(), transfer: None });
     store.apply(finalities.collect(), Millis(7_000)).await.expect("applied");
     assert_eq!(store.due_for_finality(&network(), u64::MAX, 1_000).await.expect("read"), []);
     assert_eq!(store.transactions_at(&network(), "w", 0..600).await.expect("read").len(), 256, "the first of many");

@@ -112,6 +112,10 @@ fn a_worker_never_goes_below_chain_or_store() {
     }
 }
 
+fn stands(hash: &str, number: u64) -> Finality {
+    Finality::Stands { hash: hash.into(), block: block(number) }
+}
+
 #[test]
 fn only_the_effect_lets_a_settlement_stand() {
     let again = |why: &str| Finality::AskAgain(why.into());
@@ -120,11 +124,11 @@ fn only_the_effect_lets_a_settlement_stand() {
         (Observation::unknown("old"), again("old")),
         (Observation::Replaced, Finality::Lost("another transaction took its nonce".into())),
         (Observation::Expired(rejection()), Finality::Lost("because".into())),
-        (included(7, true, Effect::Done), Finality::Stands(block(7))),
+        (included(7, true, Effect::Done), stands("ours", 7)),
         (included(7, false, Effect::Done), Finality::NotYet),
         (included(8, true, Effect::Done), Finality::NotYet),
         (included(8, true, missing(None)), Finality::NotYet),
-        (included(7, true, elsewhere_in(6)), Finality::Stands(block(6))),
+        (included(7, true, elsewhere_in(6)), stands("foreign", 6)),
         (included(7, true, elsewhere_in(8)), Finality::NotYet),
         (included(7, true, missing(None)), Finality::Lost("because".into())),
         (included(7, true, Effect::Unclear("rpc".into())), again("rpc")),
@@ -137,7 +141,7 @@ fn only_the_effect_lets_a_settlement_stand() {
 #[test]
 fn a_transfer_by_somebody_else_stands_when_its_own_block_is_final() {
     let cases = [
-        (elsewhere_in(7), Finality::Stands(block(7))),
+        (elsewhere_in(7), stands("foreign", 7)),
         (elsewhere_in(8), Finality::NotYet),
         (missing(Some(9)), Finality::TakenBack),
         (missing(None), Finality::Lost("because".into())),

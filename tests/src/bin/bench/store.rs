@@ -62,7 +62,7 @@ pub(crate) async fn run(report: &mut Report, time: Duration, wanted: impl Fn(&st
     phase(report, "store: end", &store, &payments, Payment::end).await;
     let began = Instant::now();
     for part in payments.chunks(256) {
-        let finalities = part.iter().map(|payment| Change::Finalize { id: payment.facts.id, block: None }).collect();
+        let finalities = part.iter().map(|payment| Change::Finalize { id: payment.facts.id, transfer: None }).collect();
         store.apply(finalities, Millis(9_000)).await.expect("final");
     }
     report.add(Row::rate("store: finalize, 256 at a time", u64::try_from(count).expect("a count"), began.elapsed()));

@@ -133,24 +133,29 @@ pub(super) async fn finalities(
     events: &mut Events,
 ) -> Result<(), sqlx::Error> {
     for rows in finalities.chunks(ROWS_MAX) {
-        let mut query = QueryBuilder::<Sqlite>::new("WITH final (id, block_number, block_hash, at) AS (");
-        query.push_values(rows, |mut tuple, Finality { id, block, at }| {
+        let mut query = QueryBuilder::<Sqlite>::new("WITH final (id, hash, block_number, block_hash, at) AS (");
+        query.push_values(rows, |mut tuple, Finality { id, transfer, at }| {
             tuple
                 .push_bind(id.0.as_bytes().as_slice())
-                .push_bind(block.map(|block| int(block.number)))
-                .push_bind(block.map(|block| block.hash.as_str()))
+                .push_bind(transfer.map(|(hash, _)| hash.as_str()))
+                .push_bind(transfer.map(|(_, block)| int(block.number)))
+                .push_bind(transfer.map(|(_, block)| block.hash.as_str()))
                 .push_bind(time(*at));
         });
         query.push(
             ") UPDATE settlement SET finalized_at = final.at, updated_at = final.at, \
+             final_transaction = coalesce(final.hash, final_transaction), \
+             final_is_foreign = CASE WHEN final.hash IS NULL THEN final_is_foreign ELSE NOT EXISTS (SELECT 1 \
+             FROM transaction_item i JOIN attempt a ON a.transaction_id = i.transaction_id \
+             WHERE i.settlement = final.id AND +a.hash = final.hash) END, \
              final_block_number = coalesce(final.block_number, final_block_number), \
              final_block_hash = coalesce(final.block_hash, final_block_hash) FROM final \
              WHERE settlement.id = final.id AND settlement.state IN ('settled', 'failed') \
              AND settlement.finalized_at IS NULL RETURNING id",
         );
         let changed = changed(&mut query, connection).await?;
-        for Finality { id, block, at } in rows.iter().filter(|finality| changed.contains(&finality.id)) {
-            let detail = block.map(|block| format!("in block {} {}", block.number, block.hash));
+        for Finality { id, transfer, at } in rows.iter().filter(|finality| changed.contains(&finality.id)) {
+            let detail = transfer.map(|(hash, block)| format!("{hash} in block {} {}", block.number, block.hash));
             events.add(*id, "finalized", &detail.unwrap_or_default(), *at);
         }
     }
