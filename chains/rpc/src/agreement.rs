@@ -21,7 +21,7 @@ const WITNESSES: usize = 2;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Agreement<T> {
     /// Two say the same; or there is but one to ask, as only one is configured
-    /// or every other has been silent for [`SILENCE_MAX`](crate::pool::SILENCE_MAX).
+    /// or every other has been silent for [`SILENCE_MAX`](chains_core::chain::SILENCE_MAX).
     Agreed(T),
     /// No two say the same: each with its host. Empty when one alone answers,
     /// and others that should answer do not.
@@ -50,12 +50,13 @@ impl<E: Endpoint> Pool<E> {
         if same(&answers) {
             return answers.pop().map(|(_, answer)| Agreement::Agreed(answer)).ok_or(CallError::NoEndpoint);
         }
-        self.conclude(answers, &order).ok_or(CallError::NoEndpoint)
+        self.conclude(answers).ok_or(CallError::NoEndpoint)
     }
 
     /// Asks endpoints one question about `count` things, until two give the
-    /// same answer about each; the healthiest first. `key` says what of an
-    /// answer has to be the same.
+    /// same answer about each; the healthiest first. An endpoint may have no
+    /// answer (`None`) about some of them. `key` says what of an answer has to
+    /// be the same; `join` makes one answer of the two.
     ///
     /// # Errors
     /// Nobody answered.
@@ -64,20 +65,22 @@ impl<E: Endpoint> Pool<E> {
         count: usize,
         ask: F,
         key: impl Fn(&T) -> K,
+        join: impl Fn(T, T) -> T,
     ) -> Result<Vec<Agreement<T>>, CallError<N>>
     where
         T: Clone,
         K: PartialEq,
         N: NodeError,
         F: Fn(&'a E) -> A,
-        A: Future<Output = Result<Vec<T>, CallError<N>>>,
+        A: Future<Output = Result<Vec<Option<T>>, CallError<N>>>,
     {
         let order = self.order(0);
-        let same = |answers: &[(usize, Vec<T>)]| (0..count).all(|thing| same_of_two(answers, thing, &key).is_some());
+        let same = |answers: &[Answers<T>]| (0..count).all(|thing| same_of_two(answers, thing, &key).is_some());
         let answers = self.gather(&order, ask, same).await?;
         let about = |thing| {
-            let agreed = same_of_two(&answers, thing, &key).cloned().map(Agreement::Agreed);
-            let apart = || self.conclude(answers_about(&answers, thing), &order);
+            let agreed = same_of_two(&answers, thing, &key).map(|(one, other)| join(one.clone(), other.clone()));
+            let agreed = agreed.map(Agreement::Agreed);
+            let apart = || self.conclude(answers_about(&answers, thing));
             agreed.or_else(apart).unwrap_or_else(|| Agreement::Disagreed(vec![]))
         };
         Ok((0..count).map(about).collect())
@@ -106,7 +109,7 @@ impl<E: Endpoint> Pool<E> {
         let mut asked: FuturesUnordered<_> = rest.by_ref().take(WITNESSES).map(&tagged).collect();
         let (mut answers, mut failure) = (vec![], CallError::NoEndpoint);
         loop {
-            let alone = self.is_alone(&answers, order);
+            let alone = self.is_alone(&answers);
             let patience = match (alone, rest.peek().is_some()) {
                 (true, _) => Some(STRAGGLERS_WAIT),
                 (false, true) => Some(self.hedge_after()),
@@ -148,9 +151,9 @@ impl<E: Endpoint> Pool<E> {
     }
 
     /// Returns whether the one that has answered is the only one that is heard of.
-    fn is_alone<T>(&self, answers: &[(usize, T)], order: &[usize]) -> bool {
+    fn is_alone<T>(&self, answers: &[(usize, T)]) -> bool {
         let [(only, _)] = answers else { return false };
-        order.iter().all(|index| index == only || self.is_silent(*index))
+        self.expected().all(|index| index == *only)
     }
 
     /// Notes how an endpoint failed, and asks it last for a while.
@@ -163,8 +166,8 @@ impl<E: Endpoint> Pool<E> {
 
     /// The conclusion from answers of which no two are the same; `None` when
     /// there is none at all.
-    fn conclude<T>(&self, mut answers: Vec<(usize, T)>, order: &[usize]) -> Option<Agreement<T>> {
-        if self.is_alone(&answers, order) {
+    fn conclude<T>(&self, mut answers: Vec<(usize, T)>) -> Option<Agreement<T>> {
+        if self.is_alone(&answers) {
             return answers.pop().map(|(_, answer)| Agreement::Agreed(answer));
         }
         let host = |index: usize| self.endpoints().get(index).map_or_else(String::new, |e| e.host().to_owned());
@@ -174,11 +177,45 @@ impl<E: Endpoint> Pool<E> {
 
     /// Asks every usable endpoint for a number, and returns the largest that
     /// two of them reach: what one alone claims, too high or too low, decides
-    /// nothing. With two endpoints that is the lower of their answers.
+    /// nothing. With two endpoints that is the lower of their answers. Where one
+    /// alone answers, its number is as good as any: for what is looked at again.
     ///
     /// # Errors
     /// Nobody answered.
     pub async fn second_highest<'a, T, N, F, A>(&'a self, ask: F) -> Result<T, CallError<N>>
+    where
+        T: Ord,
+        N: NodeError,
+        F: Fn(&'a E) -> A,
+        A: Future<Output = Result<T, CallError<N>>>,
+    {
+        self.numbers(ask).await.map(|(number, _)| number)
+    }
+
+    /// The same for what stands for good: one endpoint's number counts only
+    /// where there is but that one to ask.
+    ///
+    /// # Errors
+    /// Nobody answered, or one alone while others should.
+    pub async fn second_highest_of_two<'a, T, N, F, A>(&'a self, ask: F) -> Result<T, CallError<N>>
+    where
+        T: Ord,
+        N: NodeError,
+        F: Fn(&'a E) -> A,
+        A: Future<Output = Result<T, CallError<N>>>,
+    {
+        match self.numbers(ask).await? {
+            (number, None) => Ok(number),
+            (number, Some(only)) if self.is_alone(&[(only, ())]) => Ok(number),
+            (_, Some(only)) => {
+                let host = self.endpoints().get(only).map_or_else(String::new, |endpoint| endpoint.host().to_owned());
+                Err(CallError::OneWitness { host })
+            }
+        }
+    }
+
+    /// The largest number that two reach; where one alone answers, its number, and which one it is.
+    async fn numbers<'a, T, N, F, A>(&'a self, ask: F) -> Result<(T, Option<usize>), CallError<N>>
     where
         T: Ord,
         N: NodeError,
@@ -192,13 +229,13 @@ impl<E: Endpoint> Pool<E> {
             .map(|(index, endpoint)| ask(endpoint).map(move |answer| (index, answer)))
             .collect();
         let (mut numbers, mut failure) = (vec![], CallError::NoEndpoint);
-        let mut waited_for: Vec<usize> = order.iter().copied().filter(|index| !self.is_silent(*index)).collect();
+        let mut waited_for: Vec<usize> = self.expected().filter(|index| order.contains(index)).collect();
         let mut deadline = None;
         while let Some((index, answer)) = next(&mut asked, deadline).await {
             match answer {
                 Ok(number) => {
                     self.heard(index);
-                    numbers.push(number);
+                    numbers.push((number, index));
                 }
                 Err(error) => {
                     self.failed(index, &error);
@@ -210,24 +247,30 @@ impl<E: Endpoint> Pool<E> {
             deadline = deadline.or_else(|| enough.then(|| Instant::now() + STRAGGLERS_WAIT));
         }
         numbers.sort_unstable();
-        let highest = numbers.pop();
-        numbers.pop().or(highest).ok_or(failure)
+        let (highest, only) = numbers.pop().ok_or(failure)?;
+        Ok(numbers.pop().map_or((highest, Some(only)), |(number, _)| (number, None)))
     }
 }
 
+/// One endpoint's answers about several things.
+type Answers<T> = (usize, Vec<Option<T>>);
+
 /// The answers of each endpoint about one thing.
-fn answers_about<T: Clone>(answers: &[(usize, Vec<T>)], thing: usize) -> Vec<(usize, T)> {
-    answers.iter().filter_map(|(index, answer)| Some((*index, answer.get(thing)?.clone()))).collect()
+fn answers_about<T: Clone>(answers: &[Answers<T>], thing: usize) -> Vec<(usize, T)> {
+    answers.iter().filter_map(|(index, answer)| Some((*index, answer.get(thing)?.clone()?))).collect()
 }
 
-/// The answer about one thing that two endpoints give.
+/// The answers about one thing that two endpoints give alike.
 fn same_of_two<'a, T, K: PartialEq>(
-    answers: &'a [(usize, Vec<T>)],
+    answers: &'a [Answers<T>],
     thing: usize,
     key: &impl Fn(&T) -> K,
-) -> Option<&'a T> {
-    let said = || answers.iter().filter_map(|(_, answer)| answer.get(thing));
-    said().enumerate().find(|(at, one)| said().skip(at + 1).any(|other| key(other) == key(one))).map(|(_, one)| one)
+) -> Option<(&'a T, &'a T)> {
+    let said = || answers.iter().filter_map(|(_, answer)| answer.get(thing)?.as_ref());
+    said().enumerate().find_map(|(at, one)| {
+        let other = said().skip(at + 1).find(|other| key(other) == key(one))?;
+        Some((one, other))
+    })
 }
 
 /// The next answer; `None` when none is left, or not until the deadline.
@@ -242,14 +285,16 @@ async fn next<F: Future>(asked: &mut FuturesUnordered<F>, deadline: Option<Insta
 mod tests {
     use std::time::Duration;
 
+    use chains_core::chain::SILENCE_MAX;
+
     use super::*;
-    use crate::{
-        error::Fault,
-        pool::{SILENCE_MAX, Standing},
-    };
+    use crate::{error::Fault, pool::Standing};
 
     /// Hangs for a minute, and then fails.
     const HANGS: u64 = u64::MAX;
+
+    /// Has no answer about the first of two things.
+    const NOT_THE_FIRST: u64 = 77;
 
     /// `None` fails.
     struct Node(Option<u64>, Standing, String);
@@ -264,13 +309,20 @@ mod tests {
         }
     }
 
+    /// A node's words about a request that is wrong.
+    const BLAMES: &str = "invalid request";
+
     #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-    #[error("no")]
-    struct No;
+    #[error("{0}")]
+    struct No(&'static str);
 
     impl NodeError for No {
         fn is_answer(&self) -> bool {
             false
+        }
+
+        fn blames_request(&self) -> bool {
+            self.0 == BLAMES
         }
     }
 
@@ -323,6 +375,47 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn one_that_answers_with_errors_alone_is_no_witness_after_a_while() {
+        for (words, expected) in [("expired key", true), (BLAMES, false)] {
+            let pool = pool(&[Some(7), Some(8)]);
+            let ask = |node: &Node| {
+                let (answer, host) = (node.0, node.2.clone());
+                async move {
+                    let error = || CallError::Node { host, error: No(words) };
+                    answer.filter(|n| *n == 7).ok_or_else(error)
+                }
+            };
+            assert!(matches!(pool.agree(ask, |n| *n).await, Ok(Agreement::Disagreed(_))));
+            tokio::time::advance(SILENCE_MAX).await;
+            let agreed = pool.agree(ask, |n| *n).await == Ok(Agreement::Agreed(7));
+            assert_eq!(agreed, expected, "{words}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_was_down_at_the_start_is_missed() {
+        let node = |answer, n| Node(answer, Standing::default(), format!("node{n}"));
+        let nodes = vec![node(Some(7), 0), node(None, 1)];
+        let pool = Pool::new("eip155:1".parse().expect("a network"), nodes, Duration::from_millis(100));
+        assert_eq!(pool.prove(ask, |_| Ok(())).await.proven, 1);
+        assert_eq!(pool.agree(ask, |n| *n).await, Ok(disagreed(&[("node0", 7)])));
+        assert_eq!(pool.second_highest(ask).await, Ok(7));
+        let alone = CallError::OneWitness { host: "node0".to_owned() };
+        assert_eq!(pool.second_highest_of_two(ask).await, Err(alone));
+        tokio::time::advance(SILENCE_MAX).await;
+        assert_eq!(pool.agree(ask, |n| *n).await, Ok(Agreement::Agreed(7)));
+        assert_eq!(pool.second_highest_of_two(ask).await, Ok(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_of_another_chain_is_not_missed() {
+        let pool = pool(&[Some(7), None]);
+        pool.endpoints()[1].1.disprove();
+        assert_eq!(pool.agree(ask, |n| *n).await, Ok(Agreement::Agreed(7)));
+        assert_eq!(pool.second_highest_of_two(ask).await, Ok(7));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn one_that_hangs_for_ever_is_waited_for_only_at_first() {
         let pool = pool(&[Some(7), Some(HANGS)]);
         for expected in
@@ -355,11 +448,11 @@ mod tests {
     }
 
     /// Two things at a time: the answer, and whether it is even.
-    async fn ask_two(node: &Node) -> Result<Vec<u64>, CallError<No>> {
+    async fn ask_two(node: &Node) -> Result<Vec<Option<u64>>, CallError<No>> {
         if node.0 == Some(u64::MAX) {
             return std::future::pending().await;
         }
-        ask(node).await.map(|n| vec![n, n % 2])
+        ask(node).await.map(|n| vec![Some(n).filter(|n| *n != NOT_THE_FIRST), Some(n % 2)])
     }
 
     #[tokio::test(start_paused = true)]
@@ -374,11 +467,13 @@ mod tests {
             (vec![Some(7), None], vec![disagreed(&[("node0", 7)]), disagreed(&[("node0", 1)])]),
             (vec![Some(7), None, Some(7)], vec![agreed(7), agreed(1)]),
             (vec![Some(7), hangs, Some(7)], vec![agreed(7), agreed(1)]),
+            (vec![Some(7), Some(NOT_THE_FIRST)], vec![disagreed(&[("node0", 7)]), agreed(1)]),
+            (vec![Some(7), Some(NOT_THE_FIRST), Some(7)], vec![agreed(7), agreed(1)]),
         ];
         for (answers, expected) in cases {
-            assert_eq!(pool(&answers).agree_each(2, ask_two, |n| *n).await, Ok(expected), "{answers:?}");
+            assert_eq!(pool(&answers).agree_each(2, ask_two, |n| *n, u64::min).await, Ok(expected), "{answers:?}");
         }
-        let failed = pool(&[None]).agree_each(2, ask_two, |n| *n).await;
+        let failed = pool(&[None]).agree_each(2, ask_two, |n| *n, u64::min).await;
         assert!(matches!(failed, Err(CallError::Transport { .. })));
     }
 
@@ -388,6 +483,6 @@ mod tests {
         pool.note(1, &CallError::<No>::NoEndpoint);
         tokio::time::advance(SILENCE_MAX).await;
         let agreed = vec![Agreement::Agreed(7), Agreement::Agreed(1)];
-        assert_eq!(pool.agree_each(2, ask_two, |n| *n).await, Ok(agreed));
+        assert_eq!(pool.agree_each(2, ask_two, |n| *n, u64::min).await, Ok(agreed));
     }
 }

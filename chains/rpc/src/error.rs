@@ -25,6 +25,12 @@ pub enum CallError<N> {
     /// No endpoint has shown that it serves this chain.
     #[error("no endpoint has shown yet that it serves this chain")]
     NoEndpoint,
+    /// One endpoint alone answered a question that takes two, and another should have.
+    #[error("{host} alone answers, and no other endpoint confirms it")]
+    OneWitness {
+        /// The endpoint.
+        host: String,
+    },
 }
 
 impl<N> CallError<N> {

@@ -15,7 +15,7 @@ use std::{
 
 use chains_core::{
     Network,
-    chain::{ChainUnavailable, NodeLook},
+    chain::{ChainUnavailable, NodeLook, SILENCE_MAX},
     metric::{BROADCASTS, RPC_CONTRADICTIONS, RPC_HEDGES},
     transaction::BroadcastResult,
 };
@@ -30,10 +30,6 @@ use crate::error::{CallError, NodeError};
 
 /// The time for which an endpoint that failed is asked last.
 const PENALTY: Duration = Duration::from_secs(5);
-
-/// An endpoint that has given no answer for this long is not a witness any more:
-/// the others decide without it.
-pub const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// The longest wait for the others after enough answers.
 pub(crate) const STRAGGLERS_WAIT: Duration = Duration::from_millis(250);
@@ -78,6 +74,11 @@ impl Standing {
     /// Notes that it serves another chain.
     pub fn disprove(&self) {
         self.0.store(Self::FOREIGN, Ordering::Relaxed);
+    }
+
+    /// Returns whether it serves another chain.
+    pub fn is_foreign(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Self::FOREIGN
     }
 }
 
@@ -153,13 +154,15 @@ impl<E: Endpoint> Pool<E> {
         judge: impl Fn(T) -> Result<(), String>,
     ) -> Proof<N>
     where
+        N: NodeError,
         A: Future<Output = Result<T, CallError<N>>>,
     {
         let answers = join_all(self.endpoints.iter().map(|endpoint| ask(endpoint).map(move |said| (endpoint, said))));
         let mut found = Proof { foreign: vec![], silent: vec![], proven: 0 };
-        for (endpoint, answer) in answers.await {
+        for (index, (endpoint, answer)) in answers.await.into_iter().enumerate() {
             match answer.map(&judge) {
                 Ok(Ok(())) => {
+                    self.heard(index);
                     endpoint.standing().prove();
                     found.proven += 1;
                 }
@@ -167,7 +170,10 @@ impl<E: Endpoint> Pool<E> {
                     endpoint.standing().disprove();
                     found.foreign.push((endpoint.host().to_owned(), shown));
                 }
-                Err(error) => found.silent.push(error),
+                Err(error) => {
+                    self.note(index, &error);
+                    found.silent.push(error);
+                }
             }
         }
         found
@@ -319,9 +325,11 @@ impl<E: Endpoint> Pool<E> {
         }
     }
 
-    /// Notes how an endpoint failed: one that says anything at all is not silent.
-    pub(crate) fn note<N>(&self, index: usize, error: &CallError<N>) {
-        if matches!(error, CallError::Node { .. }) {
+    /// Notes how an endpoint failed. One that answers every call with an error, as
+    /// where its key has expired, is as good as silent; what a contract says, or
+    /// what is wrong with the request, is an answer.
+    pub(crate) fn note<N: NodeError>(&self, index: usize, error: &CallError<N>) {
+        if matches!(error, CallError::Node { error, .. } if error.is_answer() || error.blames_request()) {
             return self.heard(index);
         }
         if let Some(since) = self.silent_since.get(index) {
@@ -331,8 +339,17 @@ impl<E: Endpoint> Pool<E> {
         }
     }
 
+    /// The endpoints that should answer: all but those of another chain and those
+    /// that have been silent for long. One that was down at the start, and has not
+    /// shown its chain yet, is among them.
+    pub(crate) fn expected(&self) -> impl Iterator<Item = usize> {
+        let is_expected =
+            |(index, endpoint): &(usize, &E)| !endpoint.standing().is_foreign() && !self.is_silent(*index);
+        self.endpoints.iter().enumerate().filter(is_expected).map(|(index, _)| index)
+    }
+
     /// Returns whether an endpoint has given no answer for [`SILENCE_MAX`].
-    pub(crate) fn is_silent(&self, index: usize) -> bool {
+    fn is_silent(&self, index: usize) -> bool {
         let silence_max = u64::try_from(SILENCE_MAX.as_millis()).unwrap_or(u64::MAX);
         let since = self.silent_since.get(index).map_or(0, |since| since.load(Ordering::Relaxed));
         since != 0 && self.now().saturating_add(1).saturating_sub(since) >= silence_max

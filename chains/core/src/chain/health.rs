@@ -1,7 +1,13 @@
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::ProofError;
 use crate::diagnostic::Finding;
+
+/// An endpoint that has given no answer for this long, or nothing but errors,
+/// is not a witness any more: the others decide without it.
+pub const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// One look at one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,9 @@
 //! `eth_getBlockByNumber(n + 1)` is null until that block exists, so one call
 //! both notices a block and brings it. When to ask is predicted from the last
 //! arrival: often around the expected moment, seldom otherwise. A block that
-//! the clock does not allow is taken only when a second endpoint shows it too.
+//! the clock does not allow is taken only when a second endpoint shows it too;
+//! of the others one in a few is held against what the other endpoints show, so
+//! that none leads the service away from the chain for long.
 
 mod plausibility;
 mod poll;
@@ -11,6 +13,7 @@ mod read;
 mod state;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -152,6 +155,11 @@ impl BlockTracker {
             sleep(pause).await;
             let (host, arrival) = self.ask(rpc, At::Latest, 0).await?.ok_or_else(CallError::unreadable)?;
             if arrival.header.hash != after.hash {
+                let Header { number, hash, .. } = &arrival.header;
+                if witness::ask(rpc, *number, hash, self.block_time).await == witness::Verdict::Disproven {
+                    self.distrust(rpc, &host, Doubt::Unshared);
+                    return self.jump(rpc).await;
+                }
                 let follows = arrival.header.parent_hash == after.hash;
                 let came = if follows { Came::Before { predicted: false } } else { Came::Jumped };
                 return self.take(rpc, &host, arrival, came).await;
@@ -164,6 +172,9 @@ impl BlockTracker {
         let wanted = after.number.saturating_add(1);
         let mut turn = 0;
         let mut paused = false;
+        if after.number.is_multiple_of(witness::ASK_EVERY) && !self.is_followed_rightly(rpc, after).await? {
+            return self.jump(rpc).await;
+        }
         loop {
             let plan = self.plan(after.number, Instant::now());
             if paused || plan.early {
@@ -187,6 +198,33 @@ impl BlockTracker {
                 return self.jump(rpc).await;
             }
             return self.take(rpc, &host, arrival, came).await;
+        }
+    }
+
+    /// Returns whether the other endpoints show a block that is followed too.
+    ///
+    /// # Errors
+    /// They contradict each other, and nobody can say who is right.
+    async fn is_followed_rightly(&self, rpc: &Rpc, newest: &Block) -> Result<bool, CallError> {
+        let number = newest.number.saturating_sub(witness::ASK_DEPTH);
+        let Some(hash) = self.state.lock().hash_at(number) else { return Ok(true) };
+        match witness::ask(rpc, number, &hash, self.block_time).await {
+            witness::Verdict::Stands => Ok(true),
+            witness::Verdict::Disproven => {
+                let host = self.state.lock().host.clone();
+                self.distrust(rpc, &host, Doubt::Unshared);
+                Ok(false)
+            }
+            witness::Verdict::Contradicted => {
+                let sentence = format!(
+                    "the endpoints show different blocks at height {number}: one of them is on another chain, or lies, \
+                     and nobody can say which. Compare both with a block explorer, and take the wrong one out of `rpc`"
+                );
+                if self.state.lock().set_trouble(&sentence) {
+                    tracing::error!(network = %self.network, "{sentence}");
+                }
+                Err(contradiction(number))
+            }
         }
     }
 
@@ -223,6 +261,7 @@ impl BlockTracker {
     /// Takes a block that one endpoint shows, when the clock allows it or
     /// another endpoint shows it too.
     async fn take(&self, rpc: &Rpc, host: &str, arrival: Arrival, came: Came) -> Result<Block, CallError> {
+        host.clone_into(&mut self.state.lock().host);
         let Some(doubt) = self.doubt(&arrival.header) else { return Ok(self.see(arrival, came)) };
         match self.vouched(rpc, arrival.header.number).await? {
             Some(vouched) if vouched.header == arrival.header => Ok(self.see(vouched, came)),
@@ -289,7 +328,7 @@ impl BlockTracker {
             state::Change::Nothing => {}
             state::Change::Trouble(sentence) => tracing::error!(network = %self.network, "{sentence}"),
             state::Change::Well => {
-                tracing::info!(network = %self.network, "this machine's clock and the chain's fit each other again");
+                tracing::info!(network = %self.network, "the network's blocks are in order again");
             }
         }
         let transactions = (came != Came::Jumped).then_some(transactions);

@@ -36,6 +36,8 @@ pub(super) enum Doubt {
     Height,
     /// The base fee jumped.
     BaseFee,
+    /// Most other endpoints show another block in its place.
+    Unshared,
 }
 
 /// The state when a block arrives.

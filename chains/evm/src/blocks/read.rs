@@ -114,7 +114,7 @@ pub(crate) async fn headers(rpc: &Rpc, numbers: &BTreeSet<u64>) -> Result<BTreeM
 /// The newest block that the chain can no longer take back, as two endpoints
 /// say; by the `finalized` tag, or by depth where a node does not know it.
 pub(crate) async fn final_block(context: &Context) -> Result<FinalBlock, ChainUnavailable> {
-    let answer = context.rpc.second_highest(|rpc| async move { final_at(&rpc).await }).await;
+    let answer = context.rpc.second_highest_of_two(|rpc| async move { final_at(&rpc).await }).await;
     let (number, timestamp) = answer.map_err(|error| context.rpc.unavailable(error))?;
     Ok(FinalBlock { number, timestamp })
 }

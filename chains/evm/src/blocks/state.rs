@@ -1,6 +1,6 @@
 //! The memory of the block tracker.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
@@ -9,11 +9,16 @@ use super::{
     plausibility::{clock_trouble, is_behind},
     poll::{self, Came},
     read::Header,
+    witness::ASK_DEPTH,
 };
 
 /// The blocks of one network, as far as they are known.
 pub(super) struct State {
     pub newest: Option<Newest>,
+    /// Those that led to it, one by one: height and hash.
+    followed: VecDeque<(u64, String)>,
+    /// The endpoint that showed the newest one.
+    pub host: String,
     /// The usual time between blocks, as observed.
     pub interval: Duration,
     /// Failures in a row.
@@ -39,13 +44,48 @@ pub(super) enum Change {
 
 impl State {
     /// Nothing seen yet.
-    pub const fn new(block_time: Duration) -> Self {
-        Self { newest: None, interval: block_time, failures: 0, behind: 0, trouble: None, distrusted: None }
+    pub fn new(block_time: Duration) -> Self {
+        Self {
+            newest: None,
+            followed: VecDeque::new(),
+            host: String::new(),
+            interval: block_time,
+            failures: 0,
+            behind: 0,
+            trouble: None,
+            distrusted: None,
+        }
+    }
+
+    /// The hash of a block that was followed a moment ago.
+    pub fn hash_at(&self, number: u64) -> Option<String> {
+        self.followed.iter().find(|(height, _)| *height == number).map(|(_, hash)| hash.clone())
+    }
+
+    /// Notes a trouble, until the next block; returns true when it is news.
+    pub fn set_trouble(&mut self, sentence: &str) -> bool {
+        let news = self.trouble.as_deref() != Some(sentence);
+        self.trouble = Some(sentence.to_owned());
+        news
+    }
+
+    /// Remembers the last few blocks of a row.
+    fn follow(&mut self, header: &Header, came: Came) {
+        let follows = self.newest.as_ref().is_some_and(|newest| newest.header.hash == header.parent_hash);
+        if came == Came::Jumped || !follows {
+            self.followed.clear();
+        }
+        self.followed.push_back((header.number, header.hash.clone()));
+        let kept = usize::try_from(ASK_DEPTH).unwrap_or(usize::MAX).saturating_add(1);
+        while self.followed.len() > kept {
+            self.followed.pop_front();
+        }
     }
 
     /// Takes in a block.
     pub fn see(&mut self, header: Header, came: Came, block_time: Duration, now: u64, skew_max: u64) -> Change {
         let arrived = Instant::now();
+        self.follow(&header, came);
         let before = self.newest.as_ref().filter(|before| before.live && before.header.number + 1 == header.number);
         let took = before.map(|before| arrived.duration_since(before.arrived));
         self.interval = poll::learn(self.interval, took, came, block_time);

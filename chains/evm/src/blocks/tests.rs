@@ -168,6 +168,39 @@ async fn a_block_is_noticed_while_it_is_waited_for() {
     assert!(node.requests() < 20, "{} requests", node.requests());
 }
 
+/// Two chains that part after their first block.
+const OURS: [&str; 9] = ["h0", "h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8"];
+const FALSE: [&str; 9] = ["h0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8"];
+
+#[tokio::test]
+async fn an_endpoint_that_invents_a_chain_of_its_own_is_followed_for_few_blocks_only() {
+    let visible = Arc::new(AtomicUsize::new(1));
+    let nodes = [chain(&FALSE, &visible).await, chain(&OURS, &visible).await, chain(&OURS, &visible).await];
+    let (rpc, blocks) = (fake_node::rpc(&[&nodes[0], &nodes[1], &nodes[2]]), tracker(ms(2000)));
+    let mut block = blocks.next(&rpc, None, Urgency::Closely).await.expect("a block");
+    visible.store(9, Relaxed);
+    while block.number < 16 {
+        block = blocks.next(&rpc, Some(&block), Urgency::Closely).await.expect("a block");
+    }
+    assert_eq!(block.hash, "x6", "the first endpoint leads");
+    let block = blocks.next(&rpc, Some(&block), Urgency::Closely).await.expect("a block");
+    assert_eq!((block.hash.as_str(), blocks.trouble()), ("h8", None));
+}
+
+#[tokio::test]
+async fn two_endpoints_on_two_chains_are_told_and_no_block_is_taken_from_either() {
+    let visible = Arc::new(AtomicUsize::new(1));
+    let nodes = [chain(&FALSE, &visible).await, chain(&OURS, &visible).await];
+    let (rpc, blocks) = (fake_node::rpc(&[&nodes[0], &nodes[1]]), tracker(ms(2000)));
+    let mut block = blocks.next(&rpc, None, Urgency::Closely).await.expect("a block");
+    visible.store(9, Relaxed);
+    while block.number < 16 {
+        block = blocks.next(&rpc, Some(&block), Urgency::Closely).await.expect("a block");
+    }
+    blocks.next(&rpc, Some(&block), Urgency::Closely).await.expect_err("a contradiction");
+    assert!(blocks.trouble().is_some_and(|trouble| trouble.contains("different blocks at height 13")));
+}
+
 /// The newest block of a node that stands still: height, time, base fee.
 type Shown = (u64, u64, u64);
 

@@ -6,16 +6,13 @@ use chains_core::{
     observation::{Effect, Item},
 };
 
-use super::{
-    authorization_use::{UseSearch, is_used},
-    investigation::FOR_EVER,
-    verdict,
-};
+use super::{authorization_use::UseSearch, investigation::FOR_EVER, newest_state::NewestState, verdict};
 use crate::{
+    blocks,
     context::Context,
     extension::sponsoring::steps::Body,
     reason,
-    rpc::{Rpc, error::CallError, method::At},
+    rpc::{Rpc, error::CallError},
     tx::{
         plan::{Method, TransferPlan},
         sign,
@@ -48,15 +45,23 @@ pub(super) async fn at_endpoint(context: &Context, rpc: &Rpc, item: &Item<'_>) -
 
 /// A transfer's authorization as one endpoint shows it.
 async fn at(context: &Context, rpc: &Rpc, item: &Item<'_>, plan: &TransferPlan) -> Result<Effect, CallError> {
-    let newest = crate::blocks::latest(rpc).await?;
-    if is_used(rpc, &plan.effect, At::Latest).await? {
-        return UseSearch { context, rpc, item, plan, block_number: newest.number }.find_use().await;
+    let newest = NewestState::read(rpc).await?;
+    if newest.is_used(&plan.effect).await? {
+        return UseSearch { context, rpc, item, plan, block_number: newest.number() }.find_use().await;
     }
-    let until = item.plan.valid_before.unwrap_or(FOR_EVER);
+    let executable_until = executable_until(context, rpc, item).await?;
     let code = match plan.effect.method {
         Method::Eip3009 => reason::VALID_BEFORE,
         Method::Permit2 | Method::Upto => reason::PERMIT2_DEADLINE_EXPIRED,
     };
     let why = Rejection::new(code, "the authorization expired before a block took the payment");
-    Ok(Effect::Missing { why, executable_until: (newest.timestamp < until).then_some(until) })
+    Ok(Effect::Missing { why, executable_until })
+}
+
+/// The chain time until which whoever holds the payload can still execute it;
+/// `None` when it is over in a block that is deep enough.
+pub(super) async fn executable_until(context: &Context, rpc: &Rpc, item: &Item<'_>) -> Result<Option<u64>, CallError> {
+    let deep = blocks::confirmed(rpc, context.config.confirmations).await?;
+    let until = item.plan.valid_before.unwrap_or(FOR_EVER);
+    Ok((deep.timestamp < until).then_some(until))
 }

@@ -8,8 +8,7 @@ use chains_core::{
 };
 
 use super::{
-    authorization_use::{UseSearch, is_used},
-    effect::Look,
+    authorization::executable_until, authorization_use::UseSearch, effect::Look, newest_state::NewestState,
     placement::Placement,
 };
 use crate::{
@@ -44,10 +43,20 @@ impl Case<'_> {
 
     /// Finds out what became of the payment. Read from the newest state: an
     /// authorization that is unused there was never used, and our transaction
-    /// has had its turn.
+    /// has had its turn, as long as its block is part of the chain.
     pub async fn investigate(&self) -> Result<Effect, CallError> {
-        let used = is_used(self.rpc(), &self.plan.effect, At::Latest).await?;
-        let executable_until = if used { None } else { self.executable_until().await? };
+        let newest = NewestState::read(self.rpc()).await?;
+        let effect = self.effect(&newest).await?;
+        if newest.still_follows(&self.place.block).await? {
+            return Ok(effect);
+        }
+        Ok(Effect::Unclear("the chain took a block back while the payment was looked for".to_owned()))
+    }
+
+    async fn effect(&self, newest: &NewestState<'_>) -> Result<Effect, CallError> {
+        let used = newest.is_used(&self.plan.effect).await?;
+        let executable_until =
+            if used { None } else { executable_until(self.look.context, self.rpc(), self.item).await? };
         if self.place.receipt.succeeded() && !self.cancelled {
             let message = "the transaction did not make exactly the expected transfer";
             let why = Rejection::new(event_mismatch(self.plan.effect.method), message);
@@ -60,14 +69,6 @@ impl Case<'_> {
         }
         let why = if self.cancelled { self.cancellation() } else { self.revert_reason().await };
         Ok(Effect::Missing { why, executable_until })
-    }
-
-    /// The chain time until which the payload can still be executed by
-    /// whoever holds it; `None` when it is over in the newest block.
-    async fn executable_until(&self) -> Result<Option<u64>, CallError> {
-        let newest = crate::blocks::latest(self.rpc()).await?;
-        let until = self.item.plan.valid_before.unwrap_or(FOR_EVER);
-        Ok((newest.timestamp < until).then_some(until))
     }
 
     fn is_over(&self) -> bool {

@@ -8,6 +8,7 @@
 //! | [`investigation`] | why a transfer is missing, or where else it was made |
 //! | [`authorization`] | what became of an authorization without a transaction of ours |
 //! | [`authorization_use`], [`log_search`], [`trace`] | who used an authorization |
+//! | [`newest_state`] | the state of a block that is part of the chain |
 //! | [`sponsored`] | the steps before a sponsored settlement |
 //! | [`verdict`] | one observation out of those of several endpoints |
 //!
@@ -22,6 +23,7 @@ mod authorization_use;
 mod effect;
 mod investigation;
 mod log_search;
+mod newest_state;
 mod placement;
 mod receipt;
 mod sponsored;
@@ -34,7 +36,7 @@ use chains_core::{
     chain::ChainUnavailable,
     observation::{Effect, Inclusion, Observation, TransactionView},
 };
-use futures::future::try_join_all;
+use futures::future::join_all;
 
 pub(crate) use self::authorization::trace as trace_authorization;
 #[cfg(test)]
@@ -89,34 +91,43 @@ async fn agreed(
     views: &[TransactionView<'_>],
     effort: Effort,
 ) -> Result<Vec<Observation>, ChainUnavailable> {
-    let key = |observations: &Vec<Observation>| observations.iter().map(verdict::key).collect::<Vec<_>>();
-    let said = context.rpc.agree(|rpc| look(context, rpc, views, effort), key).await;
-    let observations = verdict::merge(said.map_err(|error| context.rpc.unavailable(error))?, views.len());
+    let ask = |rpc| look(context, rpc, views, effort);
+    let said = context.rpc.agree_each(views.len(), ask, verdict::key, verdict::join).await;
+    let said = said.map_err(|error| context.rpc.unavailable(error))?;
+    let observations: Vec<_> = said.into_iter().map(verdict::merge).collect();
     for (view, observation) in views.iter().zip(&observations) {
         sponsored::note(context, view, observation);
     }
     Ok(observations)
 }
 
-/// The transactions as one endpoint shows them.
+/// The transactions as one endpoint shows them; `None` for those about which
+/// it has no answer.
+///
+/// # Errors
+/// It has no answer about any of them.
 async fn look(
     context: &Context,
     rpc: Rpc,
     views: &[TransactionView<'_>],
     effort: Effort,
-) -> Result<Vec<Observation>, CallError> {
+) -> Result<Vec<Option<Observation>>, CallError> {
     let found = placement::find(context, &rpc, views).await?;
     let observed = views.iter().zip(found).map(|(view, found)| {
         let look = Look { context, rpc: &rpc, view, effort };
         async move {
-            match found {
+            match found? {
                 Found::Placed(place) => look.included(&place).await,
                 Found::Nowhere => look.unseen().await,
-                Found::NonceUsed => look.replaced().await,
+                Found::NonceUsed => Ok(look.replaced().await),
             }
         }
     });
-    try_join_all(observed).await
+    let observed = join_all(observed).await;
+    match observed.iter().find_map(|observed| observed.as_ref().err()) {
+        Some(error) if observed.iter().all(Result::is_err) => Err(error.clone()),
+        _ => Ok(observed.into_iter().map(Result::ok).collect()),
+    }
 }
 
 impl Look<'_> {
@@ -146,15 +157,18 @@ impl Look<'_> {
     }
 
     /// A transaction that no block includes, and whose nonce is used. Where an
-    /// authorization is used and nothing tells by what, it may have been this
-    /// very transaction, of which the node has no receipt.
-    async fn replaced(&self) -> Result<Observation, CallError> {
+    /// authorization is used and nothing tells by what, or the node does not
+    /// tell, it may have been this very transaction, of which the node has no receipt.
+    async fn replaced(&self) -> Observation {
         for item in self.view.items {
-            if let Effect::Unclear(why) = authorization::at_endpoint(self.context, self.rpc, item).await? {
-                let why = format!("its nonce is used, the node has no receipt of it, and {why}");
-                return Ok(Observation::Unknown { nonce_used: true, why });
-            }
+            let why = match authorization::at_endpoint(self.context, self.rpc, item).await {
+                Ok(Effect::Unclear(why)) => why,
+                Ok(_) => continue,
+                Err(error) => format!("what used the authorization cannot be asked: {error}"),
+            };
+            let why = format!("its nonce is used, the node has no receipt of it, and {why}");
+            return Observation::Unknown { nonce_used: true, why };
         }
-        Ok(Observation::Replaced)
+        Observation::Replaced
     }
 }

@@ -98,7 +98,7 @@ pub(super) async fn unseen(look: &Look<'_>, item: &Item<'_>, step: &Step) -> Res
 async fn overtaken(look: &Look<'_>, item: &Item<'_>, step: &Step, deep: &Header) -> Result<Observation, CallError> {
     // By the approval itself, after its receipt was asked for?
     let places = super::placement::places(look.context, look.rpc, std::slice::from_ref(look.view)).await?;
-    if let Some(place) = places.into_iter().flatten().next() {
+    if let Some(place) = places.into_iter().next().transpose()?.flatten() {
         return look.included(&place).await;
     }
     let allowed = is_allowed(look.rpc, &step.settle().effect, At::Number(deep.number)).await?;

@@ -166,6 +166,7 @@ impl Scene {
             "debug_traceTransaction" => self.trace.clone(),
             "eth_getTransactionByHash" => Say::Result(self.transaction.clone()),
             "eth_getTransactionCount" => Say::Result(json!(format!("{:#x}", self.nonce))),
+            "eth_blockNumber" => Say::Result(json!(format!("{BLOCK:#x}"))),
             "eth_getBlockByNumber" => Say::Result(json!({
                 "number": if params[0] == "latest" { json!("0x64") } else { params[0].clone() }, "hash": if self.canonical { "0xb" } else { "0xc" }, "parentHash": "0xa",
                 "timestamp": format!("{:#x}", fake_node::NOW), "transactions": [],

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use chains_core::{
-    Rejection,
-    observation::{Effect, Observation},
+    Amount, Rejection,
+    observation::{Effect, Inclusion, Observation},
     reason::SETTLEMENT_PENDING,
 };
 use chains_rpc::Agreement;
@@ -12,14 +12,16 @@ use chains_rpc::Agreement;
 /// Endpoints that must say the same.
 const WITNESSES: usize = 2;
 
-/// The part of an observation that two endpoints must say alike: everything but sentences, and the reason
-/// of a failure, which an endpoint without old states cannot tell.
+/// The part of an observation that two endpoints must say alike: everything but sentences, prices, which
+/// some nodes tell without the part of the data, and the reason of a failure, which an endpoint without old
+/// states cannot tell.
 pub(super) fn key(observation: &Observation) -> Observation {
     match observation {
         Observation::Pending => Observation::Pending,
         Observation::Replaced => Observation::Replaced,
         Observation::Included(inclusion, effects) => {
-            Observation::Included(inclusion.clone(), effects.iter().map(effect_key).collect())
+            let inclusion = Inclusion { fee_paid: Amount::ZERO, gas_used: 0, ..inclusion.clone() };
+            Observation::Included(inclusion, effects.iter().map(effect_key).collect())
         }
         Observation::Expired(_) => Observation::Expired(blank()),
         Observation::Unknown { nonce_used, .. } => Observation::Unknown { nonce_used: *nonce_used, why: String::new() },
@@ -41,17 +43,23 @@ fn blank() -> Rejection {
     Rejection { code: SETTLEMENT_PENDING, message: Cow::Borrowed("") }
 }
 
-/// The observations of `count` transactions, on which two endpoints agree one
-/// by one.
-pub(super) fn merge(said: Agreement<Vec<Observation>>, count: usize) -> Vec<Observation> {
+/// One observation of two that are alike: of two prices the lower one, which
+/// no single endpoint can drive up.
+pub(super) fn join(one: Observation, other: Observation) -> Observation {
+    match (one, other) {
+        (Observation::Included(one, effects), Observation::Included(other, _)) => {
+            let (fee_paid, gas_used) = (one.fee_paid.min(other.fee_paid), one.gas_used.min(other.gas_used));
+            Observation::Included(Inclusion { fee_paid, gas_used, ..one }, effects)
+        }
+        (one, _) => one,
+    }
+}
+
+/// The observation on which endpoints agree.
+pub(super) fn merge(said: Agreement<Observation>) -> Observation {
     match said {
-        Agreement::Agreed(observations) => observations,
-        Agreement::Disagreed(answers) => (0..count)
-            .map(|index| {
-                let of = |(host, all): &(String, Vec<Observation>)| Some((host.clone(), all.get(index)?.clone()));
-                two_alike(&answers.iter().filter_map(of).collect::<Vec<_>>())
-            })
-            .collect(),
+        Agreement::Agreed(observation) => observation,
+        Agreement::Disagreed(answers) => two_alike(&answers),
     }
 }
 
@@ -66,18 +74,14 @@ pub(super) fn merge_effects(said: Agreement<Effect>) -> Effect {
     }
 }
 
-/// The observation that two endpoints make.
+/// The observation that two endpoints of which no two say the same make together:
+/// two that differ in the depth alone agree that it is not deep yet.
 fn two_alike(answers: &[(String, Observation)]) -> Observation {
     for (index, (_, answer)) in answers.iter().enumerate() {
-        let mut others = answers.iter().skip(index + 1).map(|(_, other)| other);
-        if others.clone().any(|other| key(other) == key(answer)) {
-            return answer.clone();
-        }
-        // Two that differ in the depth alone agree that it is not deep yet.
-        if let Some(shallow) = shallow(answer)
-            && others.any(|other| self::shallow(other).is_some_and(|other| key(&other) == key(&shallow)))
-        {
-            return shallow;
+        let Some(shallow) = shallow(answer) else { continue };
+        let mut others = answers.iter().skip(index + 1).filter_map(|(_, other)| self::shallow(other));
+        if let Some(other) = others.find(|other| key(other) == key(&shallow)) {
+            return join(shallow, other);
         }
     }
     let used = answers.iter().filter(|(_, answer)| is_nonce_used(answer)).count();
@@ -137,10 +141,7 @@ fn word(effect: &Effect) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use chains_core::{
-        Amount,
-        observation::{BlockRef, Inclusion},
-    };
+    use chains_core::observation::BlockRef;
 
     use super::*;
 
@@ -155,17 +156,29 @@ mod tests {
     }
 
     fn merged(answers: &[Observation]) -> Observation {
-        let answers = answers.iter().enumerate().map(|(n, said)| (format!("node{n}"), vec![said.clone()]));
-        merge(Agreement::Disagreed(answers.collect()), 1).remove(0)
+        let answers = answers.iter().enumerate().map(|(n, said)| (format!("node{n}"), said.clone()));
+        merge(Agreement::Disagreed(answers.collect()))
     }
 
     #[test]
-    fn two_endpoints_that_see_the_same_decide_whatever_a_third_says() {
+    fn words_and_prices_need_not_be_the_same_and_the_lower_price_counts() {
+        let failed = |code, price: u64| {
+            let Observation::Included(inclusion, effects) = included("a", "b", true, missing(code)) else { panic!() };
+            Observation::Included(Inclusion { fee_paid: Amount::from(price), gas_used: price, ..inclusion }, effects)
+        };
+        let (dear, cheap) = (failed(SETTLEMENT_PENDING, 9), failed(chains_core::reason::INVALID_PAYLOAD, 7));
+        assert_eq!(key(&dear), key(&cheap));
+        assert_eq!(join(dear.clone(), cheap.clone()), failed(SETTLEMENT_PENDING, 7));
+        assert_eq!(join(cheap.clone(), dear), cheap);
+        assert_eq!(join(Observation::Pending, Observation::Pending), Observation::Pending);
+        assert_ne!(key(&included("a", "b", true, Effect::Done)), key(&cheap));
+    }
+
+    #[test]
+    fn endpoints_that_differ_in_the_depth_alone_agree_that_it_is_not_deep_yet() {
         let done = included("a", "b", true, Effect::Done);
         let early = included("a", "b", false, Effect::Done);
-        let failed = |code| included("a", "b", true, missing(code));
         let cases = [
-            (vec![done.clone(), Observation::Pending, done.clone()], Some(done.clone())),
             (vec![included("a", "c", true, Effect::Done), done.clone()], None),
             (vec![included("a", "b", true, Effect::Unclear("u".into())), done.clone()], None),
             (vec![done.clone(), Observation::Pending], None),
@@ -173,11 +186,6 @@ mod tests {
             (vec![], None),
             (vec![done.clone(), early.clone()], Some(early.clone())),
             (vec![early.clone(), Observation::Pending, done.clone()], Some(early)),
-            (
-                vec![failed(SETTLEMENT_PENDING), failed(chains_core::reason::INVALID_PAYLOAD)],
-                Some(failed(SETTLEMENT_PENDING)),
-            ),
-            (vec![Observation::Replaced, Observation::Pending, Observation::Replaced], Some(Observation::Replaced)),
         ];
         for (answers, expected) in cases {
             let merged = merged(&answers);

@@ -198,7 +198,7 @@ fn may_refuse_batch(error: &CallError) -> bool {
             Fault::TooLarge | Fault::Unreadable => true,
             Fault::Connect | Fault::Timeout | Fault::Broken => false,
         },
-        CallError::NoEndpoint => false,
+        CallError::NoEndpoint | CallError::OneWitness { .. } => false,
     }
 }
 

@@ -83,15 +83,19 @@ pub enum At {
     Finalized,
     /// The one at this height.
     Number(u64),
+    /// The one with this hash, as long as it is part of the chain (EIP-1898).
+    Hash(B256),
 }
 
+/// As JSON.
 impl std::fmt::Display for At {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Latest => f.write_str("latest"),
-            Self::Pending => f.write_str("pending"),
-            Self::Finalized => f.write_str("finalized"),
-            Self::Number(number) => write!(f, "{number:#x}"),
+            Self::Latest => f.write_str("\"latest\""),
+            Self::Pending => f.write_str("\"pending\""),
+            Self::Finalized => f.write_str("\"finalized\""),
+            Self::Number(number) => write!(f, "\"{number:#x}\""),
+            Self::Hash(hash) => write!(f, "{{\"blockHash\":\"{hash:#x}\",\"requireCanonical\":true}}"),
         }
     }
 }
@@ -113,7 +117,7 @@ impl Call {
 
     /// `eth_getBlockByNumber`, transactions as hashes.
     pub fn block(at: At) -> Self {
-        Self::new(Method::GetBlockByNumber, format!("[\"{at}\",false]"))
+        Self::new(Method::GetBlockByNumber, format!("[{at},false]"))
     }
 
     /// `eth_getBalance`
@@ -133,7 +137,7 @@ impl Call {
 
     /// `eth_getTransactionCount`
     pub fn transaction_count(account: Address, at: At) -> Self {
-        Self::new(Method::GetTransactionCount, format!("[\"{account:#x}\",\"{at}\"]"))
+        Self::new(Method::GetTransactionCount, format!("[\"{account:#x}\",{at}]"))
     }
 
     /// `eth_getTransactionByHash`
@@ -170,18 +174,14 @@ impl Call {
 
     /// `eth_call` of a contract.
     pub fn view(to: Address, data: &[u8], at: At) -> Self {
-        Self::new(
-            Method::Call,
-            format!("[{{\"to\":\"{to:#x}\",\"data\":\"{}\"}},\"{at}\"]", hex::encode_prefixed(data)),
-        )
+        Self::new(Method::Call, format!("[{{\"to\":\"{to:#x}\",\"data\":\"{}\"}},{at}]", hex::encode_prefixed(data)))
     }
 
     /// `eth_call` of a contract as one of our transactions would.
     pub fn replay(from: Address, to: Address, data: &[u8], gas: u64, at: At) -> Self {
         let data = hex::encode_prefixed(data);
-        let params = format!(
-            "[{{\"from\":\"{from:#x}\",\"to\":\"{to:#x}\",\"data\":\"{data}\",\"gas\":\"{gas:#x}\"}},\"{at}\"]"
-        );
+        let params =
+            format!("[{{\"from\":\"{from:#x}\",\"to\":\"{to:#x}\",\"data\":\"{data}\",\"gas\":\"{gas:#x}\"}},{at}]");
         Self::new(Method::Call, params)
     }
 

@@ -14,8 +14,9 @@ use chains_core::{
     transaction::BroadcastResult,
 };
 use chains_rpc::{Agreement, Endpoint as _, Fault, Pool, Proof};
-use futures::future::join_all;
+use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
 
 use self::{
     endpoint::{Answer, Endpoint},
@@ -95,6 +96,41 @@ impl Rpc {
         A: Future<Output = Result<T, CallError>>,
     {
         self.pool.second_highest(|endpoint| ask(self.pinned(endpoint))).await
+    }
+
+    /// Asks endpoints one question about `count` things until two agree about
+    /// each; see [`Pool::agree_each`].
+    ///
+    /// # Errors
+    /// Nobody answered.
+    pub async fn agree_each<T, K, F, A>(
+        &self,
+        count: usize,
+        ask: F,
+        key: impl Fn(&T) -> K,
+        join: impl Fn(T, T) -> T,
+    ) -> Result<Vec<Agreement<T>>, CallError>
+    where
+        T: Clone,
+        K: PartialEq,
+        F: Fn(Self) -> A,
+        A: Future<Output = Result<Vec<Option<T>>, CallError>>,
+    {
+        self.pool.agree_each(count, |endpoint| ask(self.pinned(endpoint)), key, join).await
+    }
+
+    /// Asks every endpoint for a number that stands for good; see
+    /// [`Pool::second_highest_of_two`].
+    ///
+    /// # Errors
+    /// Nobody answered, or one alone while others should.
+    pub async fn second_highest_of_two<T, F, A>(&self, ask: F) -> Result<T, CallError>
+    where
+        T: Ord,
+        F: Fn(Self) -> A,
+        A: Future<Output = Result<T, CallError>>,
+    {
+        self.pool.second_highest_of_two(|endpoint| ask(self.pinned(endpoint))).await
     }
 
     /// Asks an endpoint last for a while, because of what it said.
@@ -222,6 +258,21 @@ impl Rpc {
         join_all(self.pool.usable().map(|endpoint| one(endpoint, &calls))).await
     }
 
+    /// The same; the answers that come within this time.
+    pub async fn everywhere_within<T: DeserializeOwned>(
+        &self,
+        call: Call,
+        patience: Duration,
+    ) -> Vec<Result<T, CallError>> {
+        let calls = [call];
+        let mut asked: FuturesUnordered<_> = self.pool.usable().map(|endpoint| one(endpoint, &calls)).collect();
+        let (mut answers, deadline) = (vec![], Instant::now() + patience);
+        while let Ok(Some(answer)) = timeout_at(deadline, asked.next()).await {
+            answers.push(answer);
+        }
+        answers
+    }
+
     /// Sends transactions to all endpoints, in order; one folded answer each.
     pub async fn send(&self, transactions: &[&[u8]]) -> Vec<BroadcastResult> {
         let calls: Vec<Call> = transactions.iter().map(|raw| Call::send(raw)).collect();
@@ -279,7 +330,6 @@ fn sent(endpoint: &Endpoint, answer: Answer) -> BroadcastResult {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use tokio::time::Instant;
 
     use super::*;
     use crate::fake_node::{self, FakeNode, Say};

@@ -111,7 +111,7 @@ pub fn read(answer: Result<(), &CallError>) -> BroadcastResult {
     match answer {
         Ok(()) => BroadcastResult::Accepted,
         Err(CallError::Node { error, .. }) => read_error(error),
-        Err(error @ (CallError::Transport { .. } | CallError::NoEndpoint)) => {
+        Err(error @ (CallError::Transport { .. } | CallError::NoEndpoint | CallError::OneWitness { .. })) => {
             BroadcastResult::Unknown(error.to_string())
         }
     }

@@ -101,7 +101,8 @@ impl Execution for SvmChain {
 
     async fn final_block(&self) -> Result<FinalBlock, ChainUnavailable> {
         let Context { rpc, clock, .. } = &*self.context;
-        let number = rpc.second_highest(|client| client.get_slot_with_commitment(CommitmentConfig::finalized())).await;
+        let number =
+            rpc.second_highest_of_two(|client| client.get_slot_with_commitment(CommitmentConfig::finalized())).await;
         let number = number.map_err(|error| rpc.unavailable(error))?;
         Ok(FinalBlock { number, timestamp: clock.now().seconds() })
     }

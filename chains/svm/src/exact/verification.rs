@@ -7,6 +7,7 @@ use chains_core::{
     reason::INVALID_PAYMENT_REQUIREMENTS,
     scheme::{Funds, VerifiedPayment},
 };
+use chains_rpc::Agreement;
 use futures::join;
 use solana_sdk::{account::Account, signature::Signature, transaction::TransactionError};
 
@@ -23,7 +24,7 @@ use crate::{
     blockhashes::Life,
     context::Context,
     failure::{self, Fault},
-    observe::Credited,
+    observe::{self, Credited},
     pace::Newest,
     plan::{Credit, PlanBody, Proof, Terms},
     prices::PriceBounds,
@@ -230,13 +231,26 @@ impl Verification<'_> {
         let signature = wallets.sign(&evaluated.fee_payer.to_string(), self.transaction.message());
         let Snapshot { slot, accounts: [destination, source], is_executed } =
             self.accounts(transfer, signature).await?;
-        if is_executed {
+        if let Some(signature) = signature.filter(|_| is_executed)
+            && self.is_executed(signature).await?
+        {
             return Err(self.refusal(&TransactionError::AlreadyProcessed, reason::SIMULATION_FAILED));
         }
         self.check_destination(transfer, destination.as_ref())?;
         let source = source.as_ref().map(view);
         let checked = token_account::check_source(source, transfer, &self.requirements.pay_to, Call::Direct);
         checked.map(|available| (available, slot)).map_err(|error| Refusal::Lasting(error.rejection("payer")))
+    }
+
+    /// Returns whether a transaction that one endpoint calls executed is, as two say.
+    async fn is_executed(&self, signature: Signature) -> Look<bool> {
+        let said = observe::is_executed(&self.context.rpc, signature).await;
+        match said.map_err(|error| self.unavailable(error))? {
+            Agreement::Agreed(executed) => Ok(executed),
+            Agreement::Disagreed(_) => {
+                Err(self.unavailable("the endpoints do not agree on whether the transaction has been executed"))
+            }
+        }
     }
 
     async fn accounts(&self, transfer: &TransferChecked, signature: Option<Signature>) -> Look<Snapshot> {

@@ -23,7 +23,13 @@ use solana_sdk::signature::Signature;
 
 pub(crate) use self::effect::{Balances, Credited};
 use self::witness::{Conclusion, Included, Outcome};
-use crate::{blocks, context::Context, plan::TransferPlan, reason};
+use crate::{
+    blocks,
+    context::Context,
+    plan::TransferPlan,
+    reason,
+    rpc::{Rpc, error::CallError},
+};
 
 /// Blocks after the last one that could include a transaction, within which
 /// endpoints that do not agree about it may merely be at different blocks.
@@ -85,7 +91,7 @@ async fn look(
     let height = context.blocks.newest().map_or(0, |newest| newest.height);
     let agreements = context
         .rpc
-        .agree_each(cases.len(), |client| witness::ask(client, &cases, search), Conclusion::clone)
+        .agree_each(cases.len(), |client| witness::ask(client, &cases, search))
         .await
         .map_err(|error| context.rpc.unavailable(error))?;
     let mut concluded = cases.iter().zip(agreements).map(|(case, agreement)| conclude(case, agreement, height));
@@ -94,6 +100,16 @@ async fn look(
         Err(unreadable) => Observation::unknown(unreadable),
     };
     Ok(read.iter().map(observation).collect())
+}
+
+/// Returns whether any block has a transaction, confirmed or not, as the endpoints say.
+///
+/// # Errors
+/// No endpoint answered.
+pub(crate) async fn is_executed(rpc: &Rpc, signature: Signature) -> Result<Agreement<bool>, CallError> {
+    let ask = |client| witness::is_executed(client, signature);
+    let said = rpc.agree_each(1, ask).await?;
+    said.into_iter().next().ok_or_else(CallError::unreadable)
 }
 
 /// The error says that this build cannot have written the attempt or its plan.

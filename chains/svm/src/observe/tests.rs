@@ -319,7 +319,7 @@ async fn a_dead_second_endpoint_keeps_nothing_from_expiring() {
     let items = [Item { plan: &plan, claimed_block: CLAIMED }];
     let view = TransactionView { attempts: &attempts, items: &items };
     assert_eq!(chain.investigate(&view).await, Ok(Observation::Pending));
-    tokio::time::advance(chains_rpc::pool::SILENCE_MAX).await;
+    tokio::time::advance(chains_core::chain::SILENCE_MAX).await;
     assert!(matches!(chain.investigate(&view).await, Ok(Observation::Expired(_))));
 }
 

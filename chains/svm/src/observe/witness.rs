@@ -96,8 +96,9 @@ impl fmt::Display for Conclusion {
 
 type Statuses = HashMap<Signature, TransactionStatus>;
 
-/// Asks one endpoint for all of them; one conclusion each, in order.
-pub(super) async fn ask(client: &RpcClient, cases: &[&Case], search: Search) -> ClientResult<Vec<Conclusion>> {
+/// Asks one endpoint for all of them; one conclusion each, in order. Where it
+/// tells nothing of the past, there is none about those that take its word on it.
+pub(super) async fn ask(client: &RpcClient, cases: &[&Case], search: Search) -> ClientResult<Vec<Option<Conclusion>>> {
     let signatures: Vec<Signature> = cases.iter().map(|case| case.signature).collect();
     let mut statuses = recent(client, &signatures).await?;
     let is_over = |case: &&&Case| match search {
@@ -106,14 +107,23 @@ pub(super) async fn ask(client: &RpcClient, cases: &[&Case], search: Search) -> 
     };
     let missing: Vec<&Case> =
         cases.iter().filter(|case| !statuses.contains_key(&case.signature)).filter(is_over).copied().collect();
-    let past = Past::ask(client, &missing).await?;
-    statuses.extend(past.iter().flat_map(|past| past.statuses.clone()));
+    let past = match Past::ask(client, &missing).await {
+        Err(error) if missing.len() == cases.len() => return Err(error),
+        past => past,
+    };
+    statuses.extend(past.iter().flatten().flat_map(|past| past.statuses.clone()));
     let fetched = fetch_all(client, cases, &statuses).await;
     let conclude = |case: &&Case| match statuses.get(&case.signature).filter(|status| is_confirmed(status)) {
-        Some(status) => Conclusion::Included(included(case, status, fetched.get(&case.signature))),
-        None => past.as_ref().map_or(Conclusion::Open, |past| past.conclude(case)),
+        Some(status) => Some(Conclusion::Included(included(case, status, fetched.get(&case.signature)))),
+        None if !is_over(&case) => Some(Conclusion::Open),
+        None => past.as_ref().ok().map(|past| past.as_ref().map_or(Conclusion::Open, |past| past.conclude(case))),
     };
     Ok(cases.iter().map(conclude).collect())
+}
+
+/// Asks one endpoint whether any block has a transaction.
+pub(super) async fn is_executed(client: &RpcClient, signature: Signature) -> ClientResult<Vec<Option<bool>>> {
+    Ok(vec![Some(!recent(client, &[signature]).await?.is_empty())])
 }
 
 fn is_confirmed(status: &TransactionStatus) -> bool {

@@ -148,7 +148,7 @@ fn outcome(answered: &Result<Value, ClientError>) -> Outcome {
         Err(error) => match error::read("", error) {
             CallError::Transport { fault, .. } => Outcome::of(fault),
             CallError::Node { error, .. } => Outcome::of_node(error.code, &error.message),
-            CallError::NoEndpoint => Outcome::Error,
+            CallError::NoEndpoint | CallError::OneWitness { .. } => Outcome::Error,
         },
     }
 }

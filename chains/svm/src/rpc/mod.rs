@@ -144,23 +144,33 @@ impl Rpc {
         self.pool.second_highest(|endpoint| answer(endpoint, &ask)).await
     }
 
+    /// Asks endpoints for a number that stands for good; see [`Pool::second_highest_of_two`].
+    ///
+    /// # Errors
+    /// No endpoint gave an answer of the type, or one alone while others should.
+    pub async fn second_highest_of_two<'a, T, A>(&'a self, ask: impl Fn(&'a RpcClient) -> A) -> Result<T, CallError>
+    where
+        T: Ord,
+        A: Future<Output = ClientResult<T>>,
+    {
+        self.pool.second_highest_of_two(|endpoint| answer(endpoint, &ask)).await
+    }
+
     /// Asks endpoints one question about `count` things until two agree about
     /// each; see [`Pool::agree_each`].
     ///
     /// # Errors
     /// No endpoint gave an answer of the type.
-    pub async fn agree_each<'a, T, K, A>(
+    pub async fn agree_each<'a, T, A>(
         &'a self,
         count: usize,
         ask: impl Fn(&'a RpcClient) -> A,
-        key: impl Fn(&T) -> K,
     ) -> Result<Vec<Agreement<T>>, CallError>
     where
-        T: Clone,
-        K: PartialEq,
-        A: Future<Output = ClientResult<Vec<T>>>,
+        T: Clone + PartialEq,
+        A: Future<Output = ClientResult<Vec<Option<T>>>>,
     {
-        self.pool.agree_each(count, |endpoint| answer(endpoint, &ask), key).await
+        self.pool.agree_each(count, |endpoint| answer(endpoint, &ask), T::clone, |one, _| one).await
     }
 
     /// Sends transactions to all endpoints; one folded answer each, in order.

@@ -116,10 +116,14 @@ impl Worker {
     async fn judge(&mut self, observations: Vec<(TransactionId, Observation)>, depth: Depth) {
         let (mut batch, mut afterwards, now) = (Batch::default(), Afterwards::default(), Instant::now());
         let ids: Vec<_> = observations.iter().map(|(id, _)| *id).collect();
+        let block = self.context.status.block_number();
         for (id, observation) in observations {
             let Some(tracked) = self.tracked.get_mut(id) else { continue };
             let claimed: Vec<_> = tracked.items.iter().map(|item| item.entry.facts.claimed_block).collect();
             let verdict = decide::after_observation(observation, &claimed);
+            if verdict != Verdict::Replaced {
+                tracked.dead_at = None;
+            }
             match verdict {
                 Verdict::Pending => pending(tracked, depth, &mut batch, &mut afterwards),
                 Verdict::Confirming(block) => {
@@ -131,7 +135,12 @@ impl Worker {
                 Verdict::Included(inclusion, items) => {
                     included(tracked, &inclusion, items, depth, now, &mut batch, &mut afterwards);
                 }
-                Verdict::Replaced => replaced(tracked, &mut batch, &mut afterwards),
+                Verdict::Replaced if tracked.is_dead_at(block) => replaced(tracked, &mut batch, &mut afterwards),
+                // Its nonce is used; that no receipt will come is believed when a later block has none either.
+                Verdict::Replaced => {
+                    tracked.nonce_used = true;
+                    tracked.inquiry.put_off(now);
+                }
                 Verdict::Expired(why) => expired(tracked, &why, &mut batch, &mut afterwards),
                 // Receipts alone leave much open: everything there is has to be asked before it counts, at the
                 // time that the last answer has set.

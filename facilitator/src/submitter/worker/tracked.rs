@@ -44,8 +44,10 @@ pub struct Tracked {
     pub nonce_used: bool,
     /// True while it is being looked for.
     pub looking: bool,
-    /// The height from which on its block is deep enough.
+    /// The height from which on its block is deep enough, or its death is to be seen once more.
     pub confirmed_at: Option<u64>,
+    /// The height when it was first seen to be dead.
+    pub dead_at: Option<u64>,
     /// The height when it was last looked for.
     pub looked_block: u64,
     /// The height when its bytes were last sent.
@@ -102,6 +104,7 @@ impl Tracked {
             nonce_used,
             looking: false,
             confirmed_at: None,
+            dead_at: None,
             looked_block: block,
             sent_block: block,
             send_again: false,
@@ -118,6 +121,15 @@ impl Tracked {
     /// Returns true when the store knows that a block includes it.
     pub const fn is_included(&self) -> bool {
         matches!(self.transaction.state, TransactionState::Included { .. })
+    }
+
+    /// Notes that it was seen to be dead at this height; returns true when it
+    /// was at an earlier one too, and nothing else was seen since. It is looked
+    /// for once more with the next block.
+    pub fn is_dead_at(&mut self, block: u64) -> bool {
+        let since = *self.dead_at.get_or_insert(block);
+        self.confirmed_at = Some(block.saturating_add(1));
+        since < block
     }
 
     /// The chain took its block back: it is open again, and sent again.

@@ -114,6 +114,74 @@ async fn a_nonce_that_is_used_without_a_receipt_was_used_by_another_transaction(
     }
 }
 
+/// The nonce is used from a block on that is so many below the newest.
+#[tokio::test]
+async fn a_nonce_that_is_used_in_the_newest_blocks_only_is_not_used_for_good() {
+    for (depth, expected) in [(0, "pending"), (2, "pending"), (3, "replaced")] {
+        let node = node(Scene { used: (false, false), ..absent() }, move |method, params| {
+            let at = crate::rpc::method::quantity(params[1].as_str()?)?.to::<u64>();
+            let nonce = if at >= BLOCK - depth { "0x1" } else { "0x0" };
+            (method == "eth_getTransactionCount").then_some(Say::Result(json!(nonce)))
+        })
+        .await;
+        assert_eq!(word(&seen(&[node], transfer(), 1).await.0), expected, "{depth}");
+    }
+}
+
+/// Nothing more is told than that the nonce is used: enough to free its place.
+#[tokio::test]
+async fn a_used_nonce_is_known_though_nothing_is_told_of_the_authorization() {
+    for withheld in ["eth_call", "eth_getLogs"] {
+        let node = node(Scene { nonce: 1, ..absent() }, move |method, _| {
+            (method == withheld).then_some(Say::Error(-32601, "the method does not exist"))
+        })
+        .await;
+        let found = seen(&[node], transfer(), 1).await.1;
+        assert!(matches!(found, Observation::Unknown { nonce_used: true, .. }), "{withheld}: {found:?}");
+    }
+}
+
+/// One receipt is not to be had, as where a limit of the rate hits a call of a batch.
+#[tokio::test]
+async fn what_a_node_does_not_tell_of_one_transaction_keeps_nothing_back_of_the_others() {
+    const OTHER_HASH: &str = "0xdd";
+    let picky = node(settled(), |method, params| {
+        (method == "eth_getTransactionReceipt" && params[0] == OTHER_HASH)
+            .then_some(Say::Error(-32005, "limit exceeded"))
+    })
+    .await;
+    let nodes = [picky, plain(settled()).await];
+    let mut context = fake_node::context(&nodes[0]);
+    context.rpc = fake_node::rpc(&nodes.iter().collect::<Vec<_>>());
+    let plan = TransferPlan { to: transfer().token, data: Bytes::new(), gas_limit: 120_000, effect: transfer() };
+    let plan = Plan::new(plan.to_body());
+    let items = [Item { plan: &plan, claimed_block: BLOCK - 1 }];
+    let good = [attempt(&context, false)];
+    let other = [SignedTransaction { hash: OTHER_HASH.into(), ..attempt(&context, false) }];
+    let views = [&other, &good].map(|attempts| TransactionView { attempts, items: &items });
+    let observed = observe(&context, &views).await.expect("an answer");
+    assert_eq!(observed.iter().map(word).collect::<Vec<_>>(), ["unknown", "settled"]);
+}
+
+/// The block of our transaction goes while the state is read.
+#[tokio::test]
+async fn a_revert_whose_block_is_taken_back_meanwhile_is_no_failure() {
+    let scene = Scene { used: (false, false), ..Scene::reverted() };
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let state_read = std::sync::Arc::clone(&asked);
+    let node = node(scene, move |method, _| {
+        if method == "eth_call" {
+            state_read.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+        let gone = method == "eth_getBlockByNumber" && state_read.load(std::sync::atomic::Ordering::Relaxed);
+        let block = json!({ "number": "0x64", "hash": "0xother", "parentHash": "0xa", "timestamp": "0x1" });
+        gone.then_some(Say::Result(block))
+    })
+    .await;
+    let Effect::Unclear(why) = found(&[node]).await else { panic!("a failure") };
+    assert!(why.contains("took a block back"), "{why}");
+}
+
 #[tokio::test]
 async fn its_own_inclusion_between_two_questions_is_no_other_transaction() {
     let asked = std::sync::atomic::AtomicUsize::new(0);
