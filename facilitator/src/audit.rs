@@ -17,7 +17,7 @@ use chains_core::{
     Network,
     chain::{Chain, ChainUnavailable},
     clock::Millis,
-    observation::{Depth, Observation},
+    observation::{Depth, Item, Observation},
 };
 
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
         archive::{ArchivedName, ArchivedNonces},
     },
     submitter::{
-        decide::{self, ItemVerdict, Verdict},
+        decide::{self, AfterDeath, ItemVerdict, Verdict},
         view::{self, View},
     },
 };
@@ -101,6 +101,8 @@ enum Place {
     Open,
     /// The store knows that another transaction took it.
     Dead,
+    /// The nodes cannot say what became of it; that is told of its settlement.
+    Unknown,
 }
 
 /// The comparison of one network, page by page.
@@ -168,8 +170,12 @@ impl Auditor {
             for (timeline, observation) in timelines.iter().zip(observations) {
                 self.audit.settlements += 1;
                 let included = matches!(observation, Some(Observation::Included(..)));
-                note_places(&mut self.wallets, timeline, included);
-                self.audit.compare(&timeline.record, observation);
+                note_places(&mut self.wallets, timeline, observation.as_ref());
+                let paid = match &timeline.record.state {
+                    State::Failed(_) if !included => paid_elsewhere(&*self.chain, timeline).await?,
+                    _ => None,
+                };
+                self.audit.compare(&timeline.record, observation, paid);
             }
         }
         Ok(())
@@ -244,6 +250,18 @@ async fn observe(chain: &dyn Chain, timelines: &[Timeline]) -> Result<Vec<Option
     Ok(observations)
 }
 
+/// The transaction that made the payment of a failed settlement since it was
+/// claimed, without one of ours.
+async fn paid_elsewhere(chain: &dyn Chain, timeline: &Timeline) -> Result<Option<String>, ChainUnavailable> {
+    let Some(step) = timeline.steps.last() else { return Ok(None) };
+    let claimed_block = timeline.record.facts.claimed_block;
+    let effect = chain.trace_authorization(&Item { plan: &step.plan, claimed_block }).await?;
+    Ok(match decide::after_death(effect, claimed_block) {
+        AfterDeath::Ended(ItemVerdict::Settled(settled)) => Some(settled.hash().to_owned()),
+        AfterDeath::Ended(_) | AfterDeath::CarryAnew => None,
+    })
+}
+
 /// Returns true when receipts alone have said everything.
 fn is_clear(observation: &Observation) -> bool {
     use chains_core::observation::Effect;
@@ -264,7 +282,7 @@ fn view(timeline: &Timeline) -> Option<View> {
 }
 
 /// Notes what became of the places that a settlement's transactions took.
-fn note_places(wallets: &mut BTreeMap<String, Nonces>, timeline: &Timeline, newest_included: bool) {
+fn note_places(wallets: &mut BTreeMap<String, Nonces>, timeline: &Timeline, newest: Option<&Observation>) {
     let carried = timeline.steps.iter().rev().find_map(|step| match step.state {
         StepState::Carried(id) => Some(id),
         StepState::Waiting | StepState::Done(_) => None,
@@ -273,7 +291,12 @@ fn note_places(wallets: &mut BTreeMap<String, Nonces>, timeline: &Timeline, newe
         let Some(nonce) = transaction.nonce else { continue };
         let place = match transaction.state {
             TransactionState::Dead { .. } => Place::Dead,
-            _ if carried == Some(transaction.id) && newest_included => Place::Included,
+            _ if carried == Some(transaction.id) && matches!(newest, Some(Observation::Included(..))) => {
+                Place::Included
+            }
+            _ if carried == Some(transaction.id) && matches!(newest, Some(Observation::Unknown { .. })) => {
+                Place::Unknown
+            }
             TransactionState::Included { .. } if carried != Some(transaction.id) => Place::Included,
             TransactionState::Included { .. } | TransactionState::Open => Place::Open,
         };
@@ -282,12 +305,13 @@ fn note_places(wallets: &mut BTreeMap<String, Nonces>, timeline: &Timeline, newe
 }
 
 impl Audit {
-    fn compare(&mut self, record: &Record, observation: Option<Observation>) {
+    /// `paid`: the transaction of somebody else that made the payment.
+    fn compare(&mut self, record: &Record, observation: Option<Observation>, paid: Option<String>) {
         let shown = match observation.map(|seen| decide::after_observation(seen, &[record.facts.claimed_block])) {
             Some(Verdict::Unknown { why, .. }) if !matches!(record.state, State::Unresolved { .. }) => {
                 return self.forgotten.push(Forgotten { id: record.id(), why });
             }
-            shown => Shown::of(shown),
+            shown => paid.map_or_else(|| Shown::of(shown), Shown::Paid),
         };
         let agrees = match (&record.state, &shown) {
             (State::Settled(settled), Shown::Paid(by)) => settled.hash() == by,

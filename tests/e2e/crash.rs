@@ -16,6 +16,7 @@ use e2e::{
     anvil::{Anvil, GAS_WALLET, PAYEE, PAYER, USDC},
     eventually,
     liar::Lie,
+    liar_svm::SvmLie,
     payer::Draft,
     permit2::{Permit2Draft, allow},
     proxy::Proxy,
@@ -175,10 +176,12 @@ async fn crash_again_and_again(chain: &Arc<Anvil>, home: &Home, before: impl Fn(
     }
 }
 
+/// H01: after each crash another node of three lies about something, or has no history.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_paid_twice_on_solana_either() {
     let validator = Validator::start().await;
-    let home = Home::on(&validator);
+    let nodes = Proxy::three_before(validator.chain.url()).await;
+    let home = Home::on(&validator).rpc(&nodes.each_ref().map(|node| node.url.as_str()));
     let coins = validator.chain.coin_balance(&fee_payer().address()).await.expect("a balance");
     let chain = Arc::new(LocalChain::at(validator.chain.url()));
     let draw: Draw = Arc::new(move |caller| {
@@ -187,6 +190,9 @@ async fn nothing_is_lost_or_paid_twice_on_solana_either() {
     });
     let (seen, mut payments) = (Arc::new(Seen::default()), 0);
     for run in 0..runs() {
+        let number = usize::try_from(run).expect("few");
+        nodes.iter().for_each(Proxy::heal);
+        nodes[number % nodes.len()].tell_svm(SvmLie::ALL[number % SvmLie::ALL.len()]);
         payments += crash(&home, &draw, &seen).await;
         home.assert_audit();
         let paid = validator.chain.token_balance(&payee().address(), &SVM_USDC).await.expect("a balance");

@@ -129,6 +129,42 @@ async fn one_of_two_nodes_lies_and_no_answer_is_wrong() {
     .await;
 }
 
+/// K06, K18: a provider's key has expired: its endpoint answers every call, and says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_two_nodes_answers_with_errors_alone_and_payments_settle_after_a_while() {
+    let chain = start().await;
+    let [bad, good, _] = Proxy::three_before(&chain.node.url).await;
+    let home = Home::on(&chain).rpc(&[&bad.url, &good.url]).server("settle_wait", "3s");
+    let service = home.serve().await;
+    bad.fail("*", Fault::Refuse(-32000, "invalid api key"), Times::Always);
+    for _ in 0..2 {
+        let settled = service.decided(&Draft::default().v2()).await;
+        assert!(settled.is_good(), "{settled:?}\n{}", home.log());
+    }
+    home.assert_audit();
+}
+
+/// K06, K18: one of the two does not answer from the start, and the other one invents a transfer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_down_at_the_start_is_missed_and_the_other_s_word_alone_is_no_success() {
+    let chain = Anvil::start().await;
+    let [liar, honest, _] = Proxy::three_before(&chain.node.url).await;
+    honest.fail("*", Fault::LoseRequest, Times::Always);
+    let home = Home::on(&chain).rpc(&[&liar.url, &honest.url]).server("settle_wait", "3s");
+    let service = home.serve().await;
+    let draft = Draft::default();
+    liar.invent_receipts(GAS_WALLET, USDC, logs(&draft));
+    let answer = service.post("/settle", &draft.v2()).await;
+    assert!(!answer.is_good(), "{answer:?}\n{}", home.log());
+    assert_eq!(paid(&chain).await, 0);
+    liar.heal();
+    honest.heal();
+    let settled = service.decided(&draft.v2()).await;
+    assert!(settled.is_good(), "{settled:?}\n{}", home.log());
+    assert_eq!(paid(&chain).await, 10_000);
+    home.assert_audit();
+}
+
 /// K06: the transfer is on no chain, and one node shows a receipt with the log that it would have.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_that_one_of_several_nodes_invents_is_no_success() {

@@ -6,7 +6,7 @@ use e2e::{
     eventually,
     payer::Draft,
     service::Home,
-    stranger::{STRANGER, send_first, settle_without_blocks, spend_first},
+    stranger::{STRANGER, send_first, settle_without_blocks, spend_first, sweep},
 };
 use serde_json::json;
 
@@ -45,6 +45,32 @@ async fn a_failed_payment_says_until_when_it_can_be_executed_and_its_execution_i
     assert_eq!(found.text("state"), "failed", "the answer that was given stays: {found:?}");
     let (_, text) = home.audit();
     assert!(text.contains(&id), "the audit names it, executed by {foreign}: {text}");
+}
+
+/// K04, K19: the transaction died of a transfer by hand, and its step failed without another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_failed_without_a_transaction_and_is_executed_later_is_in_the_audit() {
+    let chain = Anvil::start().await;
+    let home = Home::on(&chain).server("settle_wait", "1s");
+    let service = home.serve().await;
+    let all = U256::from(chain.node.token_balance(USDC, PAYER).await);
+    let draft = Draft { value: all, ..Draft::default() };
+    let (id, transaction) = settle_without_blocks(&chain, &service, &draft.v2()).await;
+    sweep(&chain, &transaction).await;
+    spend_first(&chain, USDC, PAYER).await;
+    chain.node.mine().await;
+    chain.node.resume_blocks().await;
+    let failed = service.settlement_in(&id, "failed").await;
+    assert_eq!(failed.body["executableUntil"], json!(draft.valid_before), "{failed:?}");
+
+    chain.mint(PAYER, 1).await;
+    let to = transaction["to"].as_str().expect("an address");
+    let foreign = send_first(&chain, STRANGER, to, &transaction["input"]).await;
+    eventually("the audit names the transaction that paid", || async {
+        let (good, text) = home.audit();
+        (good != 0 && text.contains(&id) && text.contains(&foreign)).then_some(())
+    })
+    .await;
 }
 
 /// K19: an authorization that is used up or over cannot be executed any more.

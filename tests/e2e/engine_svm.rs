@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chains_svm::local::{PYUSD, Payer, USDC};
 use e2e::{
     eventually,
+    liar_svm::SvmLie,
     node::Node,
     proxy::{Fault, Proxy, Times},
-    service::{Answer, Home},
+    service::{Answer, Home, Service},
     svm::Draft,
     validator::{Validator, payee},
 };
@@ -73,6 +74,70 @@ async fn a_slot_far_ahead_on_solana_neither_stops_the_network_nor_ends_a_payment
         proxy.heal();
     }
     home.assert_audit();
+}
+
+/// K06, K08: each lie by another of three nodes; a payment settles as if nobody told it.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_three_nodes_of_solana_lies_and_payments_settle_as_if_it_did_not() {
+    let validator = Validator::start().await;
+    let nodes = Proxy::three_before(validator.chain.url()).await;
+    let home = Home::on(&validator).rpc(&nodes.each_ref().map(|node| node.url.as_str()));
+    let mut service = home.serve().await;
+    for (place, lie) in SvmLie::ALL.into_iter().enumerate() {
+        let liar = &nodes[place % nodes.len()];
+        liar.tell_svm(lie);
+        for when in ["while it runs", "from the start"] {
+            let before = paid(&validator).await;
+            let answers = settle_some(&validator, &service).await;
+            assert!(answers.iter().all(Answer::is_good), "{lie:?} {when}: {answers:?}\n{}", home.log());
+            assert_eq!(paid(&validator).await, before + 20_000, "{lie:?} {when}");
+            assert_eq!(service.get("/ready").await.status, 200, "{lie:?} {when}");
+            if when == "while it runs" {
+                drop(service);
+                service = home.serve().await;
+            }
+        }
+        liar.heal();
+    }
+    home.assert_audit();
+}
+
+/// K06, K08: two that disagree leave a payment open, and it ends when they agree again.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_two_nodes_of_solana_lies_and_no_answer_is_wrong() {
+    let validator = Validator::start().await;
+    let [liar, honest, _] = Proxy::three_before(validator.chain.url()).await;
+    let home = Home::on(&validator).rpc(&[&liar.url, &honest.url]).server("settle_wait", "2s");
+    let service = home.serve().await;
+    for lie in SvmLie::ALL {
+        liar.tell_svm(lie);
+        let before = paid(&validator).await;
+        let body = Draft::default().body(&validator.chain, 2).await;
+        let answer = service.post("/settle", &body).await;
+        if answer.is_good() {
+            assert_eq!(paid(&validator).await, before + 10_000, "{lie:?}: {answer:?}");
+        } else {
+            let cannot_say = answer.status == 503 || answer.text("errorReason") == "settlement_pending";
+            assert!(cannot_say, "{lie:?}: {answer:?}");
+        }
+        liar.heal();
+        let settled = service.decided(&body).await;
+        let is_settled = settled.is_good() || settled.text("errorReason") == "duplicate_settlement";
+        assert!(is_settled, "{lie:?}: {settled:?}\n{}", home.log());
+        assert_eq!(paid(&validator).await, before + 10_000, "{lie:?}");
+    }
+    home.assert_audit();
+}
+
+async fn paid(validator: &Validator) -> u64 {
+    validator.chain.token_balance(&payee().address(), &USDC).await.expect("a balance")
+}
+
+/// Two payers pay at once.
+async fn settle_some(validator: &Validator, service: &Service) -> Vec<Answer> {
+    let drafts: Vec<_> = (0..2).map(|payer| Draft::of(Payer::numbered(payer))).collect();
+    let bodies = join_all(drafts.iter().map(|draft| draft.body(&validator.chain, 2))).await;
+    join_all(bodies.iter().map(|body| service.decided(body))).await
 }
 
 /// K18: what never landed expires though one of two nodes is gone.

@@ -10,7 +10,7 @@ use e2e::{
     permit2::{Permit2Draft, allow},
     proxy::{Fault, Proxy, Times},
     service::{Answer, Home, Service, text_of},
-    stranger::{Overtaken, Way, overtake, overtake_late, settle_without_blocks, spend_first},
+    stranger::{Overtaken, Way, overtake, overtake_late, settle_without_blocks, spend_first, sweep_and_execute},
 };
 use futures::future::join_all;
 use serde_json::Value;
@@ -199,6 +199,31 @@ async fn a_transfer_that_only_a_trace_shows_is_settled_or_unresolved_and_never_f
     let settled = service.settlement_in(&overtaken.id, "settled").await;
     assert_eq!(settled.text("transaction"), overtaken.foreign, "{settled:?}");
     home.assert_audit();
+}
+
+/// K01, K04: the nonce went to a transfer by hand, and the payment to a stranger, whose proof is withheld.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_used_nonce_whose_payment_nobody_can_explain_holds_no_place() {
+    let (chain, proxy, home, service) = start("1s").await;
+    allow(&chain, PAYER, u128::MAX).await;
+    withhold_proofs(&proxy);
+    let mut overtaken = vec![];
+    for _ in 0..2 {
+        let (id, transaction) = settle_without_blocks(&chain, &service, &Permit2Draft::default().body()).await;
+        let foreign = sweep_and_execute(&chain, &transaction).await;
+        chain.node.mine().await;
+        chain.node.resume_blocks().await;
+        overtaken.push((id, foreign));
+    }
+    for (id, _) in &overtaken {
+        service.settlement_in(id, "unresolved").await;
+    }
+    settles(&service, &home).await;
+    proxy.heal();
+    for (id, foreign) in &overtaken {
+        let settled = service.settlement_in(id, "settled").await;
+        assert_eq!(settled.text("transaction"), foreign, "{settled:?}");
+    }
 }
 
 /// K03: the question for a proof takes 4.5 s each time.

@@ -23,6 +23,7 @@ pub mod anvil;
 pub mod approval;
 pub mod hostile;
 pub mod liar;
+pub mod liar_svm;
 pub mod node;
 pub mod payer;
 pub mod permit2;

@@ -128,6 +128,12 @@ pub async fn sweep(chain: &Anvil, transaction: &Value) -> String {
     text(&chain.node.call("eth_sendTransaction", by_hand).await)
 }
 
+/// The same, and lets the stranger execute the payment within a contract's call; returns the stranger's hash.
+pub async fn sweep_and_execute(chain: &Anvil, transaction: &Value) -> String {
+    sweep(chain, transaction).await;
+    execute(chain, transaction, Way::ThroughContract).await
+}
+
 /// Spends a little of the usual payer's money in the next block, before every payment in it.
 pub async fn spend_first(chain: &Anvil, token: &str, payer: &str) {
     let data = format!("0xa9059cbb{:0>64}{:064x}", &STRANGER[2..], 1);

@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use chains_core::chain::{Chain, SILENCE_MAX};
 use clap::Args;
 
 use super::{ConfigFile, parse_time};
@@ -51,6 +52,7 @@ impl Audit {
         let (mut differences, mut forgotten) = (0, 0);
         for chain in &config.chains {
             chain.prove().await?;
+            wait_for_witnesses(&**chain).await;
             let mut auditor = Auditor::new(Arc::clone(chain), from);
             auditor.compare_store(&*store).await?;
             for file in &self.archive {
@@ -82,6 +84,18 @@ impl Audit {
             _ => ExitCode::FAILURE,
         })
     }
+}
+
+/// Waits, where some endpoints do not answer, until the others decide without them: before, one alone would be no proof.
+async fn wait_for_witnesses(chain: &dyn Chain) {
+    let (good, bad): (Vec<_>, Vec<_>) = chain.look_at_nodes().await.into_iter().partition(|look| look.height.is_ok());
+    if good.is_empty() || bad.is_empty() {
+        return;
+    }
+    let (network, hosts) = (chain.network(), bad.into_iter().map(|look| look.node).collect::<Vec<_>>().join(", "));
+    let seconds = SILENCE_MAX.as_secs();
+    eprintln!("{network}: {hosts} does not answer; in {seconds} s the other endpoints are asked without it");
+    tokio::time::sleep(SILENCE_MAX).await;
 }
 
 async fn compare_archive(
