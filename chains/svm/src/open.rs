@@ -52,18 +52,18 @@ pub(crate) async fn open(context: &Context) -> Result<(), ProofError> {
         return Err(context.rpc.unavailable(failure).into());
     }
     take_mints(context).await?;
-    check_abilities(context, abilities::missing(context).await, first)?;
+    check_abilities(context, &abilities::missing(context).await, first)?;
     let Context { blocks, rpc, logs, clock, .. } = context;
     blocks.next(rpc, logs, &**clock, None, Urgency::Closely).await?;
     Ok(())
 }
 
 /// Two endpoints have to be able to end payments; where fewer are configured, all of them.
-fn check_abilities(context: &Context, missing: Vec<Inability>, first: bool) -> Result<(), ProofError> {
+fn check_abilities(context: &Context, missing: &[Inability], first: bool) -> Result<(), ProofError> {
     let unable: HashSet<&str> = missing.iter().map(|missing| missing.host.as_str()).collect();
-    let hosts = context.rpc.endpoints().iter().map(|endpoint| endpoint.host());
+    let hosts = context.rpc.endpoints().iter().map(Endpoint::host);
     let able = hosts.filter(|host| !unable.contains(host)).count();
-    for Inability { host, method, said } in &missing {
+    for Inability { host, method, said } in missing {
         let detail = format!("{host} does not answer {method} ({said}). {}. {}", Inability::MEANING, Inability::FIX);
         if able < WITNESSES {
             return Err(mismatch(context, detail));
