@@ -13,6 +13,9 @@ fn main() {
     if let Some(log) = log {
         println!("cargo::rerun-if-changed={log}");
     }
+    let release = env!("CARGO_PKG_VERSION");
+    let version = commit.as_ref().map_or_else(|| release.to_owned(), |commit| format!("{release} ({commit})"));
+    println!("cargo::rustc-env=FACILITATOR_VERSION={version}");
     println!("cargo::rustc-env=FACILITATOR_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
     let rustc = variable("RUSTC").and_then(|rustc| output(&rustc, &["--version"]));
     let rustc = rustc.as_deref().and_then(|text| text.split(' ').nth(1)).unwrap_or("unknown");

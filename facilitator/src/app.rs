@@ -125,6 +125,7 @@ pub async fn start(
         store_url,
         hosts: admin_hosts,
         token_sha256: config.admin.token_sha256,
+        draining: lifecycle.drain.clone(),
     });
     let listeners = [
         ("public", public, http::router(api), files.public(server.places)),

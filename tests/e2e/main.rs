@@ -8,7 +8,9 @@
 //! | [`sponsored_evm`] | payers without gas money pay, and nobody lives on it |
 //! | [`exact_svm`] | a payment on Solana is judged and settled as the protocol says |
 //! | [`smart_wallet_svm`] | so is one that a smart wallet makes |
-//! | [`demo`] | the first five minutes work |
+//! | [`demo`] | the first five minutes work, and leave nothing behind |
+//! | [`commands`] | the commands behave alike |
+//! | [`doctor`] | a node's limits are named, each with the fix that fits it |
 //! | [`sdk`], [`sdk_svm`] | the official SDKs pay through the service, unpatched |
 //! | [`differential`] | verdicts are the official facilitator's, or differ for a reason that is written down |
 //! | [`replay`] | one payment, one success |
@@ -48,10 +50,12 @@ mod abuse;
 mod abuse_svm;
 mod access;
 mod alerts;
+mod commands;
 mod counterfactual;
 mod crash;
 mod demo;
 mod differential;
+mod doctor;
 mod edge_hostile;
 mod edge_places;
 mod edge_process;

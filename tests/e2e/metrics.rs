@@ -158,7 +158,7 @@ async fn what_happened_is_counted_by_its_outcome_and_gas_to_the_last_wei() {
     }
     let paid: Amount = service.settlement(settled.settlement_id()).await.text("feePaid").parse().expect("an amount");
     let coins = value("gas_spent_coins_total", &[network, ("purpose", "settle")]).expect("a value");
-    assert_eq!(coins, facilitator::metrics::exact::coins(paid, 18), "as the receipt says");
+    assert_eq!(coins, paid.in_units(18), "as the receipt says");
     let accepted = value("broadcasts_total", &[network, ("answer", "accepted")]).expect("a value");
     assert_eq!(accepted, "1");
     eventually("the runway is finite", || async {

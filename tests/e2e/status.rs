@@ -77,3 +77,48 @@ async fn is_not_sent_twice(service: &Service, path: &str) {
     assert_eq!(again.status(), 304);
     assert!(again.bytes().await.expect("a body").is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_serves_the_service_is_told_on_the_admin_listener_only() {
+    let chain = Anvil::start().await;
+    let home = Home::on(&chain).rpc(&["http://127.0.0.1:9"]);
+    let service = home.spawn();
+    let public = service.ready_says(&["cannot connect"]).await;
+    let public = public.body.to_string();
+    assert!(public.contains("rpc[0]: cannot connect") && !public.contains("127.0.0.1:9"), "{public}");
+    let admin = reqwest::get(format!("{}/ready", home.admin_url)).await.expect("an answer");
+    assert_eq!(admin.status(), 503);
+    let admin = admin.text().await.expect("a body");
+    assert!(admin.contains("127.0.0.1:9: cannot connect"), "{admin}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_of_the_protocol_are_in_errors_of_its_routes_only() {
+    let chain = Anvil::start().await;
+    let home = Home::on(&chain);
+    let service = home.serve().await;
+    let client = reqwest::Client::new();
+    let plain = ["code", "error", "requestId"];
+    let verify = ["code", "error", "invalidMessage", "invalidReason", "isValid", "payer", "requestId"];
+    let settle =
+        ["code", "error", "errorMessage", "errorReason", "network", "payer", "requestId", "success", "transaction"];
+    for (base, method, path, status, members) in [
+        (&service.url, "GET", "/nothing", 404, &plain[..]),
+        (&service.url, "GET", "/settlements/x", 404, &plain),
+        (&service.url, "DELETE", "/supported", 405, &plain),
+        (&service.url, "POST", "/nothing/settle/x", 404, &plain),
+        (&service.url, "DELETE", "/verify", 405, &verify),
+        (&service.url, "POST", "/settle", 415, &settle),
+        (&home.admin_url, "GET", "/nothing", 404, &plain),
+        (&home.admin_url, "POST", "/metrics", 405, &plain),
+    ] {
+        let method = method.parse().expect("a method");
+        let answer = client.request(method, format!("{base}{path}")).send().await.expect("an answer");
+        assert_eq!(answer.status(), status, "{path}");
+        let id = answer.headers()["x-request-id"].to_str().expect("text").to_owned();
+        let body: serde_json::Value = answer.json().await.expect("JSON");
+        let found: Vec<_> = body.as_object().expect("an object").keys().map(String::as_str).collect();
+        assert_eq!(found, members, "{path}");
+        assert!(!id.is_empty() && body["requestId"] == id.as_str(), "{path}: {body}");
+    }
+}

@@ -50,6 +50,6 @@ async fn a_wallet_that_is_good_only_where_gas_costs_nothing_is_refused_and_costs
         let settled = service.post("/settle", &body).await;
         assert!(settled.is_good(), "an honest wallet pays: {settled:?}\n{}", home.log());
     }
-    let doctor = String::from_utf8_lossy(&home.run(&["doctor"]).stdout).into_owned();
+    let doctor = String::from_utf8_lossy(&home.run(&["doctor", "--verbose"]).stdout).into_owned();
     assert!(doctor.contains("simulated at the gas price of a transaction"), "{doctor}");
 }

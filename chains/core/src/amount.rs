@@ -40,6 +40,16 @@ impl Amount {
         self.0.is_zero()
     }
 
+    /// The amount in whole coins or tokens, exactly: so many of its digits stand behind the point.
+    pub fn in_units(self, decimals: u8) -> String {
+        let digits = self.to_string();
+        let places = usize::from(decimals);
+        let digits = format!("{digits:0>width$}", width = places + 1);
+        let (whole, part) = digits.split_at(digits.len() - places);
+        let part = part.trim_end_matches('0');
+        if part.is_empty() { whole.to_owned() } else { format!("{whole}.{part}") }
+    }
+
     /// The sum, or `None` above 2^256 - 1.
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {
@@ -131,5 +141,20 @@ mod tests {
         assert_eq!(max.checked_add(Amount::from(1_u64)), None);
         assert_eq!(Amount::ZERO.checked_sub(Amount::from(1_u64)), None);
         assert_eq!(Amount::from(2_u64).checked_sub(Amount::from(2_u64)), Some(Amount::ZERO));
+    }
+
+    #[test]
+    fn atomic_units_become_whole_coins_exactly() {
+        let cases = [
+            ("0", 18, "0"),
+            ("1", 18, "0.000000000000000001"),
+            ("80998369512736", 18, "0.000080998369512736"),
+            ("1000000000000000000", 18, "1"),
+            ("12500000000", 9, "12.5"),
+            ("7", 0, "7"),
+        ];
+        for (amount, decimals, expected) in cases {
+            assert_eq!(amount.parse::<Amount>().expect("an amount").in_units(decimals), expected);
+        }
     }
 }

@@ -4,149 +4,23 @@
 //! wrong goes to the shared [`Report`] and reading goes on; what is left when
 //! the section is dropped is an unknown key, and a mistake too.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    net::SocketAddr,
-    str::FromStr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+mod report;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use toml::{Table, Value};
 
-use crate::{Amount, Secret};
+pub use self::{
+    report::{Effective, OVERRIDE_PREFIX, Problem, Report, Source},
+    values::{FromToml, ToToml},
+};
+use crate::Secret;
 
-/// The beginning of environment variables that set a key.
-pub const OVERRIDE_PREFIX: &str = "FACILITATOR__";
-
-/// Texts that are shorter hide nothing and would be found everywhere.
-const HIDDEN_MIN: usize = 4;
-
-/// Returns true for an environment variable that sets a key, false for one that a text reads.
-fn is_override(name: &str) -> bool {
-    name.starts_with(OVERRIDE_PREFIX) || name == "RUST_LOG"
-}
-
-/// The source of a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// `config.default.toml`, or a preset of a known network.
-    Default,
-    /// The configuration file.
-    File,
-    /// The environment variable of that name, by override or by `${NAME}`.
-    Environment(String),
-}
-
-/// One mistake.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The key with its path, for example `networks."eip155:84532".rpc`.
-    pub key: String,
-    /// The observation, and its meaning.
-    pub seen: String,
-    /// The value to write instead.
-    pub fix: String,
-}
-
-/// One value as it is in force; secrets as `***`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Effective {
-    /// The key with its path.
-    pub key: String,
-    /// The value, as TOML.
-    pub value: String,
-    /// The source.
-    pub source: Source,
-}
-
-/// The findings of reading a configuration; shared by all its sections.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    found: Arc<Mutex<Found>>,
-    sources: Arc<BTreeMap<String, Source>>,
-    hidden: Arc<Vec<Secret>>,
-}
-
-#[derive(Debug, Default)]
-struct Found {
-    problems: Vec<Problem>,
-    settled: BTreeSet<String>,
-    effective: Vec<Effective>,
-}
-
-impl Report {
-    /// A report that knows where each key came from. Keys without an entry
-    /// count as [`Source::Default`].
-    pub fn new(sources: BTreeMap<String, Source>) -> Self {
-        Self { sources: Arc::new(sources), ..Self::default() }
-    }
-
-    /// The same report, which shows none of these texts: values of `${NAME}`,
-    /// which may be secrets wherever they were written to.
-    #[must_use]
-    pub fn hiding(self, mut texts: Vec<String>) -> Self {
-        texts.retain(|text| text.len() >= HIDDEN_MIN);
-        // A text that holds another one goes first.
-        texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
-        Self { hidden: Arc::new(texts.into_iter().map(Secret::new).collect()), ..self }
-    }
-
-    fn hide(&self, text: String) -> String {
-        self.hidden.iter().fold(text, |text, hidden| {
-            let hidden = hidden.expose();
-            text.replace(hidden, "***").replace(&hidden.escape_debug().to_string(), "***")
-        })
-    }
-
-    /// Adds a mistake.
-    pub fn problem(&self, key: impl Into<String>, seen: impl Into<String>, fix: impl Into<String>) {
-        let (seen, fix) = (self.hide(seen.into()), self.hide(fix.into()));
-        let problem = Problem { key: key.into(), seen, fix };
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if !found.settled.contains(&problem.key) {
-            found.problems.push(problem);
-        }
-    }
-
-    /// Adds a mistake that explains every other about the same key: those are
-    /// about a value that the operator never wrote.
-    pub fn problem_only(&self, problem: Problem) {
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.settled.insert(problem.key.clone());
-        found.problems.push(problem);
-    }
-
-    /// The mistakes so far.
-    pub fn problems(&self) -> Vec<Problem> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).problems.clone()
-    }
-
-    /// The values in force, in reading order.
-    pub fn effective(&self) -> Vec<Effective> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).effective.clone()
-    }
-
-    /// The environment variables that stand above the file, each with its key.
-    pub fn overrides(&self) -> Vec<String> {
-        let set = self.effective().into_iter().filter_map(|effective| match effective.source {
-            Source::Environment(name) if is_override(&name) => Some(format!("{name} sets {}", effective.key)),
-            Source::Default | Source::File | Source::Environment(_) => None,
-        });
-        set.collect()
-    }
-
-    fn record(&self, key: &str, value: String) {
-        let effective = Effective { key: key.to_owned(), value: self.hide(value), source: self.source(key) };
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).effective.push(effective);
-    }
-
-    /// The source of a value; a list's entries have their own, `rpc[0]`.
-    pub fn source(&self, key: &str) -> Source {
-        self.sources.get(key).cloned().unwrap_or(Source::Default)
-    }
-}
+/// The least likeness (Jaro and Winkler's) of a word to the one that was meant.
+const LIKENESS_MIN: f64 = 0.85;
 
 /// The path of a key in the table at `path`; `path` itself for the empty key.
 /// Keys that TOML would quote are quoted.
@@ -166,6 +40,10 @@ pub struct Section {
     path: String,
     table: Table,
     report: Report,
+    /// The keys that a reader has asked for.
+    asked: BTreeSet<String>,
+    /// There is no table here, and a mistake says so: nothing in it is missing.
+    is_mistaken: bool,
 }
 
 impl fmt::Debug for Section {
@@ -177,7 +55,7 @@ impl fmt::Debug for Section {
 impl Section {
     /// A section at a path, for example `networks."eip155:84532"`; empty for the root.
     pub fn new(path: impl Into<String>, table: Table, report: Report) -> Self {
-        Self { path: path.into(), table, report }
+        Self { path: path.into(), table, report, asked: BTreeSet::new(), is_mistaken: false }
     }
 
     /// The full path of a key in here; of the section itself for the empty key.
@@ -199,7 +77,7 @@ impl Section {
     fn problem_with(&self, path: String, seen: String, fix: String) {
         let seen = match self.report.source(&path) {
             Source::Environment(name) => format!("{seen} (from the environment variable {name})"),
-            Source::Default | Source::File => seen,
+            Source::Default | Source::Network | Source::Derived | Source::File => seen,
         };
         self.report.problem(path, seen, fix);
     }
@@ -214,18 +92,37 @@ impl Section {
         self.table.get(key).and_then(Value::as_str)
     }
 
+    fn take(&mut self, key: &str) -> Option<Value> {
+        self.asked.insert(key.to_owned());
+        self.table.remove(key)
+    }
+
+    /// Notes the value that is in force for a key that nobody wrote; of one that
+    /// was read, nothing. Keys of tables in here are written as paths.
+    pub fn assume(&self, key: &str, value: impl ToToml, source: Source) {
+        self.report.assume(&format!("{}.{key}", self.path), &value.to_toml(), source);
+    }
+
+    /// Returns true for a key, or a path of keys, whose value was read.
+    pub fn is_read(&self, key: &str) -> bool {
+        self.report.is_in_force(&format!("{}.{key}", self.path))
+    }
+
+    /// Shows this in the place of a secret that was read: what is no secret of it.
+    pub fn describe(&self, key: &str, value: impl ToToml, shown_as: &'static str) {
+        self.report.describe(&self.path_of(key), &value.to_toml(), shown_as);
+    }
+
     /// Takes a value that may be absent.
     pub fn optional<T: FromToml>(&mut self, key: &str) -> Option<T> {
-        let value = self.table.remove(key)?;
-        let shown = value.to_string();
-        match T::from_toml(value) {
+        let value = self.take(key)?;
+        match T::from_toml(value.clone()) {
             Ok(read) => {
-                let shown = if T::SECRET { "***".to_owned() } else { shown };
-                self.report.record(&self.path_of(key), shown);
+                self.report.record(&self.path_of(key), &value, T::SECRET);
                 Some(read)
             }
             Err(expected) => {
-                let seen = if T::SECRET { "is not of the right form".to_owned() } else { format!("is {shown}") };
+                let seen = if T::SECRET { "is not of the right form".to_owned() } else { format!("is {value}") };
                 self.problem(key, seen, format!("write {expected}"));
                 None
             }
@@ -234,7 +131,7 @@ impl Section {
 
     /// Takes a value that must be there.
     pub fn required<T: FromToml>(&mut self, key: &str) -> Option<T> {
-        if !self.has(key) {
+        if !self.has(key) && !self.is_mistaken {
             self.problem(key, "is missing", format!("write {}", T::EXPECTED));
         }
         self.optional(key)
@@ -258,21 +155,21 @@ impl Section {
     #[must_use]
     pub fn section(&mut self, key: &str) -> Self {
         let path = self.path_of(key);
-        let table = match self.table.remove(key) {
-            Some(Value::Table(table)) => table,
-            None => Table::new(),
+        let (table, is_mistaken) = match self.take(key) {
+            Some(Value::Table(table)) => (table, false),
+            None => (Table::new(), false),
             Some(other) => {
                 self.problem(key, format!("is {other}"), format!("write a table, `[{path}]`"));
-                Table::new()
+                (Table::new(), true)
             }
         };
-        Self::new(path, table, self.report.clone())
+        Self { path, table, report: self.report.clone(), asked: BTreeSet::new(), is_mistaken }
     }
 
     /// Takes a list of tables, `[[key]]`; `None` when absent.
     pub fn sections(&mut self, key: &str) -> Option<Vec<Self>> {
         let path = self.path_of(key);
-        match self.table.remove(key)? {
+        match self.take(key)? {
             Value::Array(items) if items.iter().all(Value::is_table) => {
                 let tables = items.into_iter().enumerate().map(|(i, item)| {
                     let table = if let Value::Table(table) = item { table } else { Table::new() };
@@ -303,155 +200,20 @@ impl Section {
 impl Drop for Section {
     fn drop(&mut self) {
         for key in self.table.keys() {
-            self.problem(key, "is not a known key", "remove it or correct its spelling");
+            // A key that the file has as well is not the one that was meant.
+            let candidates = self.asked.iter().filter(|asked| !self.report.is_written(&self.path_of(asked)));
+            let fix = nearest(key, candidates.map(String::as_str)).map_or_else(
+                || "remove it or correct its spelling".to_owned(),
+                |meant| format!("did you mean `{meant}`? Correct its spelling, or remove it"),
+            );
+            self.problem(key, "is not a known key", fix);
         }
     }
 }
 
-/// A type that a configuration value can be read into.
-pub trait FromToml: Sized {
-    /// The value to write, for people.
-    const EXPECTED: &'static str;
-    /// True when the value must never be shown.
-    const SECRET: bool = false;
-
-    /// Reads the value.
-    ///
-    /// # Errors
-    /// The expectation, for people.
-    fn from_toml(value: Value) -> Result<Self, String>;
-}
-
-impl FromToml for String {
-    const EXPECTED: &'static str = "a string";
-    fn from_toml(value: Value) -> Result<Self, String> {
-        if let Value::String(text) = value { Ok(text) } else { Err(Self::EXPECTED.to_owned()) }
-    }
-}
-
-impl FromToml for bool {
-    const EXPECTED: &'static str = "true or false";
-    fn from_toml(value: Value) -> Result<Self, String> {
-        value.as_bool().ok_or_else(|| Self::EXPECTED.to_owned())
-    }
-}
-
-impl FromToml for u64 {
-    const EXPECTED: &'static str = "a whole number, 0 or more";
-    fn from_toml(value: Value) -> Result<Self, String> {
-        value.as_integer().and_then(|n| Self::try_from(n).ok()).ok_or_else(|| Self::EXPECTED.to_owned())
-    }
-}
-
-impl FromToml for Duration {
-    const EXPECTED: &'static str = "a duration such as \"20s\" or \"250ms\"";
-    fn from_toml(value: Value) -> Result<Self, String> {
-        value.as_str().and_then(|t| humantime::parse_duration(t).ok()).ok_or_else(|| Self::EXPECTED.to_owned())
-    }
-}
-
-impl FromToml for Amount {
-    const EXPECTED: &'static str = "an amount in atomic units as a string, such as \"1000\"";
-    fn from_toml(value: Value) -> Result<Self, String> {
-        value.as_str().and_then(|t| t.parse().ok()).ok_or_else(|| Self::EXPECTED.to_owned())
-    }
-}
-
-impl FromToml for SocketAddr {
-    const EXPECTED: &'static str = "an address with a port, such as \"127.0.0.1:8402\"";
-    fn from_toml(value: Value) -> Result<Self, String> {
-        value.as_str().and_then(|t| t.parse().ok()).ok_or_else(|| Self::EXPECTED.to_owned())
-    }
-}
-
-impl FromToml for Secret {
-    const EXPECTED: &'static str = "a string, best from the environment: \"${NAME}\"";
-    const SECRET: bool = true;
-    fn from_toml(value: Value) -> Result<Self, String> {
-        String::from_toml(value).map(Self::new).map_err(|_| Self::EXPECTED.to_owned())
-    }
-}
-
-impl<T: FromToml> FromToml for Vec<T> {
-    const EXPECTED: &'static str = "a list";
-    const SECRET: bool = T::SECRET;
-    fn from_toml(value: Value) -> Result<Self, String> {
-        match value {
-            Value::Array(items) => {
-                items.into_iter().map(T::from_toml).collect::<Result<_, _>>().map_err(|e| format!("a list, each {e}"))
-            }
-            _ => Err(format!("a list, each {}", T::EXPECTED)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn section(text: &str, report: &Report) -> Section {
-        Section::new("", text.parse().expect("TOML"), report.clone())
-    }
-
-    #[test]
-    fn all_mistakes_are_reported_at_once_with_their_keys() {
-        let report = Report::default();
-        let mut root = section("port = \"x\"\nwait = 3\nsurplus = 1\n[net.\"a:b\"]\nrpc = [1]\n", &report);
-        assert_eq!(root.optional::<u64>("port"), None);
-        assert_eq!(root.optional::<Duration>("wait"), None);
-        assert_eq!(root.required::<String>("name"), None);
-        let mut net = root.section("net");
-        for (_, mut table) in net.tables() {
-            assert_eq!(table.optional::<Vec<String>>("rpc"), None);
-        }
-        drop(net);
-        drop(root);
-        let keys: Vec<_> = report.problems().into_iter().map(|p| p.key).collect();
-        assert_eq!(keys, ["port", "wait", "name", "net.\"a:b\".rpc", "surplus"]);
-    }
-
-    #[test]
-    fn paths_are_written_as_in_the_file() {
-        let cases = [
-            ("", "server", "server"),
-            ("networks", "eip155:1", "networks.\"eip155:1\""),
-            ("networks.\"eip155:1\"", "rpc", "networks.\"eip155:1\".rpc"),
-            ("networks.\"eip155:1\"", "", "networks.\"eip155:1\""),
-        ];
-        for (path, key, joined) in cases {
-            assert_eq!(join(path, key), joined);
-        }
-    }
-
-    #[test]
-    fn a_mistake_from_the_environment_names_the_variable() {
-        let sources = [("a".to_owned(), Source::Environment("FACILITATOR__A".into()))].into();
-        let report = Report::new(sources);
-        drop(section("a = 1", &report));
-        let seen = report.problems().remove(0).seen;
-        assert_eq!(seen, "is not a known key (from the environment variable FACILITATOR__A)");
-    }
-
-    #[test]
-    fn what_a_variable_gave_is_shown_nowhere() {
-        let report = Report::default().hiding(vec!["canary\"1".into(), "canary".into(), "abc".into()]);
-        let mut root = section("port = \"canary\"\nname = 'x canary\"1 y'\nodd = \"abc\"\n", &report);
-        assert_eq!(root.optional::<u64>("port"), None);
-        root.problem("name", "is \"canary\\\"1\"", "not canary");
-        assert!(root.optional::<String>("name").is_some() && root.optional::<String>("odd").is_some());
-        let shown = format!("{:?}{:?}", report.problems(), report.effective());
-        assert!(!shown.contains("canary") && shown.contains("abc"), "{shown}");
-    }
-
-    #[test]
-    fn secrets_are_never_shown() {
-        let report = Report::default();
-        let mut root = section("keys = [\"canary\"]\nbad = [[\"canary\"]]\n", &report);
-        assert!(!format!("{root:?}").contains("canary"));
-        assert_eq!(root.secrets("keys").len(), 1);
-        assert_eq!(root.secrets("bad").len(), 0);
-        drop(root);
-        assert_eq!(report.effective()[0].value, "***");
-        assert!(!format!("{:?}", report.problems()).contains("canary"));
-    }
+/// The known word that was most likely meant; `None` when no known word is like it.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = |known: &str| strsim::jaro_winkler(&word.to_ascii_lowercase(), &known.to_ascii_lowercase());
+    let scored = known.into_iter().map(|known| (likeness(known), known)).filter(|(score, _)| *score >= LIKENESS_MIN);
+    scored.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, known)| known)
 }

@@ -1,11 +1,18 @@
 //! Findings of the doctor.
 
+use crate::Network;
+
 /// Something that the doctor saw.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {
+    /// The network that it is about; `None`: the service itself.
+    #[serde(serialize_with = "as_text")]
+    pub network: Option<Network>,
+    /// The check that found it, by a name that stays.
+    pub check: &'static str,
     /// Its severity.
     pub severity: Severity,
-    /// The subject: a configuration key, a network, a wallet.
+    /// The subject: a configuration key, a node, a wallet, a token.
     pub subject: String,
     /// The observation.
     pub seen: String,
@@ -31,24 +38,38 @@ impl Finding {
     /// A finding.
     pub fn new(
         severity: Severity,
-        subject: &str,
+        check: &'static str,
+        subject: impl Into<String>,
         seen: impl Into<String>,
-        meaning: &str,
+        meaning: impl Into<String>,
         fix: impl Into<String>,
     ) -> Self {
-        let (subject, meaning) = (subject.to_owned(), meaning.to_owned());
-        Self { severity, subject, seen: seen.into(), meaning, fix: fix.into() }
+        let (subject, seen, meaning, fix) = (subject.into(), seen.into(), meaning.into(), fix.into());
+        Self { network: None, check, severity, subject, seen, meaning, fix }
     }
 
     /// That something is as it should be.
-    pub fn fine(subject: &str, seen: impl Into<String>) -> Self {
-        Self::new(Severity::Ok, subject, seen, "As it should be", "")
+    pub fn fine(check: &'static str, subject: impl Into<String>, seen: impl Into<String>) -> Self {
+        Self::new(Severity::Ok, check, subject, seen, "", "")
     }
 
     /// That something could not be asked for.
-    pub fn unreachable(subject: &str, seen: impl Into<String>) -> Self {
-        let (meaning, fix) =
-            ("The chain cannot be asked this", "Check that the node runs and that its URL and key are right");
-        Self::new(Severity::Error, subject, seen, meaning, fix)
+    pub fn unreachable(check: &'static str, subject: impl Into<String>, seen: impl Into<String>) -> Self {
+        let meaning = "The node gives no answer, and nothing can be said of what was asked";
+        let fix = "Check that the node runs and that its URL and key in `rpc` are right";
+        Self::new(Severity::Error, check, subject, seen, meaning, fix)
+    }
+
+    /// The same finding, of this network.
+    #[must_use]
+    pub fn on(self, network: &Network) -> Self {
+        Self { network: Some(network.clone()), ..self }
+    }
+}
+
+fn as_text<S: serde::Serializer>(network: &Option<Network>, serializer: S) -> Result<S::Ok, S::Error> {
+    match network {
+        Some(network) => serializer.collect_str(network),
+        None => serializer.serialize_none(),
     }
 }

@@ -14,4 +14,35 @@ pub trait Family: Send + Sync {
     /// collects them; `None` when there was one. Called once at start, and by
     /// `config check` and `doctor`.
     fn configure(&self, network: Network, section: Section, clock: Arc<dyn Clock>) -> Option<Arc<dyn Chain>>;
+
+    /// Returns the networks that need no more than nodes and keys, for `config init`.
+    fn known_networks(&self) -> Vec<KnownNetwork> {
+        Vec::new()
+    }
+}
+
+/// A network that needs no more than nodes and keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownNetwork {
+    /// Its CAIP-2 identifier.
+    pub network: Network,
+    /// Its name, for people.
+    pub name: &'static str,
+    /// Its name in protocol v1.
+    pub legacy_name: Option<&'static str>,
+    /// Nodes to begin with.
+    pub rpc: StartingNode,
+    /// The key of its table that names the gas wallets.
+    pub keys: &'static str,
+    /// The environment variable that holds one of them.
+    pub key_variable: &'static str,
+}
+
+/// A node to begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StartingNode {
+    /// One that its operators offer to anybody; `None` where there is none.
+    pub public: Option<&'static str>,
+    /// The address of a node on this machine.
+    pub local: &'static str,
 }

@@ -5,11 +5,13 @@
 //! the network come from [`networks`](crate::known_networks) unless the file has them.
 
 mod assets;
+mod in_force;
 
 use std::{str::FromStr, time::Duration};
 
 use alloy::primitives::{Address, B256, U256};
 use chains_core::{Amount, Network, chain::LossBudget, config::Section};
+use chains_rpc::Endpoint as _;
 
 use crate::{
     abi,
@@ -25,6 +27,7 @@ const CUSTOM: Known = Known {
     chain_id: 0,
     name: "custom",
     legacy_name: None,
+    coin: "coins",
     testnet: false,
     block_time_ms: 2000,
     confirmations: 1,
@@ -50,6 +53,8 @@ pub struct Config {
     pub chain_id: u64,
     /// Its name in protocol v1.
     pub legacy_name: Option<String>,
+    /// The coin that pays for gas, for people.
+    pub coin: &'static str,
     /// Blocks until a transfer counts.
     pub confirmations: u64,
     /// Transactions of one gas wallet that may wait for a block at a time.
@@ -126,6 +131,8 @@ pub struct Asset {
     pub address: Address,
     /// For people.
     pub symbol: String,
+    /// For people: so many digits of an amount stand behind the point.
+    pub decimals: u8,
     /// The smallest payment.
     pub amount_min: Amount,
     /// The EIP-712 domain of its EIP-3009 authorizations; `None` when it knows none.
@@ -192,6 +199,7 @@ pub fn read(network: Network, mut section: Section) -> Option<(Config, GasWallet
     let assets = assets::assets(section, known, chain_id.unwrap_or_default());
     let (chain_id, policy, assets) = (chain_id?, policy?, assets?);
     let config = Config { network, chain_id, assets, ..policy };
+    in_force::note(section, known, &config, testnet);
     Some((config, wallets?, rpc?))
 }
 
@@ -211,6 +219,8 @@ fn endpoints(network: &Network, section: &mut Section) -> Option<Rpc> {
             Err(seen) => section.problem_at("rpc", i, seen, "write an http or https URL"),
         }
     }
+    // What else is in a URL may be a key.
+    section.describe("rpc", endpoints.iter().map(|endpoint| endpoint.host().to_owned()).collect::<Vec<_>>(), "hosts");
     let complete = !endpoints.is_empty() && endpoints.len() == urls.len();
     complete.then(|| Rpc::new(network.clone(), endpoints, hedge_after))
 }
@@ -254,6 +264,8 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
     let valid_for_max = section.optional("valid_for_max");
     let gas_balance_min = section.optional("gas_balance_min");
     let loss_budget = loss_budget(section);
+    // Every key is read before the first mistake ends the reading: what is left unread is taken for unknown.
+    let builder_codes = BuilderCodes::read(section);
     let (fee_per_gas_max, gas_limit_eoa) = (fee_per_gas_max?, gas_limit_eoa?);
     let gas_limit_contract_wallet = gas_limit_contract_wallet?;
     let transactions = u128::from(GAS_BALANCE_TRANSACTIONS * (gas_limit_eoa + gas_extra));
@@ -261,6 +273,7 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
         network: placeholder,
         chain_id: 0,
         legacy_name,
+        coin: known.coin,
         confirmations: confirmations?,
         in_flight_max: usize::try_from(in_flight_max?).ok()?,
         block_time,
@@ -286,7 +299,7 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
         sponsor_funding_max: sponsor_funding_max?.to_u256(),
         sponsor_funding_per_hour_max: sponsor_funding_per_hour_max?.to_u256(),
         token_upgrades: token_upgrades?,
-        builder_codes: BuilderCodes::read(section),
+        builder_codes,
         assets: vec![],
     })
 }
@@ -384,7 +397,12 @@ fn factories(section: &mut Section) -> Vec<Address> {
     for (i, text) in texts.iter().enumerate() {
         match crate::parse::address(text) {
             Some(factory) => factories.push(factory),
-            None => section.problem_at("erc6492_factories", i, format!("is {text:?}"), "write 0x and 40 hex digits"),
+            None => section.problem_at(
+                "erc6492_factories",
+                i,
+                crate::parse::address_fault(text),
+                "write 0x and 40 hex digits",
+            ),
         }
     }
     factories

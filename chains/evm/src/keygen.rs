@@ -18,6 +18,9 @@ pub enum KeygenError {
     /// It could not be written.
     #[error("the key file could not be written: {0}")]
     Write(#[source] std::io::Error),
+    /// It does not open.
+    #[error("the key file does not open with this password: {0}")]
+    Decrypt(#[source] alloy_signer_local::LocalSignerError),
     /// It could not be encrypted.
     #[error("the key file could not be encrypted: {0}")]
     Encrypt(#[source] alloy_signer_local::LocalSignerError),
@@ -46,6 +49,23 @@ pub fn keystore(path: &Path, password: &Secret) -> Result<String, KeygenError> {
     let signer = Secp256k1Signer::random_with(&mut OsRng);
     Secp256k1Signer::encrypt_keystore(folder, &mut OsRng, signer.to_bytes(), password.expose(), Some(name))
         .map_err(KeygenError::Encrypt)?;
+    Ok(signer.address().to_checksum(None))
+}
+
+/// The address that a keystore tells without its password; `None` where it tells none.
+pub fn address_in(text: &str) -> Option<String> {
+    let keystore: serde_json::Value = serde_json::from_str(text).ok()?;
+    let digits = keystore.get("address")?.as_str()?;
+    let address = crate::parse::address(&format!("0x{}", digits.strip_prefix("0x").unwrap_or(digits)))?;
+    Some(address.to_checksum(None))
+}
+
+/// The address of the key in a keystore.
+///
+/// # Errors
+/// It does not open with this password.
+pub fn address_of(path: &Path, password: &Secret) -> Result<String, KeygenError> {
+    let signer = Secp256k1Signer::decrypt_keystore(path, password.expose()).map_err(KeygenError::Decrypt)?;
     Ok(signer.address().to_checksum(None))
 }
 

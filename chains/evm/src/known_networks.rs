@@ -15,6 +15,8 @@ pub struct Known {
     pub name: &'static str,
     /// Its name in protocol v1.
     pub legacy_name: Option<&'static str>,
+    /// The coin that pays for gas, for people.
+    pub coin: &'static str,
     /// True when its coin has no value.
     pub testnet: bool,
     /// Milliseconds between blocks.
@@ -66,6 +68,11 @@ pub fn known(chain_id: u64) -> Option<&'static Known> {
     NETWORKS.iter().find(|network| network.chain_id == chain_id)
 }
 
+/// All of them.
+pub fn all() -> &'static [Known] {
+    &NETWORKS
+}
+
 impl Known {
     /// The usual time between blocks.
     pub const fn block_time(&self) -> Duration {
@@ -84,6 +91,7 @@ const fn network(chain_id: u64, name: &'static str, block_time_ms: u64, assets: 
         chain_id,
         name,
         legacy_name: None,
+        coin: "ETH",
         testnet: false,
         block_time_ms,
         confirmations: 1,
@@ -97,6 +105,10 @@ const fn network(chain_id: u64, name: &'static str, block_time_ms: u64, assets: 
 impl Known {
     const fn named(self, legacy_name: &'static str) -> Self {
         Self { legacy_name: Some(legacy_name), ..self }
+    }
+
+    const fn coin(self, coin: &'static str) -> Self {
+        Self { coin, ..self }
     }
 
     const fn test(self) -> Self {
@@ -145,19 +157,23 @@ static NETWORKS: [Known; 38] = [
         .fees(GWEI / 10, 100 * GWEI),
     network(43_114, "Avalanche", 1500, &[usdc("USD Coin", "0xB97EF9Ef8734C71904D8002F8b6Bc66Dd9c48a6E")])
         .named("avalanche")
-        .fees(TIP_MIN, 100 * GWEI),
+        .fees(TIP_MIN, 100 * GWEI)
+        .coin("AVAX"),
     network(43_113, "Avalanche Fuji", 1500, &[usdc("USD Coin", "0x5425890298aed601595a70AB815c96711a31Bc65")])
         .named("avalanche-fuji")
         .test()
-        .fees(TIP_MIN, 200 * GWEI),
+        .fees(TIP_MIN, 200 * GWEI)
+        .coin("AVAX"),
     network(137, "Polygon", 2000, &[usdc("USD Coin", "0x3c499c542cEF5E3811e1192ce70d8cC03d5c3359")])
         .named("polygon")
         .confirmed(2)
-        .fees(30 * GWEI, 1000 * GWEI),
+        .fees(30 * GWEI, 1000 * GWEI)
+        .coin("POL"),
     network(80_002, "Polygon Amoy", 2000, &[usdc("USDC", "0x41E94Eb019C0762f9Bfcf9Fb1E58725BfB0e7582")])
         .named("polygon-amoy")
         .test()
-        .fees(30 * GWEI, 1000 * GWEI),
+        .fees(30 * GWEI, 1000 * GWEI)
+        .coin("POL"),
     network(42_161, "Arbitrum One", 250, &[usdc("USD Coin", "0xaf88d065e77c8cC2239327C5EDb3A432268e5831")])
         .data_in_gas(600_000),
     network(421_614, "Arbitrum Sepolia", 250, &[usdc("USD Coin", "0x75faf114eafb1BDbe2F0316DF893fd58CE46AA4d")])
@@ -165,39 +181,50 @@ static NETWORKS: [Known; 38] = [
         .data_in_gas(600_000),
     network(2741, "Abstract", 1000, &[]).named("abstract").data_in_gas(600_000),
     network(11_124, "Abstract Testnet", 1000, &[]).named("abstract-testnet").test().data_in_gas(600_000),
-    network(4689, "IoTeX", 2500, &[]).named("iotex").fees(TIP_MIN, 5000 * GWEI),
+    network(4689, "IoTeX", 2500, &[]).named("iotex").fees(TIP_MIN, 5000 * GWEI).coin("IOTX"),
     network(1329, "Sei", 400, &[usdc("USDC", "0xe15fC38F6D8c56aF07bbCBe3BAf5708A2Bf42392")])
         .named("sei")
-        .fees(GWEI, 200 * GWEI),
+        .fees(GWEI, 200 * GWEI)
+        .coin("SEI"),
     network(1328, "Sei Testnet", 400, &[usdc("USDC", "0x4fCF1784B31630811181f670Aea7A7bEF803eaED")])
         .named("sei-testnet")
         .test()
-        .fees(GWEI, 200 * GWEI),
-    network(3338, "peaq", 6000, &[]).named("peaq").fees(TIP_MIN, 500 * GWEI),
-    network(1514, "Story", 2300, &[]).named("story").fees(TIP_MIN, 50 * GWEI),
-    network(41_923, "EDU Chain", 250, &[]).named("educhain").data_in_gas(600_000),
-    network(324_705_682, "SKALE Base Sepolia", 1000, &[]).named("skale-base-sepolia").test(),
+        .fees(GWEI, 200 * GWEI)
+        .coin("SEI"),
+    network(3338, "peaq", 6000, &[]).named("peaq").fees(TIP_MIN, 500 * GWEI).coin("PEAQ"),
+    network(1514, "Story", 2300, &[]).named("story").fees(TIP_MIN, 50 * GWEI).coin("IP"),
+    network(41_923, "EDU Chain", 250, &[]).named("educhain").data_in_gas(600_000).coin("EDU"),
+    network(324_705_682, "SKALE Base Sepolia", 1000, &[]).named("skale-base-sepolia").test().coin("coins"),
     network(4326, "MegaETH", 1000, &[permit2("MegaUSD", 18, true, "0xFAfDdbb3FC7688494971a79cc65DCa3EF82079E7")])
         .named("megaeth"),
     network(143, "Monad", 400, &[usdc("USDC", "0x754704Bc059F8C67012fEd69BC8A327a5aafb603")])
         .named("monad")
-        .fees(2 * GWEI, 500 * GWEI),
+        .fees(2 * GWEI, 500 * GWEI)
+        .coin("MON"),
     network(988, "Stable", 700, &[asset("USDT0", "USDT0", "1", "0x779Ded0c9e1022225f8E0630b35a9b54bE713736")])
         .named("stable")
-        .fees(TIP_MIN, 50 * GWEI),
+        .fees(TIP_MIN, 50 * GWEI)
+        .coin("USDT0"),
     network(2201, "Stable Testnet", 700, &[asset("USDT0", "USDT0", "1", "0x78Cf24370174180738C5B8E352B6D14c83a6c9A9")])
         .named("stable-testnet")
         .test()
-        .fees(TIP_MIN, 50 * GWEI),
-    network(31_612, "Mezo", 3500, &[permit2("mUSD", 18, true, "0xdD468A1DDc392dcdbEf6db6e34E89AA338F9F186")]),
+        .fees(TIP_MIN, 50 * GWEI)
+        .coin("USDT0"),
+    network(31_612, "Mezo", 3500, &[permit2("mUSD", 18, true, "0xdD468A1DDc392dcdbEf6db6e34E89AA338F9F186")])
+        .coin("BTC"),
     network(31_611, "Mezo Testnet", 3500, &[permit2("mUSD", 18, true, "0x118917a40FAF1CD7a13dB0Ef56C86De7973Ac503")])
-        .test(),
-    network(723_487, "Radius", 1000, &[permit2("SBC", 6, true, "0x33ad9e4BD16B69B5BFdED37D8B5D9fF9aba014Fb")]),
+        .test()
+        .coin("BTC"),
+    network(723_487, "Radius", 1000, &[permit2("SBC", 6, true, "0x33ad9e4BD16B69B5BFdED37D8B5D9fF9aba014Fb")])
+        .coin("coins"),
     network(72_344, "Radius Testnet", 1000, &[permit2("SBC", 6, true, "0x33ad9e4BD16B69B5BFdED37D8B5D9fF9aba014Fb")])
-        .test(),
-    network(36_900, "ADI", 1000, &[asset("USDC.e", "USDC.e", "2", "0x9cb8142aEBBcdc60AF7c97Af897A67A8f3CA71C2")]),
+        .test()
+        .coin("coins"),
+    network(36_900, "ADI", 1000, &[asset("USDC.e", "USDC.e", "2", "0x9cb8142aEBBcdc60AF7c97Af897A67A8f3CA71C2")])
+        .coin("ADI"),
     network(190_415, "HPP", 250, &[asset("USDC.e", "Bridged USDC", "2", "0x401eCb1D350407f13ba348573E5630B83638E30D")])
-        .data_in_gas(600_000),
+        .data_in_gas(600_000)
+        .coin("coins"),
     network(
         181_228,
         "HPP Sepolia",
@@ -205,15 +232,21 @@ static NETWORKS: [Known; 38] = [
         &[asset("USDC.e", "Bridged USDC", "2", "0x401eCb1D350407f13ba348573E5630B83638E30D")],
     )
     .test()
-    .data_in_gas(600_000),
-    network(50, "XDC", 2000, &[usdc("USDC", "0xfA2958CB79b0491CC627c1557F441eF849Ca8eb1")]).fees(GWEI / 4, 100 * GWEI),
+    .data_in_gas(600_000)
+    .coin("coins"),
+    network(50, "XDC", 2000, &[usdc("USDC", "0xfA2958CB79b0491CC627c1557F441eF849Ca8eb1")])
+        .fees(GWEI / 4, 100 * GWEI)
+        .coin("XDC"),
     network(51, "XDC Apothem", 2000, &[usdc("USDC", "0xb5AB69F7bBada22B28e79C8FFAECe55eF1c771D4")])
         .test()
-        .fees(GWEI / 4, 100 * GWEI),
-    network(38_833, "Igra", 1000, &[permit2("USDC", 6, false, "0xA5b8BF902b2844dA17d4506cc827F7F1681735E7")]),
+        .fees(GWEI / 4, 100 * GWEI)
+        .coin("XDC"),
+    network(38_833, "Igra", 1000, &[permit2("USDC", 6, false, "0xA5b8BF902b2844dA17d4506cc827F7F1681735E7")])
+        .coin("coins"),
     network(14, "Flare", 1800, &[asset("USDT0", "USD\u{20AE}0", "1", "0xe7cd86e13AC4309349F30B3435a9d337750fC82D")])
         .named("flare")
-        .fees(GWEI, 500 * GWEI),
+        .fees(GWEI, 500 * GWEI)
+        .coin("FLR"),
     network(
         42_220,
         "Celo",
@@ -225,10 +258,12 @@ static NETWORKS: [Known; 38] = [
         ],
     )
     .named("celo")
-    .fees(GWEI, 500 * GWEI),
+    .fees(GWEI, 500 * GWEI)
+    .coin("CELO"),
     network(11_142_220, "Celo Sepolia", 1000, &[usdc("USDC", "0x01C5C0122039549AD1493B8220cABEdD739BC44E")])
         .test()
-        .fees(GWEI, 500 * GWEI),
+        .fees(GWEI, 500 * GWEI)
+        .coin("CELO"),
     network(10, "OP Mainnet", 2000, &[usdc("USD Coin", "0x0b2C639c533813f4Aa9D7837CAf62653d097Ff85")]),
     network(11_155_420, "OP Sepolia", 2000, &[usdc("USDC", "0x5fd84259d66Cd46123540766Be93DFE6D43130D7")]).test(),
 ];

@@ -24,6 +24,16 @@ pub(crate) fn address(text: &str) -> Option<Address> {
     exact(text).map(Address::new)
 }
 
+/// The fault of a text that is not an address, for people.
+pub(crate) fn address_fault(text: &str) -> String {
+    const DIGITS: usize = 40;
+    let Some(digits) = text.strip_prefix("0x") else { return format!("is {text:?}, which does not begin with 0x") };
+    match digits.chars().find(|c| !c.is_ascii_hexdigit()) {
+        Some(other) => format!("is {text:?}, where {other:?} is not a hex digit"),
+        None => format!("is {text:?}, which has {} hex digits; {DIGITS} are needed", digits.len()),
+    }
+}
+
 /// `0x` and 64 hex digits.
 pub(crate) fn word(text: &str) -> Option<B256> {
     exact(text).map(B256::new)

@@ -77,6 +77,7 @@ pub fn parameters() -> Parameters {
         recheck_interval: Duration::from_mins(1),
         balance_min: Amount::from(1_u64),
         coin_decimals: 18,
+        coin: "coins",
         loss_budget: LossBudget { network: plenty, key: plenty, code: plenty },
     }
 }

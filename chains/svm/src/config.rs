@@ -6,7 +6,12 @@
 
 use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
-use chains_core::{Amount, Network, chain::LossBudget, config::Section};
+use chains_core::{
+    Amount, Network,
+    chain::LossBudget,
+    config::{Section, Source},
+};
+use chains_rpc::Endpoint as _;
 use reqwest::Url;
 use solana_sdk::pubkey::Pubkey;
 
@@ -118,7 +123,30 @@ pub fn read(network: Network, mut section: Section) -> Option<(Config, GasWallet
         assets_are_preset,
         websocket,
     };
+    note_in_force(section, &config, testnet);
     Some((config, wallets?, rpc))
+}
+
+/// Notes what is in force although nobody wrote it, for `config print`.
+fn note_in_force(section: &Section, config: &Config, testnet: bool) {
+    section.assume("testnet", testnet, Source::Network);
+    if let Some(name) = &config.legacy_name {
+        section.assume("legacy_name", name.as_str(), Source::Network);
+    }
+    section.assume("block_time", config.block_time, Source::Network);
+    section.assume("gas_balance_min", config.gas_balance_min, Source::Derived);
+    let websocket = config.websocket.as_ref().and_then(Url::host_str).unwrap_or("off");
+    section.describe("websocket", websocket, "host");
+    section.assume("websocket", websocket, Source::Derived);
+    let programs = config.smart_wallets.iter().map(Pubkey::to_string).collect::<Vec<_>>();
+    section.assume("smart_wallet_programs", programs, Source::Network);
+    for (i, asset) in config.assets.iter().enumerate() {
+        let path = |key: &str| format!("assets[{i}].{key}");
+        section.assume(&path("mint"), asset.mint.to_string().as_str(), Source::Network);
+        section.assume(&path("symbol"), asset.symbol.as_str(), Source::Network);
+        section.assume(&path("decimals"), u64::from(asset.decimals), Source::Network);
+        section.assume(&path("amount_min"), Amount::from(asset.amount_min), Source::Derived);
+    }
 }
 
 fn endpoints(network: &Network, section: &mut Section) -> Option<(Rpc, Option<Url>)> {
@@ -140,6 +168,8 @@ fn endpoints(network: &Network, section: &mut Section) -> Option<(Rpc, Option<Ur
             Err(seen) => section.problem_at("rpc", i, seen, "write an http or https URL"),
         }
     }
+    // What else is in a URL may be a key.
+    section.describe("rpc", endpoints.iter().map(|endpoint| endpoint.host().to_owned()).collect::<Vec<_>>(), "hosts");
     let complete = !endpoints.is_empty() && endpoints.len() == urls.len();
     complete.then_some(())?;
     Some((Rpc::new(network.clone(), endpoints, hedge_after, any_genesis), websocket.ok()?))

@@ -46,6 +46,10 @@ impl GasWallets {
         let current = read_list(section, "fee_payers", testnet, &mut keys);
         let announced = keys.len();
         let former = read_list(section, "fee_payers_former", testnet, &mut keys);
+        let addresses = |keys: &[Keypair]| keys.iter().map(|key| key.pubkey().to_string()).collect::<Vec<_>>();
+        let (of_now, of_old) = keys.split_at(announced);
+        section.describe("fee_payers", addresses(of_now), "addresses");
+        section.describe("fee_payers_former", addresses(of_old), "addresses");
         if current && announced == 0 {
             section.problem("fee_payers", "holds no key", "name at least one key: it pays the fees of settlements");
         }

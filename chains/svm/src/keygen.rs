@@ -39,6 +39,12 @@ pub fn key_file(path: &Path) -> Result<String, KeygenError> {
     Ok(key.pubkey().to_string())
 }
 
+/// The address of the key in the text of a key file; `None` for another text.
+pub fn address_in(text: &str) -> Option<String> {
+    let bytes: Vec<u8> = serde_json::from_str(text).ok()?;
+    Keypair::try_from(bytes.as_slice()).ok().map(|key| key.pubkey().to_string())
+}
+
 fn private_file(path: &Path) -> std::io::Result<std::fs::File> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);

@@ -15,6 +15,8 @@ pub struct Known {
     pub genesis_hash: &'static str,
     /// Its name in protocol v1.
     pub legacy_name: &'static str,
+    /// The endpoint that is offered to anybody.
+    pub public_node: &'static str,
     /// True when its coin has no value.
     pub testnet: bool,
     /// Its assets.
@@ -40,6 +42,18 @@ pub fn known(network: &Network) -> Option<&'static Known> {
     CLUSTERS.iter().find(|cluster| is_reference(network.reference(), cluster.genesis_hash))
 }
 
+/// All of them.
+pub fn all() -> &'static [Known] {
+    &CLUSTERS
+}
+
+impl Known {
+    /// Its CAIP-2 reference.
+    pub fn reference(&self) -> &'static str {
+        self.genesis_hash.get(..REFERENCE_CHARS).unwrap_or_default()
+    }
+}
+
 /// Returns whether a CAIP-2 reference names the cluster with this genesis hash.
 pub fn is_reference(reference: &str, genesis_hash: &str) -> bool {
     genesis_hash.get(..REFERENCE_CHARS) == Some(reference)
@@ -61,6 +75,7 @@ static CLUSTERS: [Known; 3] = [
         name: "Solana",
         genesis_hash: "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d",
         legacy_name: "solana",
+        public_node: "https://api.mainnet-beta.solana.com",
         testnet: false,
         assets: &[
             asset("USDC", "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v"),
@@ -74,6 +89,7 @@ static CLUSTERS: [Known; 3] = [
         name: "Solana devnet",
         genesis_hash: "EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG",
         legacy_name: "solana-devnet",
+        public_node: "https://api.devnet.solana.com",
         testnet: true,
         assets: TEST_ASSETS,
     },
@@ -81,6 +97,7 @@ static CLUSTERS: [Known; 3] = [
         name: "Solana testnet",
         genesis_hash: "4uhcVJyU9pJkvQyS88uRDiswHXSCkY3zQawwpjk2NsNY",
         legacy_name: "solana-testnet",
+        public_node: "https://api.testnet.solana.com",
         testnet: true,
         assets: TEST_ASSETS,
     },

@@ -8,11 +8,12 @@ use std::{
 };
 
 use chains_core::{
+    Amount,
     chain::{ChainUnavailable, ProofError},
     diagnostic::{Finding, Severity},
     observation::Urgency,
 };
-use chains_rpc::Endpoint as _;
+use chains_rpc::{Endpoint as _, Outcome};
 use futures::future::join_all;
 use solana_commitment_config::CommitmentConfig;
 use solana_sdk::{account::Account, pubkey::Pubkey};
@@ -34,6 +35,9 @@ const LATENCY_WARNING: Duration = Duration::from_millis(500);
 
 /// Endpoints that can tell what became of a payment, at least.
 const WITNESSES: usize = 2;
+
+/// The code of a node that has fallen behind, which is also that of rate limits elsewhere.
+const NODE_BEHIND: i64 = -32_005;
 
 /// Slots that an endpoint may be behind the best one.
 const LAG_WARNING: u64 = 8;
@@ -109,6 +113,7 @@ fn foreign(context: &Context, hashes: &GenesisHashes) -> Option<String> {
 
 /// A fault of an asset.
 struct Wrong {
+    name: String,
     seen: String,
     meaning: &'static str,
     fix: &'static str,
@@ -116,7 +121,7 @@ struct Wrong {
 
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}. {}. {}", self.seen, self.meaning, self.fix)
+        write!(f, "{} {}. {}. {}", self.name, self.seen, self.meaning, self.fix)
     }
 }
 
@@ -134,15 +139,18 @@ async fn look_at_mints(context: &Context) -> Result<Vec<Result<(Pubkey, SoundMin
 
 fn check_mint(asset: &Asset, account: Option<&Account>) -> Result<(Pubkey, SoundMint), Wrong> {
     let name = format!("{} ({})", asset.mint, asset.symbol);
-    let wrong = |seen: String, meaning, fix| Err(Wrong { seen, meaning, fix });
+    let wrong = |seen: String, meaning, fix| Err(Wrong { name: name.clone(), seen, meaning, fix });
     let Some(account) = account else {
-        let seen = format!("{name} does not exist");
-        return wrong(seen, "There is no token at this address on this cluster", "Correct the asset's `mint`");
+        return wrong(
+            "does not exist".to_owned(),
+            "There is no token at this address on this cluster",
+            "Correct the asset's `mint`",
+        );
     };
     match mint::check(&account.owner, &account.data, &asset.extensions_allowed) {
         Ok(sound) if sound.decimals == asset.decimals => Ok((asset.mint, sound)),
         Ok(SoundMint { decimals, .. }) => {
-            let seen = format!("{name} has {decimals} decimals, not {}", asset.decimals);
+            let seen = format!("has {decimals} decimals, not {}", asset.decimals);
             wrong(
                 seen,
                 "Amounts would be shown, and capped, by the wrong power of ten",
@@ -150,19 +158,18 @@ fn check_mint(asset: &Asset, account: Option<&Account>) -> Result<(Pubkey, Sound
             )
         }
         Err(error @ (MintError::Owner(_) | MintError::NoMint)) => {
-            wrong(format!("{name}: {error}"), "It is not a token that is known here", "Correct the asset's `mint`")
+            wrong(format!("is not fit: {error}"), "It is not a token that is known here", "Correct the asset's `mint`")
         }
         Err(error @ MintError::Dangers(_)) => {
             let meaning = "Payments in it may not arrive as signed, or may be taken back";
             let fix = "Remove the asset, or name the extensions in its `extensions_allowed`";
-            wrong(format!("{name}: {error}"), meaning, fix)
+            wrong(format!("is not fit: {error}"), meaning, fix)
         }
     }
 }
 
 /// Doctor, online part.
 pub(crate) async fn check(context: &Context) -> Vec<Finding> {
-    let network = context.config.network.to_string();
     let endpoints = context.rpc.endpoints().iter().map(|endpoint| check_endpoint(context, endpoint));
     let mut looked: Vec<Looked> = join_all(endpoints).await;
     let best = looked.iter().filter_map(|looked| looked.slot).max().unwrap_or_default();
@@ -170,31 +177,41 @@ pub(crate) async fn check(context: &Context) -> Vec<Finding> {
         looked.compare(best);
     }
     let mut findings: Vec<Finding> = looked.into_iter().flat_map(|looked| looked.findings).collect();
+    if let [only] = context.rpc.endpoints() {
+        let meaning = "Nobody contradicts it where money is at stake, and without it nothing is verified or settled";
+        let fix = "Add a node of another provider to `rpc`";
+        findings.push(Finding::new(Severity::Warning, "node_count", only.host(), "is the only node", meaning, fix));
+    }
     if context.rpc.prove().await.proven == 0 {
         return findings;
     }
     for Inability { host, method, said } in abilities::missing(context).await {
-        let seen = format!("does not answer {method} ({said})");
-        findings.push(Finding::new(Severity::Error, &host, seen, Inability::MEANING, Inability::FIX));
+        let seen = format!("does not answer {method}: it keeps no transaction history, or not that method ({said})");
+        findings.push(Finding::new(Severity::Error, "node_history", host, seen, Inability::MEANING, Inability::FIX));
     }
-    findings.push(check_websocket(context, &network).await);
+    findings.push(check_websocket(context).await);
     match look_at_mints(context).await {
-        Ok(mints) => findings.extend(mints.into_iter().map(|looked| match looked {
-            Ok((mint, SoundMint { program, .. })) => {
-                Finding::fine(&network, format!("mint {mint} of program {program} is as configured"))
-            }
-            Err(wrong) if context.config.assets_are_preset => {
-                let fix = "Nothing; name the assets that you want in `assets`";
-                Finding::new(Severity::Ok, &network, wrong.seen, "It is left out", fix)
-            }
-            Err(wrong) => Finding::new(Severity::Error, &network, wrong.seen, wrong.meaning, wrong.fix),
-        })),
-        Err(error) => findings.push(Finding::unreachable(&network, &error.detail)),
+        Ok(mints) => findings.extend(mints.into_iter().map(|looked| of_mint(context, looked))),
+        Err(error) => findings.push(Finding::unreachable("asset", "the mints", &error.detail)),
     }
     for (name, address) in context.wallets.names().iter().zip(context.wallets.addresses()) {
         findings.push(check_wallet(context, name, *address).await);
     }
     findings
+}
+
+fn of_mint(context: &Context, looked: Result<(Pubkey, SoundMint), Wrong>) -> Finding {
+    const CHECK: &str = "asset";
+    match looked {
+        Ok((mint, SoundMint { program, .. })) => {
+            Finding::fine(CHECK, mint.to_string(), format!("is as configured, of program {program}"))
+        }
+        Err(Wrong { name, seen, .. }) if context.config.assets_are_preset => {
+            let fix = "Nothing; name the assets that you want in `assets`";
+            Finding::new(Severity::Ok, CHECK, name, seen, "It is left out", fix)
+        }
+        Err(Wrong { name, seen, meaning, fix }) => Finding::new(Severity::Error, CHECK, name, seen, meaning, fix),
+    }
 }
 
 /// The findings about one endpoint.
@@ -208,10 +225,10 @@ impl Looked {
     fn compare(&mut self, best: u64) {
         let Some(behind) = self.slot.map(|slot| best.saturating_sub(slot)) else { return };
         if behind > LAG_WARNING {
-            let seen = format!("{behind} slots behind the best endpoint");
+            let seen = format!("is {behind} slots behind the best node");
             let meaning = "Reads that go there see the past, and settle late";
             let fix = "Put it last in `rpc`, or replace it";
-            self.findings.push(Finding::new(Severity::Warning, &self.host, seen, meaning, fix));
+            self.findings.push(Finding::new(Severity::Warning, "node_lag", &self.host, seen, meaning, fix));
         }
     }
 }
@@ -226,79 +243,100 @@ async fn check_endpoint(context: &Context, endpoint: &Endpoint) -> Looked {
     let latency = began.elapsed().saturating_sub(connected);
     let version = endpoint.client().get_version().await.map_or_else(|_| "unknown".to_owned(), |v| v.solana_core);
     let network = &context.config.network;
+    let slot = slot.map_err(|error| endpoint.read(&error));
+    let rate = genesis.as_ref().err().into_iter().chain(slot.as_ref().err()).any(is_rate_limit);
     let found = match genesis {
-        Err(error) => Finding::unreachable(&host, error.to_string()),
+        _ if rate => {
+            let meaning = "It refuses questions when it is asked often: payments are answered late, or unavailable";
+            let fix = "Raise the rate limit at the provider, or add a node of another provider to `rpc`";
+            let seen = "answers with a rate limit (HTTP 429)";
+            Finding::new(Severity::Warning, "node_rate", &host, seen, meaning, fix)
+        }
+        Err(CallError::Transport { fault, .. }) => Finding::unreachable("node_answers", &host, fault.to_string()),
+        Err(error) => Finding::unreachable("node_answers", &host, error.to_string()),
         Ok(hash) if !networks::is_reference(network.reference(), &hash.to_string()) => {
             foreign_finding(context, &host, &hash.to_string())
         }
         Ok(_) if latency > LATENCY_WARNING => {
             let seen = format!("answers in {} ms", latency.as_millis());
-            let fix = "Use an endpoint nearer to this machine";
-            Finding::new(Severity::Warning, &host, seen, "Each settlement takes several such answers", fix)
+            let (meaning, fix) = ("Each settlement takes several such answers", "Use a node nearer to this machine");
+            Finding::new(Severity::Warning, "node_latency", &host, seen, meaning, fix)
         }
         Ok(_) => {
-            Finding::fine(&host, format!("serves {network}, version {version}, answers in {} ms", latency.as_millis()))
+            let seen = format!("serves {network}, version {version}, answers in {} ms", latency.as_millis());
+            Finding::fine("node_answers", &host, seen)
         }
     };
     Looked { host, slot: slot.ok().map(|info| info.absolute_slot), findings: vec![found] }
 }
 
+/// Returns true for an error that says that too much was asked.
+fn is_rate_limit(error: &CallError) -> bool {
+    match error {
+        CallError::Transport { fault, .. } => Outcome::of(*fault) == Outcome::Limited,
+        CallError::Node { error, .. } => {
+            error.code != NODE_BEHIND && Outcome::of_node(error.code, &error.message) == Outcome::Limited
+        }
+        CallError::NoEndpoint => false,
+    }
+}
+
 fn foreign_finding(context: &Context, host: &str, hash: &str) -> Finding {
+    const CHECK: &str = "node_chain";
     let seen = format!("serves the cluster with genesis hash {hash}, not {}", context.config.network);
     if context.rpc.any_genesis() {
         let meaning = "`allow_genesis_mismatch` is set: right for a local validator, and for nothing else";
-        return Finding::new(
-            Severity::Warning,
-            host,
-            seen,
-            meaning,
-            "Remove `allow_genesis_mismatch` on a real cluster",
-        );
+        let fix = "Remove `allow_genesis_mismatch` on a real cluster";
+        return Finding::new(Severity::Warning, CHECK, host, seen, meaning, fix);
     }
     let meaning = "Payments would be looked for on the wrong cluster";
-    Finding::new(Severity::Error, host, seen, meaning, "Correct `rpc`, or the network's name")
+    Finding::new(Severity::Error, CHECK, host, seen, meaning, "Correct `rpc`, or the network's name")
 }
 
-async fn check_websocket(context: &Context, network: &str) -> Finding {
+async fn check_websocket(context: &Context) -> Finding {
+    const CHECK: &str = "websocket";
+    const MEANING: &str = "Transactions are found by polling, about half a second later";
     let Some(url) = &context.config.websocket else {
-        let meaning = "Transactions are found by polling, about half a second later";
         let fix = "Remove `websocket = \"off\"` where the node serves notifications";
-        return Finding::new(Severity::Warning, network, "no WebSocket is configured", meaning, fix);
+        return Finding::new(Severity::Warning, CHECK, "websocket", "no WebSocket is configured", MEANING, fix);
     };
+    let host = chains_rpc::host(url).unwrap_or_default();
     let fee_payer = context.wallets.names().first().map_or("", String::as_str);
     match logs::probe(url, fee_payer).await {
-        Ok(()) => Finding::fine(network, "the node accepts subscriptions".to_owned()),
+        Ok(()) => Finding::fine(CHECK, host, "accepts subscriptions"),
         Err(seen) => {
-            let meaning = "Transactions are found by polling, about half a second later";
-            Finding::new(
-                Severity::Warning,
-                network,
-                seen,
-                meaning,
-                "Set `websocket` to the node's WebSocket URL, or to \"off\"",
-            )
+            let fix = "Set `websocket` to the node's WebSocket URL, or to \"off\"";
+            Finding::new(Severity::Warning, CHECK, host, seen, MEANING, fix)
         }
     }
 }
 
+/// Decimals of SOL: one is 10^9 lamports.
+const COIN_DECIMALS: u8 = 9;
+
+fn sol(lamports: u64) -> String {
+    format!("{} SOL", Amount::from(lamports).in_units(COIN_DECIMALS))
+}
+
 async fn check_wallet(context: &Context, name: &str, address: Pubkey) -> Finding {
+    const CHECK: &str = "wallet_balance";
     let commitment = CommitmentConfig::confirmed();
     let balance =
         context.rpc.read(|client| async move { client.get_balance_with_commitment(&address, commitment).await }).await;
     let balance = match balance {
         Ok(balance) => balance.value,
-        Err(error) => return Finding::unreachable(name, error.to_string()),
+        Err(error) => return Finding::unreachable(CHECK, name, error.to_string()),
     };
     let min = context.config.gas_balance_min;
     if balance < min {
-        let seen = format!("has {balance} lamports, less than gas_balance_min, {min}");
-        let fix = format!("Send at least {} lamports to {name}", min.saturating_sub(balance));
-        return Finding::new(Severity::Error, name, seen, "It takes no settlements", fix);
+        let seen = format!("has {}, less than gas_balance_min, {}", sol(balance), sol(min));
+        let fix = format!("Send at least {} to {name}", sol(min.saturating_sub(balance)));
+        return Finding::new(Severity::Error, CHECK, name, seen, "It takes no settlements", fix);
     }
     if min < RENT_EXEMPT_MIN {
-        let seen = format!("gas_balance_min is {min} lamports, an account must keep {RENT_EXEMPT_MIN}");
+        let seen = format!("gas_balance_min is {}, an account must keep {}", sol(min), sol(RENT_EXEMPT_MIN));
         let meaning = "The wallet would be given settlements that it cannot pay the fee of";
-        return Finding::new(Severity::Warning, name, seen, meaning, "Raise `gas_balance_min`, or remove it");
+        return Finding::new(Severity::Warning, CHECK, name, seen, meaning, "Raise `gas_balance_min`, or remove it");
     }
-    Finding::fine(name, format!("has {balance} lamports, gas_balance_min is {min}"))
+    Finding::fine(CHECK, name, format!("has {}; gas_balance_min is {}", sol(balance), sol(min)))
 }

@@ -21,11 +21,16 @@ use crate::{
 /// beside the running service. Their identities stay: a payment in the archive
 /// is refused for ever.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("bound").required(true).args(["before", "older_than"])))]
+#[command(group(ArgGroup::new("bound").required(true).args(["before", "older_than"])), after_help = "\
+Examples:
+  facilitator archive --older-than 400d --to /archive/2026.jsonl
+  facilitator archive --before 2026-01-01 --to /archive/2025.jsonl --json
+
+Exit codes: 0 moved, 1 not moved, 64 wrong arguments or configuration.")]
 pub(super) struct Archive {
     #[command(flatten)]
     config: ConfigFile,
-    /// Settlements that were final before this time, such as 2026-11-21T00:00:00Z.
+    /// Settlements that were final before this time, such as 2026-11-21 or 2026-11-21T06:30:00Z.
     #[arg(long, value_name = "TIME")]
     before: Option<String>,
     /// Settlements that have been final for this long, such as 400d.
@@ -57,7 +62,7 @@ impl Archive {
 
     fn bound(&self, now: Millis) -> anyhow::Result<Millis> {
         let before = match (&self.before, self.older_than) {
-            (Some(text), _) => parse_time(text)?,
+            (Some(text), _) => parse_time(text, now)?,
             (None, Some(age)) => Millis(now.0.saturating_sub(u64::try_from(age.as_millis())?)),
             (None, None) => None.context("name --before or --older-than")?,
         };

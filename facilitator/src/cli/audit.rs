@@ -7,14 +7,18 @@ use std::{
     sync::Arc,
 };
 
-use chains_core::chain::{Chain, SILENCE_MAX};
+use chains_core::{
+    chain::{Chain, SILENCE_MAX},
+    clock::{Clock as _, Millis, SystemClock},
+};
 use clap::Args;
+use serde_json::json;
 
-use super::{ConfigFile, parse_time};
+use super::{ConfigFile, EXIT_CONFIG, VERSION, parse_time};
 use crate::{
     archive::file::Reader,
-    audit::Auditor,
-    config::Environment,
+    audit::{Audit as Outcome, Auditor},
+    config::{Config, Environment},
     store::{
         Store,
         archive::Archive,
@@ -25,31 +29,68 @@ use crate::{
 /// Archived settlements that are read at a time.
 const PAGE: usize = 256;
 
-/// Compares the store with the chain; exit code 1 if they differ, 2 if the
-/// nodes' history is too short to say.
+/// Exit code for a comparison that could not be made, in part or at all.
+const EXIT_UNKNOWN: u8 = 2;
+
+/// Compares the store with the chain.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  facilitator audit
+  facilitator audit --from 24h
+  facilitator audit --from 2026-11-01 --archive /archive/2026.jsonl --json
+
+Exit codes: 0 they agree, 1 they differ, 2 the nodes could not say, or their history is too short, 64 wrong
+arguments or configuration.")]
 pub(super) struct Audit {
     #[command(flatten)]
     config: ConfigFile,
-    /// Only settlements claimed since then, such as 2026-11-21T00:00:00Z.
+    /// Only settlements claimed since then: a date, a time or how long ago, such as
+    /// 2026-11-21, 2026-11-21T06:30:00Z or 24h.
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
     /// Compares the settlements of this archive too; may be given for each.
     #[arg(long, value_name = "FILE")]
     archive: Vec<PathBuf>,
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The comparison of one network.
+struct Compared {
+    network: String,
+    audit: Outcome,
 }
 
 impl Audit {
     pub(super) async fn run(self, environment: &Environment) -> anyhow::Result<ExitCode> {
+        let from = self.from.as_deref().map(|from| parse_time(from, SystemClock.now()));
+        let from = match from.transpose() {
+            Ok(from) => from,
+            Err(error) => {
+                eprintln!("error: --from: {error}");
+                return Ok(ExitCode::from(EXIT_CONFIG));
+            }
+        };
         let config = self.config.load(environment)?;
-        let from = self.from.as_deref().map(parse_time).transpose()?;
+        match self.compare(&config, from).await {
+            Ok(code) => Ok(code),
+            Err(error) => {
+                eprintln!("error: {}", super::with_causes(&error));
+                Ok(ExitCode::from(EXIT_UNKNOWN))
+            }
+        }
+    }
+
+    async fn compare(&self, config: &Config, from: Option<Millis>) -> anyhow::Result<ExitCode> {
         let store = connect(&config.store.url, Access::Read).await?;
         let archives = store.archives().await?;
         let mut names = BTreeSet::new();
         for file in &self.archive {
             names.insert(Reader::open(file, &archives)?.id());
         }
-        let (mut differences, mut forgotten) = (0, 0);
+        let mut compared = vec![];
         for chain in &config.chains {
             chain.prove().await?;
             wait_for_witnesses(&**chain).await;
@@ -59,28 +100,19 @@ impl Audit {
                 compare_archive(&mut auditor, &*store, file, &archives).await?;
             }
             let audit = auditor.finish(&*store).await?;
-            let (count, under_way) = (audit.settlements, audit.under_way);
-            println!("{}: {count} settlements compared, {under_way} of them under way", chain.network());
-            for id in &audit.unresolved {
-                println!("  settlement {id} is unresolved: its proof is withheld");
-            }
-            for difference in &audit.differences {
-                println!("  {difference}");
-            }
-            if let Some(first) = audit.forgotten.last() {
-                println!("  {} of them cannot be compared, such as {}: {}", audit.forgotten.len(), first.id, first.why);
-            }
-            differences += audit.differences.len();
-            forgotten += audit.forgotten.len();
+            compared.push(Compared { network: chain.network().to_string(), audit });
         }
-        for archive in archives.iter().filter(|archive| archive.settlements > 0 && !names.contains(&archive.id)) {
-            let Archive { settlements, path, .. } = archive;
-            println!("{settlements} archived settlements are not compared: add --archive {path}");
+        let left: Vec<_> =
+            archives.iter().filter(|archive| archive.settlements > 0 && !names.contains(&archive.id)).collect();
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&describe(&compared, &left))?);
+        } else {
+            print(&compared, &left);
         }
-        println!("{differences} differences");
-        Ok(match (differences, forgotten) {
+        let count = |of: fn(&Outcome) -> usize| compared.iter().map(|compared| of(&compared.audit)).sum::<usize>();
+        Ok(match (count(|audit| audit.differences.len()), count(|audit| audit.forgotten.len())) {
             (0, 0) => ExitCode::SUCCESS,
-            (0, _) => ExitCode::from(2),
+            (0, _) => ExitCode::from(EXIT_UNKNOWN),
             _ => ExitCode::FAILURE,
         })
     }
@@ -96,6 +128,45 @@ async fn wait_for_witnesses(chain: &dyn Chain) {
     let seconds = SILENCE_MAX.as_secs();
     eprintln!("{network}: {hosts} does not answer; in {seconds} s the other endpoints are asked without it");
     tokio::time::sleep(SILENCE_MAX).await;
+}
+
+fn print(compared: &[Compared], left: &[&Archive]) {
+    for Compared { network, audit } in compared {
+        let (count, under_way) = (audit.settlements, audit.under_way);
+        println!("{network}: {count} settlements compared, {under_way} of them under way");
+        for id in &audit.unresolved {
+            println!("  settlement {id} is unresolved: its proof is withheld");
+        }
+        for difference in &audit.differences {
+            println!("  {difference}");
+        }
+        if let Some(first) = audit.forgotten.last() {
+            println!("  {} of them cannot be compared, such as {}: {}", audit.forgotten.len(), first.id, first.why);
+        }
+    }
+    for Archive { settlements, path, .. } in left {
+        println!("{settlements} archived settlements are not compared: add --archive {path}");
+    }
+    println!("{} differences", compared.iter().map(|compared| compared.audit.differences.len()).sum::<usize>());
+}
+
+fn describe(compared: &[Compared], left: &[&Archive]) -> serde_json::Value {
+    let networks = compared.iter().map(|Compared { network, audit }| {
+        json!({
+            "network": network,
+            "settlements": audit.settlements,
+            "underWay": audit.under_way,
+            "unresolved": audit.unresolved.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "differences": audit.differences.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "notCompared": audit.forgotten.iter().map(|f| json!({"id": f.id.to_string(), "why": f.why})).collect::<Vec<_>>(),
+        })
+    });
+    let left = left.iter().map(|archive| json!({"path": archive.path, "settlements": archive.settlements}));
+    json!({
+        "version": VERSION,
+        "networks": networks.collect::<Vec<_>>(),
+        "archivesNotCompared": left.collect::<Vec<_>>(),
+    })
 }
 
 async fn compare_archive(

@@ -13,6 +13,7 @@ use std::{process::ExitCode, sync::Arc};
 use anyhow::{anyhow, ensure};
 use chains_core::{Amount, clock::SystemClock};
 use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::{
     evm::Evm,
@@ -29,6 +30,12 @@ use crate::{
 
 /// Settles a payment on a local chain and shows each step.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  facilitator demo
+  facilitator demo --solana --keep
+
+Exit codes: 0 the payee's balance on chain rose, 1 it did not.")]
 pub(super) struct Demo {
     /// Leave everything running and print how to ask it.
     #[arg(long)]
@@ -43,14 +50,34 @@ const PRICE: u64 = 10_000;
 
 impl Demo {
     pub(super) async fn run(self, _environment: &Environment) -> anyhow::Result<ExitCode> {
-        if self.solana { self.play(Svm::start().await?).await } else { self.play(Evm::start().await?).await }
+        // Listened for before anything is begun, so that nothing stays behind.
+        let mut signals = Signals::listen()?;
+        let folder = Folder::make()?;
+        let mut stage = Stage { folder, running: None, paid: false };
+        let played = tokio::select! {
+            played = self.play(&mut stage) => played.map(|()| ExitCode::SUCCESS),
+            code = signals.next() => Ok(ExitCode::from(code)),
+        };
+        // Ctrl-C is the way to end what was kept.
+        let played = if stage.paid { played.map(|_| ExitCode::SUCCESS) } else { played };
+        if let Some(running) = stage.running {
+            running.end().await;
+        }
+        played
     }
 
-    async fn play(self, scene: impl Scene) -> anyhow::Result<ExitCode> {
+    async fn play(&self, stage: &mut Stage) -> anyhow::Result<()> {
+        if self.solana {
+            self.play_on(Svm::start(&stage.folder).await?, stage).await
+        } else {
+            self.play_on(Evm::start().await?, stage).await
+        }
+    }
+
+    async fn play_on(&self, scene: impl Scene, stage: &mut Stage) -> anyhow::Result<()> {
         step("starting the facilitator");
-        let folder = Folder::make()?;
-        let running = start(&scene.table(), &folder).await?;
-        let facilitator = format!("http://{}", running.address);
+        let address = stage.running.insert(start(&scene.table(), &stage.folder).await?).address;
+        let facilitator = format!("http://{address}");
         scene::ready(&facilitator).await?;
         println!("  {facilitator}");
 
@@ -71,12 +98,20 @@ impl Demo {
             "the payee's balance did not rise by the price"
         );
         println!("\nThe payment is on chain, once.");
+        stage.paid = true;
         if self.keep {
-            keep(&facilitator, &shop).await?;
+            keep(&facilitator, &shop).await;
         }
-        running.end().await;
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
+}
+
+/// The parts of a demonstration that have to be ended, and how far it came.
+struct Stage {
+    folder: Folder,
+    running: Option<Running>,
+    /// True once the payee has the money.
+    paid: bool,
 }
 
 fn step(what: &str) {
@@ -95,11 +130,36 @@ async fn start(network: &str, folder: &Folder) -> anyhow::Result<Running> {
     Ok(app::start(config, metrics::exposition::install()?, false, Lifecycle::default()).await?)
 }
 
-async fn keep(facilitator: &str, shop: &str) -> anyhow::Result<()> {
+async fn keep(facilitator: &str, shop: &str) {
     println!("\nEverything keeps running; Ctrl-C ends it. Ask it:");
     println!("  curl {facilitator}/supported");
     println!("  curl {facilitator}/settlements");
     println!("  curl -i {shop}/weather");
-    tokio::signal::ctrl_c().await?;
-    Ok(())
+    std::future::pending().await
+}
+
+/// The signals that end the demonstration.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for one; returns the exit code by which shells know it.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.hangup.recv() => 129,
+            _ = self.interrupt.recv() => 130,
+            _ = self.terminate.recv() => 143,
+        }
+    }
 }

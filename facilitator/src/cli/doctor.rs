@@ -1,31 +1,45 @@
 //! `doctor`: what was seen, what it means, how to fix it.
 
-use std::process::ExitCode;
+mod offline;
+mod runway;
+
+use std::{process::ExitCode, sync::Arc};
 
 use chains_core::{
-    config::{Problem, Report, Source},
+    chain::Chain,
+    clock::{Clock, SystemClock},
     diagnostic::{Finding, Severity},
 };
 use clap::Args;
 use futures::future::join_all;
+use serde_json::json;
 
-use super::{ConfigFile, EXIT_CONFIG};
+pub(super) use self::offline::of_file;
+use super::{ConfigFile, VERSION};
 use crate::{
-    config::{Config, Environment, Store},
-    http::auth::Keys,
-    store::sqlite::open::{Inspection, inspect},
+    config::{Config, Environment},
+    store::{
+        Store,
+        connect::{Access, connect},
+    },
 };
 
-/// Entries of a list of keys that are looked at; more gas wallets than anybody has.
-const LIST_MAX: usize = 64;
-
-/// Says what is wrong, what it means and how to fix it. Exit code 0: all is
-/// well; 1: it works but will hurt; 2: it does not work.
+/// Tells what is wrong with the configuration, the store, the nodes and the wallets, what
+/// it means and how to fix it.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  facilitator doctor
+  facilitator doctor --json | jq '.findings[] | select(.severity != \"ok\")'
+
+Exit codes: 0 all is well, 1 it works but will hurt, 2 it does not work.")]
 pub(super) struct Doctor {
     #[command(flatten)]
     config: ConfigFile,
-    /// For machines.
+    /// Tells also what is well, a line for each.
+    #[arg(long, short)]
+    verbose: bool,
+    /// One JSON object: version, findings.
     #[arg(long)]
     json: bool,
 }
@@ -35,18 +49,18 @@ impl Doctor {
         let findings = match self.config.read(environment) {
             Ok(config) => examine(&config).await,
             Err(report) => {
-                let mut findings: Vec<_> = report.problems().into_iter().map(of_problem).collect();
+                let mut findings: Vec<_> = report.problems().into_iter().map(offline::of_problem).collect();
                 // The store does not depend on what is wrong elsewhere.
                 if let Ok(store) = self.config.load_store(environment) {
-                    findings.push(of_store(&store).await);
+                    findings.push(offline::of_store(&store).await);
                 }
                 findings
             }
         };
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&findings)?);
+            println!("{}", serde_json::to_string_pretty(&json!({"version": VERSION, "findings": findings}))?);
         } else {
-            findings.iter().for_each(print);
+            print(&findings, self.verbose);
         }
         let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Ok);
         Ok(match worst {
@@ -58,170 +72,61 @@ impl Doctor {
 }
 
 async fn examine(config: &Config) -> Vec<Finding> {
+    let file = config.file.as_ref().map_or_else(|| "the environment".to_owned(), |file| file.display().to_string());
     let mut findings = vec![
-        finding(Severity::Ok, "configuration", "no mistakes", "the service would start with it", ""),
-        of_store(&config.store).await,
+        Finding::fine("configuration", file, "no mistakes: the service would start with it"),
+        offline::of_store(&config.store).await,
     ];
     findings.extend(of_file(config));
-    findings.extend(of_listeners(config));
-    let online = join_all(config.chains.iter().map(|chain| chain.doctor())).await;
+    findings.extend(offline::of_listeners(config));
+    // A store that cannot be opened is told of above.
+    let store = connect(&config.store.url, Access::Read).await.ok();
+    let online = join_all(config.chains.iter().map(|chain| ask(chain, store.as_deref()))).await;
     findings.extend(online.into_iter().flatten());
     findings
 }
 
-fn finding(severity: Severity, subject: &str, seen: impl Into<String>, meaning: &str, fix: &str) -> Finding {
-    Finding { severity, subject: subject.into(), seen: seen.into(), meaning: meaning.into(), fix: fix.into() }
-}
-
-fn of_problem(problem: Problem) -> Finding {
-    let meaning = format!("the service refuses to start (exit code {EXIT_CONFIG})");
-    finding(Severity::Error, &problem.key, problem.seen, &meaning, &problem.fix)
-}
-
-async fn of_store(store: &Store) -> Finding {
-    const REFUSES: &str = "the service refuses to start";
-    let path = store.path.display();
-    let Inspection { version, needed, holder } = match inspect(&store.path).await {
-        Ok(inspection) => inspection,
-        Err(error) => {
-            let fix = "check that `store.url` names a SQLite file that this user can read and write";
-            return finding(Severity::Error, "store", format!("{path}: {error}"), REFUSES, fix);
-        }
-    };
-    let holder = holder.map_or_else(String::new, |holder| format!(", in use by {holder}"));
-    let folder = store.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    match version {
-        None if folder.is_some_and(|folder| !folder.is_dir()) => {
-            let seen = format!("{path}: its directory does not exist");
-            finding(Severity::Error, "store", seen, REFUSES, "make the directory, or correct `store.url`")
-        }
-        None => finding(Severity::Ok, "store", format!("{path}: no database yet"), "the first start makes it", ""),
-        Some(version) => {
-            let seen = format!("{path}: schema version {version} of {needed}{holder}");
-            if version > needed {
-                let fix = "run the newer release that wrote it, or restore the copy made before the upgrade";
-                finding(Severity::Error, "store", seen, REFUSES, fix)
-            } else if version < needed && !store.auto_migrate {
-                let fix = "run `facilitator migrate`, or set store.auto_migrate = true";
-                finding(Severity::Error, "store", seen, REFUSES, fix)
-            } else {
-                finding(Severity::Ok, "store", seen, "the service can use it", "")
-            }
-        }
+/// Everything about one network.
+async fn ask(chain: &Arc<dyn Chain>, store: Option<&dyn Store>) -> Vec<Finding> {
+    let mut findings = chain.doctor().await;
+    if let Some(store) = store {
+        findings.extend(runway::check(&**chain, store, SystemClock.now()).await);
     }
+    findings.into_iter().map(|finding| finding.on(chain.network())).collect()
 }
 
-/// A file with keys in it that others can read. Keystore files are their
-/// family's affair, which refuses such ones.
-fn of_file(config: &Config) -> Option<Finding> {
-    let file = config.file.as_deref()?;
-    let literal = literal_secrets(&config.report);
-    if literal.is_empty() || !is_open_to_others(file) {
-        return None;
+/// The findings for people: those that need somebody in full, the rest as one line.
+fn print(findings: &[Finding], verbose: bool) {
+    let (well, others): (Vec<_>, Vec<_>) = findings.iter().partition(|finding| finding.severity == Severity::Ok);
+    for finding in &others {
+        print_finding(finding);
     }
-    let seen = format!("{} holds {} and can be read by others", file.display(), literal.join(", "));
-    let meaning = "every user of this machine can spend what these keys hold";
-    let fix = format!("chmod 600 {}, or take the keys from the environment: \"${{NAME}}\"", file.display());
-    Some(finding(Severity::Warning, "configuration", seen, meaning, &fix))
-}
-
-/// Secrets that are written out in the file. Hashes are left out, since they are
-/// useless to a thief, and so are nodes, whose addresses are taken as secrets for
-/// the sake of the few that hold a key.
-fn literal_secrets(report: &Report) -> Vec<String> {
-    let harmless =
-        |key: &str| matches!(key.rsplit_once('.').map_or(key, |(_, name)| name), "sha256" | "token_sha256" | "rpc");
-    // The list itself is from the file even when each entry is from the environment.
-    let entries = |key: &str| (0..LIST_MAX).map(|i| report.source(&format!("{key}[{i}]"))).collect::<Vec<_>>();
-    let is_literal = |key: &str| {
-        let entries = entries(key);
-        let is_list = entries.iter().any(|source| *source != Source::Default);
-        if is_list { entries.contains(&Source::File) } else { report.source(key) == Source::File }
-    };
-    let secrets = report.effective().into_iter().filter(|effective| effective.value == "***");
-    secrets.map(|effective| effective.key).filter(|key| !harmless(key) && is_literal(key)).collect()
-}
-
-#[cfg(unix)]
-fn is_open_to_others(path: &std::path::Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0)
-}
-
-#[cfg(not(unix))]
-fn is_open_to_others(_: &std::path::Path) -> bool {
-    false
-}
-
-/// Listeners that are open to others because the operator says so.
-fn of_listeners(config: &Config) -> Option<Finding> {
-    let exposed = !config.server.listen.ip().is_loopback() && matches!(config.auth.keys, Keys::Open);
-    exposed.then(|| {
-        let seen = format!("auth.mode is \"open\" and server.listen is {}", config.server.listen);
-        let meaning = "whoever reaches the listener spends the gas wallets' money";
-        let fix = "nothing, if a proxy or a private network keeps others away; else write auth.mode = \"api_key\"";
-        finding(Severity::Warning, "auth", seen, meaning, fix)
-    })
-}
-
-fn print(finding: &Finding) {
-    let mark = match finding.severity {
-        Severity::Ok => "ok     ",
-        Severity::Warning => "warning",
-        Severity::Error => "error  ",
-    };
-    println!("{mark} {}: {}\n        {}", finding.subject, finding.seen, finding.meaning);
-    if !finding.fix.is_empty() {
-        println!("        fix: {}", finding.fix);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::sqlite::open::migrate_file;
-
-    #[tokio::test]
-    async fn a_store_is_judged_as_the_service_would_find_it() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store =
-            |name: &str, auto_migrate| Store { path: folder.path().join(name), url: String::new(), auto_migrate };
-        std::fs::write(folder.path().join("text.db"), "no database at all, but long enough for a header")
-            .expect("written");
-        std::fs::write(folder.path().join("empty.db"), "").expect("written");
-        migrate_file(&folder.path().join("good.db")).await.expect("migrated");
-        let cases = [
-            ("new.db", true, Severity::Ok, "no database yet", ""),
-            ("good.db", false, Severity::Ok, "schema version 1 of 1", ""),
-            ("empty.db", true, Severity::Ok, "schema version 0 of 1", ""),
-            ("empty.db", false, Severity::Error, "schema version 0 of 1", "facilitator migrate"),
-            ("no/x.db", true, Severity::Error, "does not exist", "make the directory"),
-            ("text.db", true, Severity::Error, "not a database", "names a SQLite file"),
-        ];
-        for (name, auto_migrate, severity, seen, fix) in cases {
-            let found = of_store(&store(name, auto_migrate)).await;
-            assert_eq!(found.severity, severity, "{name}: {found:?}");
-            assert!(found.seen.contains(seen) && found.fix.contains(fix), "{name}: {found:?}");
+    if verbose {
+        for finding in &well {
+            let meaning = if finding.meaning.is_empty() { String::new() } else { format!(". {}", finding.meaning) };
+            let fix = if finding.fix.is_empty() { String::new() } else { format!(". {}", finding.fix) };
+            println!("ok      {}: {}{meaning}{fix}", place(finding), finding.seen);
         }
+    } else if !well.is_empty() {
+        println!("ok      {} checks found nothing wrong (--verbose tells them)", well.len());
     }
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    println!("{}, {}", plural(count(Severity::Error), "error"), plural(count(Severity::Warning), "warning"));
+}
 
-    #[test]
-    fn keys_in_the_file_are_noticed_and_keys_in_the_environment_are_not() {
-        let key = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
-        let cases = [
-            ("gas_wallets = [\"${KEY}\"]\n", 0),
-            (&format!("gas_wallets = [\"{key}\"]\n"), 1),
-            (&format!("gas_wallets = [\"${{OTHER}}\", \"{key}\"]\n"), 1),
-            ("gas_wallets = [\"${KEY}\"]\nkeystore_password = \"canary\"\n", 1),
-        ];
-        let other = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
-        let environment: Environment = [("KEY", key), ("OTHER", other)].into_iter().collect();
-        let clock: std::sync::Arc<dyn chains_core::clock::Clock> = std::sync::Arc::new(chains_core::clock::SystemClock);
-        for (text, count) in cases {
-            let text = format!("[networks.\"eip155:84532\"]\nrpc = [\"http://127.0.0.1:1/key\"]\n{text}");
-            let config = crate::config::read(&text, &environment, crate::families::FAMILIES, &clock);
-            let config = config.unwrap_or_else(|report| panic!("{:?}", report.problems()));
-            assert_eq!(literal_secrets(&config.report).len(), count, "{text}");
-        }
-    }
+fn plural(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The network, the check and its subject.
+fn place(finding: &Finding) -> String {
+    let network = finding.network.as_ref().map_or_else(String::new, |network| format!("{network} "));
+    format!("{network}{}: {}", finding.check, finding.subject)
+}
+
+fn print_finding(finding: &Finding) {
+    let mark = if finding.severity == Severity::Error { "error  " } else { "warning" };
+    println!("{mark} {}: {}", place(finding), finding.seen);
+    println!("        meaning: {}", finding.meaning);
+    println!("        fix: {}", finding.fix);
 }

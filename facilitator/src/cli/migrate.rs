@@ -9,6 +9,11 @@ use crate::{config::Environment, store::sqlite::open::migrate_file};
 
 /// Brings the store's schema up to date.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  facilitator migrate
+
+Exit codes: 0 the schema is up to date, 1 it could not be changed, 64 mistakes in the configuration.")]
 pub(super) struct Migrate {
     #[command(flatten)]
     config: ConfigFile,

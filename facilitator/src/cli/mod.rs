@@ -4,11 +4,15 @@
 
 mod archive;
 mod audit;
+mod completions;
 mod config_command;
 mod demo;
 mod doctor;
+mod health;
 mod keygen;
+mod manual;
 mod migrate;
+mod mistakes;
 mod serve;
 mod settlement;
 
@@ -24,16 +28,25 @@ use chains_core::{
     clock::{Clock, Millis, SystemClock},
     config::Report,
 };
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
     config::{self, Config, Environment},
     families::FAMILIES,
 };
 
+/// The version, with the commit that it was built from where that is known.
+pub(crate) const VERSION: &str = env!("FACILITATOR_VERSION");
+
 /// Verifies x402 payments and settles each of them exactly once.
 #[derive(Debug, Parser)]
-#[command(name = "facilitator", version)]
+#[command(name = "facilitator", version = VERSION, after_help = "\
+Examples:
+  facilitator demo
+  facilitator config init --output facilitator.toml
+  facilitator serve
+
+Exit codes: 0 done, 1 not done, 64 wrong arguments or configuration; each command tells its own.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -49,27 +62,21 @@ struct ConfigFile {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the service.
     Serve(serve::Serve),
-    /// Settles a payment on a local chain and shows each step.
     Demo(demo::Demo),
-    /// Says what is wrong, what it means and how to fix it.
     Doctor(doctor::Doctor),
-    /// Judges or shows the configuration.
     Config(config_command::ConfigCommand),
-    /// Makes a new gas wallet.
     Keygen(keygen::Keygen),
-    /// Brings the store's schema up to date.
     Migrate(migrate::Migrate),
-    /// Shows everything that is stored of a settlement.
     Settlement(settlement::Settlement),
-    /// Compares the store with the chain; exit code 1 if they differ.
     Audit(audit::Audit),
-    /// Moves old settlements that are over for good into a file.
     Archive(archive::Archive),
+    Health(health::Health),
+    Completions(completions::Completions),
+    Manual(manual::Manual),
 }
 
-/// Exit code for a configuration that cannot be used (sysexits `EX_USAGE`).
+/// Exit code for arguments or a configuration that cannot be used (sysexits `EX_USAGE`).
 const EXIT_CONFIG: u8 = 64;
 
 /// The configuration has mistakes; each has been printed.
@@ -79,7 +86,10 @@ struct BadConfig;
 
 /// Runs what the arguments say.
 pub async fn run(environment: Environment) -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
     // Whatever a command writes, the store above all, is for this user only.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let ran = match cli.command {
@@ -92,6 +102,9 @@ pub async fn run(environment: Environment) -> ExitCode {
         Command::Settlement(command) => command.run(&environment).await,
         Command::Audit(command) => command.run(&environment).await,
         Command::Archive(command) => command.run(&environment).await,
+        Command::Health(command) => command.run(&environment).await,
+        Command::Completions(command) => Ok(command.run()),
+        Command::Manual(command) => command.run(),
     };
     match ran {
         Ok(code) => code,
@@ -101,6 +114,21 @@ pub async fn run(environment: Environment) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Help and the version, which were asked for, or what is wrong with the arguments.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Nobody is left to be told when the terminal is gone.
+    error.print().ok();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        let command = Cli::command();
+        let names: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
+        eprintln!("\nThe commands are {}.", names.join(", "));
+    }
+    ExitCode::from(EXIT_CONFIG)
 }
 
 /// The error and those of its causes that its text does not name already.
@@ -120,24 +148,20 @@ impl ConfigFile {
 
     /// The configuration, or every mistake printed.
     fn load(&self, environment: &Environment) -> anyhow::Result<Config> {
-        self.read(environment).map_err(|report| bad(&report))
+        self.read(environment).map_err(|report| self.bad(environment, &report))
     }
 
     /// `[store]` alone, for commands that need no keys and no networks.
     fn load_store(&self, environment: &Environment) -> anyhow::Result<config::Store> {
-        config::load_store(self.config.as_deref(), environment).map_err(|report| bad(&report))
+        config::load_store(self.config.as_deref(), environment).map_err(|report| self.bad(environment, &report))
     }
-}
 
-/// Prints every mistake.
-fn bad(report: &Report) -> anyhow::Error {
-    let problems = report.problems();
-    for problem in &problems {
-        eprintln!("error: `{}` {}\n  fix: {}", problem.key, problem.seen, problem.fix);
+    /// Prints every mistake.
+    fn bad(&self, environment: &Environment, report: &Report) -> anyhow::Error {
+        let file = config::file(self.config.as_deref(), environment);
+        eprint!("{}", mistakes::text(file.as_deref(), report));
+        BadConfig.into()
     }
-    let count = problems.len();
-    eprintln!("{count} {} in the configuration", if count == 1 { "mistake" } else { "mistakes" });
-    BadConfig.into()
 }
 
 /// The first millisecond of the year 10000, from which on times have no such form.
@@ -151,17 +175,25 @@ fn time(at: Millis) -> String {
     humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + Duration::from_millis(at.0)).to_string()
 }
 
-/// A point in time, from a person.
-fn parse_time(text: &str) -> anyhow::Result<Millis> {
-    let time = humantime::parse_rfc3339_weak(text).context("write a time such as 2026-11-21T00:00:00Z")?;
+/// A point in time, from a person: a date, a time, or a duration back from now.
+fn parse_time(text: &str, now: Millis) -> anyhow::Result<Millis> {
+    if let Ok(back) = humantime::parse_duration(text) {
+        return Ok(Millis(now.0.saturating_sub(u64::try_from(back.as_millis())?)));
+    }
+    let is_date = text.len() == "2026-11-21".len();
+    let whole = if is_date { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    let time = humantime::parse_rfc3339_weak(&whole).with_context(|| {
+        format!(
+            "{text:?} is not a time: write a date such as 2026-11-21 (UTC), a time such as 2026-11-21T06:30:00Z, or \
+                 how long ago, such as 24h"
+        )
+    })?;
     let since = time.duration_since(SystemTime::UNIX_EPOCH).context("the time is before 1970")?;
     Ok(Millis(u64::try_from(since.as_millis())?))
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
@@ -176,6 +208,23 @@ mod tests {
         assert_eq!(with_causes(&inside), "cannot write: disk full");
         let beside = anyhow::Error::new(cause()).context("cannot write");
         assert_eq!(with_causes(&beside), "cannot write: disk full");
+    }
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        let now = Millis(1_795_200_000_000);
+        for (text, expected) in [
+            ("2026-11-20T18:40:00Z", Some(1_795_200_000_000)),
+            ("2026-11-20 18:40:00", Some(1_795_200_000_000)),
+            ("2026-11-20", Some(1_795_132_800_000)),
+            ("24h", Some(1_795_113_600_000)),
+            ("1h 30m", Some(1_795_194_600_000)),
+            ("yesterday", None),
+            ("2026-13-01", None),
+            ("1969-01-01", None),
+        ] {
+            assert_eq!(parse_time(text, now).ok(), expected.map(Millis), "{text}");
+        }
     }
 
     #[test]

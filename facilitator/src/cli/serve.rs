@@ -15,6 +15,12 @@ use crate::{
 
 /// Runs the service.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  facilitator serve
+  facilitator serve --config /etc/facilitator.toml
+
+Exit codes: 0 stopped because it was told to, 1 could not start or go on, 64 mistakes in the configuration.")]
 pub(super) struct Serve {
     #[command(flatten)]
     config: ConfigFile,
@@ -31,7 +37,7 @@ impl Serve {
         machine::check_clock(SystemClock.now())?;
         no_core_dumps();
         machine::keep_private(&config.store.path);
-        say_what_the_environment_sets(&config, environment);
+        say_what_the_environment_sets(&config);
         let served = serve(config, self.accept_foreign_nonces).await;
         log.flush();
         served?;
@@ -55,15 +61,12 @@ fn no_core_dumps() {
 }
 
 /// A variable that is left over from another time changes what the service does.
-fn say_what_the_environment_sets(config: &Config, environment: &Environment) {
+fn say_what_the_environment_sets(config: &Config) {
     let overrides = config.report.overrides();
     if !overrides.is_empty() {
         tracing::info!(variables = overrides.join(", "), "environment variables stand above the configuration file");
     }
-    for name in environment.unread() {
-        tracing::warn!(
-            variable = name,
-            "nothing reads this environment variable; FACILITATOR__SECTION__KEY sets a key"
-        );
+    for warning in &config.unread {
+        tracing::warn!("{warning}");
     }
 }

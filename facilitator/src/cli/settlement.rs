@@ -3,7 +3,10 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use chains_core::clock::{Clock as _, SystemClock};
+use chains_core::{
+    Amount,
+    clock::{Clock as _, SystemClock},
+};
 use clap::Args;
 use serde_json::json;
 use uuid::Uuid;
@@ -22,6 +25,13 @@ use crate::{
 
 /// Shows everything that is stored of a settlement, or ends an unresolved one.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  facilitator settlement 019a8f3e-…
+  facilitator settlement 0x5c50…  --json
+  facilitator settlement 019a8f3e-… --resolve settled:0x5c50… --reason \"seen on two explorers\"
+
+Exit codes: 0 shown or ended, 1 not found or not ended, 64 wrong arguments or configuration.")]
 pub(super) struct Settlement {
     #[command(flatten)]
     config: ConfigFile,
@@ -60,9 +70,46 @@ impl Settlement {
         if self.json {
             println!("{}", serde_json::to_string_pretty(&SettlementBody::from(timeline))?);
         } else {
-            print(&timeline);
+            print(&timeline, &self.units(environment, &timeline));
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// The units of its amounts, where the configuration can be read: keys that are
+    /// not here keep nobody from looking.
+    fn units(&self, environment: &Environment, timeline: &Timeline) -> Units {
+        let facts = &timeline.record.facts;
+        let config = self.config.read(environment).ok();
+        let chains = config.iter().flat_map(|config| &config.chains);
+        let chain = chains.into_iter().find(|chain| *chain.network() == facts.network);
+        Units {
+            asset: chain.and_then(|chain| chain.asset(&facts.asset)),
+            coin: chain.map(|chain| chain.parameters()).map(|parameters| (parameters.coin, parameters.coin_decimals)),
+        }
+    }
+}
+
+/// The units of a settlement's amounts; `None` where they are not known.
+struct Units {
+    asset: Option<(String, u8)>,
+    coin: Option<(&'static str, u8)>,
+}
+
+impl Units {
+    /// An amount of the asset.
+    fn paid(&self, amount: Amount, asset: &str) -> String {
+        match &self.asset {
+            Some((symbol, decimals)) => format!("{} {symbol} ({amount} of {asset})", amount.in_units(*decimals)),
+            None => format!("{amount} of {asset}"),
+        }
+    }
+
+    /// An amount of the coin that pays for gas.
+    fn gas(&self, amount: Amount) -> String {
+        match self.coin {
+            Some((coin, decimals)) => format!("{} {coin}", amount.in_units(decimals)),
+            None => format!("{amount} of the coin's atomic units"),
+        }
     }
 }
 
@@ -151,24 +198,23 @@ async fn resolve(store: &dyn Store, record: &Record, word: &str, reason: &str) -
     )
 }
 
-fn print(timeline: &Timeline) {
+fn print(timeline: &Timeline, units: &Units) {
     let Timeline { record, transactions, events, .. } = timeline;
     let facts = &record.facts;
     println!("settlement   {}", facts.id);
     println!("state        {}", record.status.as_str());
-    println!("payment      {} of {} on {}, scheme {}", facts.amount, facts.asset, facts.network, facts.scheme);
+    let paid = units.paid(facts.amount, &facts.asset);
+    println!("payment      {paid} on {}, scheme {}", facts.network, facts.scheme);
     println!("payer        {}", facts.payer);
     println!("payTo        {}", facts.pay_to);
     println!("nonce        {}", facts.nonce);
-    if !facts.caller.tenant.is_empty() {
-        println!("API key      {}", facts.caller.tenant);
-    }
+    println!("API key      {}", if facts.caller.tenant.is_empty() { "none" } else { &facts.caller.tenant });
     println!("request      {}", facts.request_id);
     println!("transaction  {}", record.transaction);
     print_end(record);
     println!("\n{}  claimed, after block {}", time(facts.created_at), facts.claimed_block);
     for (transaction, sends) in transactions {
-        print_transaction(transaction, sends);
+        print_transaction(transaction, sends, units);
     }
     println!();
     for event in events {
@@ -210,22 +256,24 @@ fn print_end(record: &Record) {
     }
 }
 
-fn print_transaction(transaction: &Transaction, sends: &[Sends]) {
+fn print_transaction(transaction: &Transaction, sends: &[Sends], units: &Units) {
     for attempt in &transaction.attempts {
         let sends = sends.iter().find(|sends| sends.hash == attempt.signed.hash);
-        print_attempt(transaction, attempt, sends);
+        print_attempt(transaction, attempt, sends, units);
     }
     if let TransactionState::Dead { why } = &transaction.state {
         println!("                          dead: {why}");
     }
 }
 
-fn print_attempt(transaction: &Transaction, attempt: &Attempt, sends: Option<&Sends>) {
+fn print_attempt(transaction: &Transaction, attempt: &Attempt, sends: Option<&Sends>, units: &Units) {
     let nonce = transaction.nonce.map_or_else(String::new, |nonce| format!(", nonce {nonce}"));
     println!("{}  signed {} ({})", time(attempt.created_at), attempt.signed.hash, attempt.kind.as_str());
     println!(
         "                          by {}{nonce}, at most {} in all, offering {}",
-        transaction.gas_wallet, attempt.signed.fee.amount_max, attempt.signed.fee.terms
+        transaction.gas_wallet,
+        units.gas(attempt.signed.fee.amount_max),
+        attempt.signed.fee.terms
     );
     let answers = sends.map_or(&[][..], |sends| &sends.answers);
     for send in answers {
@@ -239,6 +287,6 @@ fn print_attempt(transaction: &Transaction, attempt: &Attempt, sends: Option<&Se
     }
     if let Some(inclusion) = &attempt.inclusion {
         println!("                          included in block {} {}", inclusion.block.number, inclusion.block.hash);
-        println!("                          for {} of gas, {} paid", inclusion.gas_used, inclusion.fee_paid);
+        println!("                          for {} of gas, {} paid", inclusion.gas_used, units.gas(inclusion.fee_paid));
     }
 }

@@ -2,10 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use chains_core::config::{OVERRIDE_PREFIX, Source, join};
+use chains_core::config::{Effective, OVERRIDE_PREFIX, Source, join};
 use toml::{Table, Value};
 
 use super::layers::{Sources, record};
+
+/// The variables with one underscore that are read.
+const READ: [&str; 2] = [super::FILE_VARIABLE, KEYSTORE_PASSWORD];
+
+/// The variable that holds the password of a keystore that `keygen` writes.
+pub const KEYSTORE_PASSWORD: &str = "FACILITATOR_KEYSTORE_PASSWORD";
 
 /// Environment variables by name. Its `Debug` shows no values: among them are keys.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -42,10 +48,13 @@ impl Environment {
         self.0.get(name).map(String::as_str)
     }
 
-    /// Variables that look like ours and that nothing reads.
-    pub fn unread(&self) -> Vec<&str> {
+    /// Warnings about variables that look like ours and that nothing reads, given
+    /// the text of the configuration file and the keys in force.
+    pub fn unread(&self, file: &str, keys: &[Effective]) -> Vec<String> {
         let ours = |name: &&str| name.starts_with("FACILITATOR_") && !name.starts_with(OVERRIDE_PREFIX);
-        self.0.keys().map(String::as_str).filter(ours).filter(|name| *name != super::FILE_VARIABLE).collect()
+        let known = |name: &str| READ.contains(&name) || file.contains(&format!("${{{name}}}"));
+        let names = self.0.keys().map(String::as_str).filter(ours).filter(|name| !known(name));
+        names.map(|name| format!("nothing reads {name}; {}", meant(name, keys))).collect()
     }
 
     /// The values of all variables that `${NAME}` in a text reads.
@@ -66,6 +75,26 @@ impl Environment {
             }
         }
     }
+}
+
+/// The variable that was meant, or the form of those that set a key.
+fn meant(name: &str, keys: &[Effective]) -> String {
+    let plain = |text: &str| text.split('_').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("_");
+    let variables = keys.iter().map(|effective| variable(&effective.key));
+    let same = variables.into_iter().find(|variable| plain(variable) == plain(name));
+    same.map_or_else(
+        || "a variable that sets a key is FACILITATOR__SECTION__KEY, with two underscores each".to_owned(),
+        |variable| format!("did you mean {variable}?"),
+    )
+}
+
+/// The variable that sets the key at a path.
+fn variable(path: &str) -> String {
+    let parts = path.split('"').enumerate().map(|(i, part)| {
+        // What stands in quotes is one key.
+        if i % 2 == 1 { spelling(part) } else { part.split('.').map(spelling).collect::<Vec<_>>().join("__") }
+    });
+    format!("{OVERRIDE_PREFIX}{}", parts.collect::<String>())
 }
 
 /// Sets the key that `segments` name, making tables on the way.

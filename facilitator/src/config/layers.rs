@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use chains_core::config::{Problem, Source, join};
-use toml::{Table, Value};
+use toml::{
+    Spanned, Table, Value,
+    de::{DeTable, DeValue},
+};
 
 use super::Environment;
 
@@ -15,11 +18,17 @@ pub const DEFAULTS: &str = include_str!("../../config.default.toml");
 /// and one for each of its places.
 pub(super) type Sources = BTreeMap<String, Source>;
 
+/// The line of each key in the file, by its path.
+pub(super) type Lines = BTreeMap<String, usize>;
+
 /// Everything in force, before it is checked.
 pub(super) struct Layers {
     pub table: Table,
     pub sources: Sources,
+    pub lines: Lines,
     pub problems: Vec<Problem>,
+    /// True when the file is not TOML: nothing is known of what is in it.
+    pub unreadable: bool,
 }
 
 /// Puts the layers over each other. `file` is the text of the configuration file.
@@ -27,20 +36,57 @@ pub(super) fn stack(file: &str, environment: &Environment) -> Layers {
     let (mut problems, mut sources) = (Vec::new(), Sources::new());
     let mut table = parse(DEFAULTS, &mut problems);
     let own = parse(file, &mut problems);
+    let unreadable = !problems.is_empty();
+    let lines = lines(file);
     merge(&mut table, own, "", &mut sources, &mut problems);
     environment.override_keys(&mut table, &mut sources);
     for (key, value) in &mut table {
         expand(value, key, environment, &mut sources, &mut problems);
     }
-    Layers { table, sources, problems }
+    for problem in &mut problems {
+        problem.line = problem.line.or_else(|| lines.get(&problem.key).copied());
+    }
+    Layers { table, sources, lines, problems, unreadable }
+}
+
+/// The line of every key of a text; nothing of one that is not TOML.
+fn lines(text: &str) -> Lines {
+    let mut lines = Lines::new();
+    if let Ok(table) = DeTable::parse(text) {
+        let starts: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+        let line_of = |at: usize| starts.partition_point(|start| *start < at) + 1;
+        note_lines(table.get_ref(), "", &line_of, &mut lines);
+    }
+    lines
+}
+
+fn note_lines(table: &DeTable<'_>, path: &str, line_of: &impl Fn(usize) -> usize, lines: &mut Lines) {
+    for (key, value) in table {
+        let path = join(path, key.get_ref());
+        lines.insert(path.clone(), line_of(key.span().start));
+        note_lines_in(value, &path, line_of, lines);
+    }
+}
+
+fn note_lines_in(value: &Spanned<DeValue<'_>>, path: &str, line_of: &impl Fn(usize) -> usize, lines: &mut Lines) {
+    if let Some(table) = value.get_ref().as_table() {
+        note_lines(table, path, line_of, lines);
+    }
+    for (i, entry) in value.get_ref().as_array().into_iter().flat_map(|list| list.iter().enumerate()) {
+        let path = format!("{path}[{i}]");
+        lines.insert(path.clone(), line_of(entry.span().start));
+        note_lines_in(entry, &path, line_of, lines);
+    }
 }
 
 fn parse(text: &str, problems: &mut Vec<Problem>) -> Table {
     text.parse().unwrap_or_else(|error: toml::de::Error| {
         // Not the error's own text: it quotes the line, which may hold a key.
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.split('\n').count();
         problems.push(Problem {
-            key: format!("line {}", before.lines().count().max(1)),
+            key: format!("line {line}"),
+            line: Some(line),
             seen: format!("the file is not TOML: {}", error.message()),
             fix: "correct the line; the rest of the file is read only then".to_owned(),
         });
@@ -56,6 +102,7 @@ fn merge(below: &mut Table, above: Table, path: &str, sources: &mut Sources, pro
             (Some(Value::Table(below)), Value::Table(above)) => merge(below, above, &path, sources, problems),
             // The defaults stay, so that this is one mistake and not one for each key in it.
             (Some(Value::Table(_)), _) => problems.push(Problem {
+                line: None,
                 seen: "is not a table".to_owned(),
                 fix: format!("write a table, `[{path}]`"),
                 key: path,
@@ -116,6 +163,7 @@ fn expand(
                 }
                 Err(Unset(name)) => problems.push(Problem {
                     key: path.to_owned(),
+                    line: None,
                     seen: format!("reads the environment variable {name}, which is not set"),
                     fix: format!("set {name}, or write the value itself"),
                 }),

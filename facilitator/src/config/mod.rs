@@ -14,6 +14,7 @@ pub mod sections;
 mod tests;
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -28,15 +29,18 @@ use chains_core::{
 use toml::{Table, Value};
 
 pub use self::{
-    environment::Environment,
+    environment::{Environment, KEYSTORE_PASSWORD},
     layers::DEFAULTS,
     sections::{Admin, Auth, Payers, Server, Store},
 };
 /// The variable that names the configuration file.
-const FILE_VARIABLE: &str = "FACILITATOR_CONFIG";
+pub(crate) const FILE_VARIABLE: &str = "FACILITATOR_CONFIG";
 
 /// The configuration file that is read when none is named.
 const FILE_DEFAULT: &str = "facilitator.toml";
+
+/// The mistake of naming a network that no family serves.
+const STRANGER: &str = "belongs to a family of chains that this build does not serve";
 
 /// The configuration in force. Has no `Debug`: it holds keys.
 pub struct Config {
@@ -56,6 +60,8 @@ pub struct Config {
     pub chains: Vec<Arc<dyn Chain>>,
     /// Every value in force.
     pub report: Report,
+    /// Warnings about variables that look like the service's and that nothing reads.
+    pub unread: Vec<String>,
 }
 
 /// Reads the configuration: the file named by the command line, else by
@@ -70,8 +76,14 @@ pub fn load(
     clock: &Arc<dyn Clock>,
 ) -> Result<Config, Report> {
     let (file, text) = text(path, environment)?;
-    let config = read(&text, environment, families, clock)?;
+    let config = read_with(&text, file.is_some(), environment, families, clock)?;
     Ok(Config { file, ..config })
+}
+
+/// The file that is read: the one that is named, else the default one where it is there.
+pub fn file(path: Option<&Path>, environment: &Environment) -> Option<PathBuf> {
+    let named = path.map(Path::to_owned).or_else(|| environment.get(FILE_VARIABLE).map(PathBuf::from));
+    named.or_else(|| Path::new(FILE_DEFAULT).exists().then(|| FILE_DEFAULT.into()))
 }
 
 /// Reads `[store]` alone: what is wrong elsewhere, such as a key that is not in
@@ -80,27 +92,44 @@ pub fn load(
 /// # Errors
 /// The report, with at least one problem.
 pub fn load_store(path: Option<&Path>, environment: &Environment) -> Result<Store, Report> {
+    load_section("store", path, environment, sections::store)
+}
+
+/// Reads the address of the public listener alone, likewise.
+///
+/// # Errors
+/// The report, with at least one problem.
+pub fn load_listen(path: Option<&Path>, environment: &Environment) -> Result<SocketAddr, Report> {
+    load_section("server", path, environment, |section| sections::server(section).0)
+}
+
+fn load_section<T>(
+    name: &str,
+    path: Option<&Path>,
+    environment: &Environment,
+    read: impl FnOnce(Section) -> Option<T>,
+) -> Result<T, Report> {
     let (_, text) = text(path, environment)?;
     let layers = layers::stack(&text, environment);
-    let report = Report::new(layers.sources).hiding(environment.values_in(&text));
+    let report = Report::new(layers.sources).at_lines(layers.lines).hiding(environment.values_in(&text));
     for problem in layers.problems {
         // One that is about no key is about the whole file.
-        if problem.key.starts_with("store") || !problem.key.contains('.') {
-            report.problem_only(problem);
+        if problem.key.starts_with(name) || !problem.key.contains('.') {
+            report.add(problem);
         }
     }
+    if layers.unreadable {
+        return Err(report);
+    }
     let mut root = Section::new("", layers.table, report.clone());
-    let store = sections::store(root.section("store"));
+    let value = read(root.section(name));
     root.forget();
-    store.filter(|_| report.problems().is_empty()).ok_or(report)
+    value.filter(|_| report.problems().is_empty()).ok_or(report)
 }
 
 /// The configuration file's path and text.
 fn text(path: Option<&Path>, environment: &Environment) -> Result<(Option<PathBuf>, String), Report> {
-    let named = path.map(Path::to_owned).or_else(|| environment.get(FILE_VARIABLE).map(PathBuf::from));
-    let Some(file) = named.or_else(|| Path::new(FILE_DEFAULT).exists().then(|| FILE_DEFAULT.into())) else {
-        return Ok((None, String::new()));
-    };
+    let Some(file) = file(path, environment) else { return Ok((None, String::new())) };
     match std::fs::read_to_string(&file) {
         Ok(text) => Ok((Some(file), text)),
         Err(error) => {
@@ -108,7 +137,7 @@ fn text(path: Option<&Path>, environment: &Environment) -> Result<(Option<PathBu
             report.problem(
                 file.display().to_string(),
                 format!("cannot be read: {error}"),
-                "write one, or name another with --config",
+                "name another with --config, or let `facilitator config init` write one",
             );
             Err(report)
         }
@@ -125,36 +154,62 @@ pub fn read(
     families: &[&dyn Family],
     clock: &Arc<dyn Clock>,
 ) -> Result<Config, Report> {
+    read_with(file, true, environment, families, clock)
+}
+
+fn read_with(
+    file: &str,
+    has_file: bool,
+    environment: &Environment,
+    families: &[&dyn Family],
+    clock: &Arc<dyn Clock>,
+) -> Result<Config, Report> {
     let mut layers = layers::stack(file, environment);
     let strangers = strange_defaults(&layers.table, families);
     layers::underlay(&mut layers.table, &mut layers.sources);
-    let report = Report::new(layers.sources).hiding(environment.values_in(file));
+    let report = Report::new(layers.sources).at_lines(layers.lines).hiding(environment.values_in(file));
     for problem in layers.problems {
-        report.problem_only(problem);
+        report.add(problem);
+    }
+    // Whatever follows from keys that could not be read is not the operator's mistake.
+    if layers.unreadable {
+        return Err(report);
     }
     for key in strangers {
-        report.problem(key, "is of no family of this build", fix_namespace(families));
+        report.problem(key, STRANGER, fix_namespace(families));
     }
     let mut root = Section::new("", layers.table, report.clone());
-    let server = sections::server(root.section("server"));
+    let (listen, server) = sections::server(root.section("server"));
     let admin = sections::admin(root.section("admin"));
-    let auth = sections::auth(root.section("auth"), server.as_ref());
+    let auth = sections::auth(root.section("auth"), listen);
     let payers = sections::payers(root.section("payers"));
     let store = sections::store(root.section("store"));
     sections::redis(&mut root);
-    let chains = networks(root.section("networks"), families, clock);
+    let chains = networks(root.section("networks"), has_file, families, clock);
     drop(root);
     match (server, admin, auth, payers, store, report.problems().is_empty()) {
         (Some(server), Some(admin), Some(auth), Some(payers), Some(store), true) => {
-            Ok(Config { file: None, server, admin, auth, payers, store, chains, report })
+            let unread = environment.unread(file, &report.effective());
+            Ok(Config { file: None, server, admin, auth, payers, store, chains, report, unread })
         }
         _ => Err(report),
     }
 }
 
-fn networks(mut section: Section, families: &[&dyn Family], clock: &Arc<dyn Clock>) -> Vec<Arc<dyn Chain>> {
+fn networks(
+    mut section: Section,
+    has_file: bool,
+    families: &[&dyn Family],
+    clock: &Arc<dyn Clock>,
+) -> Vec<Arc<dyn Chain>> {
     let tables = section.tables();
-    if tables.is_empty() {
+    if tables.is_empty() && !has_file {
+        let seen = format!(
+            "names no network, and there is no configuration file: --config is not given, ${FILE_VARIABLE} is not \
+             set, and ./{FILE_DEFAULT} is not there"
+        );
+        section.problem("", seen, "let `facilitator config init` write a file, or name yours with --config");
+    } else if tables.is_empty() {
         let fix = "add a table such as [networks.\"eip155:84532\"] with `rpc` and `gas_wallets`";
         section.problem("", "names no network", fix);
     }
@@ -168,7 +223,7 @@ fn networks(mut section: Section, families: &[&dyn Family], clock: &Arc<dyn Cloc
         if let Some(family) = families.iter().find(|family| family.namespace() == network.namespace()) {
             chains.extend(family.configure(network, table, Arc::clone(clock)));
         } else {
-            table.problem("", "is of no family of this build", fix_namespace(families));
+            table.problem("", STRANGER, fix_namespace(families));
             table.forget();
         }
     }

@@ -94,8 +94,13 @@ pub struct Store {
     pub auto_migrate: bool,
 }
 
-pub(super) fn server(mut section: Section) -> Option<Server> {
+/// The section, and its address also where something else in it is wrong.
+pub(super) fn server(mut section: Section) -> (Option<SocketAddr>, Option<Server>) {
     let listen = section.required::<SocketAddr>("listen");
+    (listen, server_at(listen, section))
+}
+
+fn server_at(listen: Option<SocketAddr>, mut section: Section) -> Option<Server> {
     let settle_wait = between(&mut section, "settle_wait", SETTLE_WAIT, |wait: Duration| {
         humantime::format_duration(wait).to_string()
     });
@@ -160,7 +165,7 @@ enum Mode {
     ApiKey,
 }
 
-pub(super) fn auth(mut section: Section, server: Option<&Server>) -> Option<Auth> {
+pub(super) fn auth(mut section: Section, listen: Option<SocketAddr>) -> Option<Auth> {
     let mode = choice(&mut section, "mode", &[("open", Mode::Open), ("api_key", Mode::ApiKey)]);
     let allow_open = section.required::<bool>("allow_open");
     let tables = section.sections("keys").unwrap_or_default();
@@ -172,6 +177,11 @@ pub(super) fn auth(mut section: Section, server: Option<&Server>) -> Option<Auth
             section.problem_at("keys", i, "has the token of a key above", "give every key a token of its own");
         }
     }
+    // A mode that cannot be read is taken for open, unless there are keys: both mistakes are told at once.
+    let is_open = mode == Some(Mode::Open) || (mode.is_none() && given == 0);
+    if is_open && given == 0 && allow_open == Some(false) {
+        check_reach(&section, listen, mode);
+    }
     match mode? {
         Mode::ApiKey if given == 0 => {
             section.problem("keys", "is empty, and auth.mode is \"api_key\": nobody could ask", "add an [[auth.keys]]");
@@ -182,22 +192,19 @@ pub(super) fn auth(mut section: Section, server: Option<&Server>) -> Option<Auth
             section.problem("mode", "is \"open\", and auth.keys are given", "write \"api_key\", or remove the keys");
             None
         }
-        Mode::Open => {
-            if let Some(listen) = server.map(|server| server.listen)
-                && !listen.ip().is_loopback()
-                && allow_open == Some(false)
-            {
-                section.problem(
-                    "mode",
-                    format!(
-                        "is \"open\", and server.listen = {listen} can be reached by other machines: each could \
-                             spend the gas wallets' money"
-                    ),
-                    "write \"api_key\" and add an [[auth.keys]], or set auth.allow_open = true, or listen on 127.0.0.1",
-                );
-            }
-            Some(Auth { keys: Keys::Open })
-        }
+        Mode::Open => Some(Auth { keys: Keys::Open }),
+    }
+}
+
+/// An open listener that other machines reach needs the operator's word.
+fn check_reach(section: &Section, listen: Option<SocketAddr>, mode: Option<Mode>) {
+    let Some(listen) = listen.filter(|listen| !listen.ip().is_loopback()) else { return };
+    let reach =
+        format!("server.listen = {listen} can be reached by other machines: each could spend the gas wallets' money");
+    let fix = "write \"api_key\" and add an [[auth.keys]], or set auth.allow_open = true, or listen on 127.0.0.1";
+    match mode {
+        Some(_) => section.problem("mode", format!("is \"open\", and {reach}"), fix),
+        None => section.problem("allow_open", format!("is false, no keys are given, and {reach}"), fix),
     }
 }
 
@@ -243,7 +250,11 @@ pub(super) fn store(mut section: Section) -> Option<Store> {
     let path = match (scheme, rest.strip_prefix("//").unwrap_or(rest)) {
         ("sqlite", path) if is_file(path) => Some(PathBuf::from(path)),
         ("sqlite", _) => {
-            section.problem("url", "names no file", "write sqlite:// and a path, such as \"sqlite://facilitator.db\"");
+            section.problem(
+                "url",
+                "does not name a file",
+                "write sqlite:// and a path, such as \"sqlite://facilitator.db\"",
+            );
             None
         }
         ("postgres" | "postgresql", _) => {
@@ -282,9 +293,20 @@ fn digest(section: &mut Section, key: &str) -> Option<[u8; 32]> {
     let digest = hex::decode(text.expose()).ok().and_then(|bytes| bytes.try_into().ok());
     if digest.is_none() {
         let fix = "write the token's SHA-256: printf %s \"$token\" | sha256sum";
-        section.problem(key, "is not 64 hex digits (its value is not shown)", fix);
+        let seen = format!("has {}, 64 are needed (its value is not shown)", hex_digits(text.expose()));
+        section.problem(key, seen, fix);
     }
     digest
+}
+
+/// The hex digits of a text, counted, and the other characters in it.
+fn hex_digits(text: &str) -> String {
+    let digits = text.chars().filter(char::is_ascii_hexdigit).count();
+    match text.chars().count() - digits {
+        0 => format!("{digits} hex digits"),
+        1 => format!("{digits} hex digits and another character"),
+        others => format!("{digits} hex digits and {others} other characters"),
+    }
 }
 
 fn time(section: &mut Section, key: &str) -> Option<Duration> {

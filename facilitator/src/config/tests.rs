@@ -11,7 +11,9 @@ use chains_core::{
 };
 
 use super::*;
-use crate::http::auth::Keys;
+use crate::{families::FAMILIES, http::auth::Keys};
+
+mod documented;
 
 /// A family that reads the keys of the interface and makes no chain of them.
 struct Stub;
@@ -134,7 +136,7 @@ fn each_layer_stands_above_the_one_below_and_says_so() {
             "7",
             environment("FACILITATOR__NETWORKS__EIP155_84532__IN_FLIGHT_MAX"),
         ),
-        ("", &[], format!("{network}.gas_wallets"), "***", Source::File),
+        ("", &[], format!("{network}.gas_wallets"), "\"***\"", Source::File),
     ];
     for (more, variables, key, value, source) in cases {
         let effective = effective(&good(&format!("{file}{more}"), variables), &key);
@@ -188,8 +190,9 @@ fn mistakes_name_the_key_and_the_way_out() {
         ("[server]\nconnections_max = 0".into(), &[], "server.connections_max", "1 or more"),
         ("[server]\nlog = \"a=b=c\"".into(), &[], "server.log", "error, warn, info"),
         ("[server]\nlog_format = \"xml\"".into(), &[], "server.log_format", "\"text\" or \"json\""),
-        ("[server]\nlisen = \"x\"".into(), &[], "server.lisen", "correct its spelling"),
-        ("[sever]".into(), &[], "sever", "correct its spelling"),
+        ("[server]\nlisen = \"x\"".into(), &[], "server.lisen", "did you mean `listen`?"),
+        ("[sever]".into(), &[], "sever", "did you mean `server`?"),
+        ("[server]\nfrobnicate = 1".into(), &[], "server.frobnicate", "correct its spelling"),
         ("server = 1".into(), &[], "server", "a table"),
         ("[admin]\nlisten = \"0.0.0.0:1\"".into(), &[], "admin.token_sha256", "or listen on 127.0.0.1"),
         ("[admin]\ntoken_sha256 = \"x\"".into(), &[], "admin.token_sha256", "sha256sum"),
@@ -213,7 +216,7 @@ fn mistakes_name_the_key_and_the_way_out() {
         ("[networks.\"solana:x\"]\nrpc = []".into(), &[], "networks.\"solana:x\"", "this build serves `eip155:…`"),
         ("[defaults.stellar]\na = 1".into(), &[], "defaults.stellar", "this build serves `eip155:…`"),
         ("[server]\nlog = \"${NOPE}\"".into(), &[], "server.log", "set NOPE"),
-        (String::new(), &[("FACILITATOR__SERVER__LISEN", "x")], "server.lisen", "correct its spelling"),
+        (String::new(), &[("FACILITATOR__SERVER__LISEN", "x")], "server.lisen", "did you mean `listen`?"),
     ];
     for (text, variables, key, fix) in cases {
         let found = problems(&format!("{text}\n{NETWORK}"), variables);
@@ -320,4 +323,73 @@ fn the_families_of_this_build_read_the_defaults() {
     assert_eq!(config.chains.len(), 2);
     assert!(!format!("{:?}", config.report).contains(&key[2..]));
     assert!(!format!("{:?}", config.report).contains(pair));
+}
+
+#[test]
+fn a_text_that_is_not_toml_is_the_only_mistake() {
+    for (text, line) in [("[server\nlisten = 1\n", 1), ("[server]\nlog = \"info\"\nhosts = [\n", 3), ("\n\n\n= 1", 4)] {
+        let found = problems(&format!("{text}{NETWORK}"), &[]);
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert!(found[0].line >= Some(line), "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn an_open_listener_is_told_beside_other_mistakes() {
+    let listen = "[server]\nlisten = \"0.0.0.0:8402\"\nsettle_wait = 1\n";
+    let keys = |more: &str| {
+        let found = problems(&format!("{listen}{more}\n{NETWORK}"), &[]);
+        found.into_iter().map(|problem| problem.key).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(""), ["server.settle_wait", "auth.mode"]);
+    assert_eq!(keys("[auth]\nmode = \"apikey\""), ["server.settle_wait", "auth.mode", "auth.allow_open"]);
+    let key = format!("[[auth.keys]]\nname = \"s\"\nscopes = [\"settle\"]\nsha256 = \"{}\"", "00".repeat(32));
+    assert_eq!(keys(&format!("[auth]\nmode = \"apikey\"\n{key}")), ["server.settle_wait", "auth.mode"]);
+}
+
+#[test]
+fn a_mistake_has_the_line_of_its_key() {
+    let text = format!("[server]\nlog = \"${{NOPE}}\"\nlistn = 1\n\n{NETWORK}surplus = 1\n[[auth.keys]]\nname = 1\n");
+    let lines: Vec<_> = problems(&text, &[]).into_iter().map(|problem| (problem.key, problem.line)).collect();
+    let expected = [
+        ("server.log", Some(2)),
+        ("server.listn", Some(3)),
+        ("auth.keys[0].name", Some(10)),
+        ("auth.keys[0].sha256", None),
+        ("auth.keys[0].scopes", None),
+        ("auth.mode", None),
+        ("networks.\"eip155:84532\".surplus", Some(8)),
+    ];
+    assert_eq!(lines, expected.map(|(key, line)| (key.to_owned(), line)));
+    let overridden = problems(&format!("[server]\nlisten = 1\n{NETWORK}"), &[("FACILITATOR__SERVER__LISTEN", "x")]);
+    assert_eq!(overridden[0].line, None, "the line is not to blame: {overridden:?}");
+}
+
+#[test]
+fn without_a_file_the_places_that_were_looked_at_are_named() {
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Millis(0)));
+    let report = read_with("", false, &Environment::new(), &[&Stub], &clock).err().expect("no network");
+    let problem = report.problems().remove(0);
+    assert_eq!(problem.key, "networks");
+    assert!(problem.seen.contains("$FACILITATOR_CONFIG") && problem.seen.contains("./facilitator.toml"), "{problem:?}");
+    assert!(problem.fix.contains("facilitator config init"), "{problem:?}");
+}
+
+#[test]
+fn variables_that_nothing_reads_are_warned_of() {
+    let variables = [
+        ("FACILITATOR_CONFIG", "x"),
+        ("FACILITATOR_KEYSTORE_PASSWORD", "x"),
+        ("FACILITATOR_LOG", "info"),
+        ("FACILITATOR_SERVER_LISTEN", "canary"),
+        ("FACILITATOR_NETWORKS_EIP155_84532_RPC", "canary"),
+        ("FACILITATOR_TYPO", "canary"),
+    ];
+    let config = good(&format!("[server]\nlog = \"${{FACILITATOR_LOG}}\"\n{NETWORK}"), &variables);
+    let expected = [
+        "nothing reads FACILITATOR_NETWORKS_EIP155_84532_RPC; did you mean FACILITATOR__NETWORKS__EIP155_84532__RPC?",
+        "nothing reads FACILITATOR_SERVER_LISTEN; did you mean FACILITATOR__SERVER__LISTEN?",
+        "nothing reads FACILITATOR_TYPO; a variable that sets a key is FACILITATOR__SECTION__KEY, with two underscores each",
+    ];
+    assert_eq!(config.unread, expected);
 }

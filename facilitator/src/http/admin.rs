@@ -1,4 +1,4 @@
-//! The second listener: metrics, for who runs the service.
+//! The second listener: metrics and the whole readiness, for those who run the service.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +6,8 @@ use axum::{
     Router,
     extract::{Request, State},
     http::{HeaderValue, header},
-    response::{IntoResponse, Response},
+    middleware::{self, Next},
+    response::{Html, IntoResponse, Response},
     routing::get,
 };
 use sha2::{Digest, Sha256};
@@ -17,6 +18,7 @@ use super::{
     error::{Failure, RequestId, Shape},
     headers,
     host::{self, Hosts},
+    status,
 };
 use crate::{metrics::exposition::Exposition, payment::Payments, store::connect::size};
 
@@ -33,6 +35,8 @@ pub struct Admin {
     pub hosts: Hosts,
     /// SHA-256 of the token that is asked for; `None` asks for none.
     pub token_sha256: Option<[u8; 32]>,
+    /// Cancelled when the service stops: it is then ready for nothing new.
+    pub draining: CancellationToken,
 }
 
 /// The time between two foldings of samples into their histograms.
@@ -47,23 +51,44 @@ pub async fn upkeep(metrics: Exposition, stop: CancellationToken) {
     }
 }
 
-/// Every route of the admin listener.
+/// Every route of the admin listener. Each asks for the token.
 pub fn router(admin: Admin) -> Router {
-    Router::new().route("/metrics", get(metrics)).fallback(nothing).with_state(admin)
+    let routes = Router::new()
+        .route("/", get(home))
+        .route("/metrics", get(metrics))
+        .route("/ready", get(ready))
+        .fallback(nothing)
+        .method_not_allowed_fallback(method_not_allowed);
+    routes.layer(middleware::from_fn_with_state(admin.clone(), at_the_door)).with_state(admin)
 }
 
-async fn metrics(State(admin): State<Admin>, request: Request) -> Response {
-    if host::is_ambiguous(&request) {
-        return Failure::TwoHosts.respond(Shape::Unknown, &RequestId::none());
+/// Names every request, and lets those in that may ask.
+async fn at_the_door(State(admin): State<Admin>, mut request: Request, next: Next) -> Response {
+    let id = super::request_id(&request);
+    request.extensions_mut().insert(id.clone());
+    let mut response = match admin.check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(failure) => failure.respond(Shape::Unknown, &id),
+    };
+    super::name(&mut response, &id);
+    response
+}
+
+impl Admin {
+    fn check(&self, request: &Request) -> Result<(), Failure> {
+        if host::is_ambiguous(request) {
+            return Err(Failure::TwoHosts);
+        }
+        if !self.hosts.include(request) {
+            return Err(Failure::Host);
+        }
+        let token = headers::bearer(request.headers()).unwrap_or("");
+        let allowed = self.token_sha256.is_none_or(|hash| bool::from(hash.ct_eq(&Sha256::digest(token))));
+        if allowed { Ok(()) } else { Err(Failure::Unauthorized) }
     }
-    if !admin.hosts.include(&request) {
-        return Failure::Host.respond(Shape::Unknown, &RequestId::none());
-    }
-    let token = headers::bearer(request.headers()).unwrap_or("");
-    let allowed = admin.token_sha256.is_none_or(|hash| bool::from(hash.ct_eq(&Sha256::digest(token))));
-    if !allowed {
-        return Failure::Unauthorized.respond(Shape::Unknown, &RequestId::none());
-    }
+}
+
+async fn metrics(State(admin): State<Admin>) -> Response {
     admin.payments.measure();
     let size = size(&admin.store_url);
     crate::metrics::store_size(size.bytes, size.log_bytes);
@@ -71,6 +96,23 @@ async fn metrics(State(admin): State<Admin>, request: Request) -> Response {
     ([(header::CONTENT_TYPE, media_type)], admin.metrics.render()).into_response()
 }
 
-async fn nothing() -> Response {
-    Failure::NotFound("there is nothing at this path").respond(Shape::Unknown, &RequestId::none())
+/// The readiness with everything that an operator wants to know, hosts of nodes included.
+async fn ready(State(admin): State<Admin>) -> Response {
+    status::tell(&*admin.payments.readiness().await, admin.draining.is_cancelled(), |line| &line.detail)
+}
+
+/// A page that leads to the others.
+async fn home() -> Response {
+    const PAGE: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>x402 facilitator: admin</title>\
+                        <h1>x402 facilitator: admin</h1><p><a href=\"metrics\">metrics</a> · <a href=\"ready\">ready</a>\
+                        </p></html>";
+    ([(header::CONTENT_SECURITY_POLICY, "default-src 'none'")], Html(PAGE)).into_response()
+}
+
+async fn nothing(request: Request) -> Response {
+    Failure::NotFound("there is nothing at this path").respond(Shape::Unknown, &RequestId::of(&request))
+}
+
+async fn method_not_allowed(request: Request) -> Response {
+    Failure::Method.respond(Shape::Unknown, &RequestId::of(&request))
 }

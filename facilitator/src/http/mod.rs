@@ -10,7 +10,7 @@
 //! * [`error`]: the hybrid error body.
 //! * [`openapi`]: the contract, made from the handlers.
 //! * [`host`]: the names that are answered to.
-//! * [`admin`]: the second listener, with the metrics.
+//! * [`admin`]: the second listener, with the metrics and the whole readiness.
 //!
 //! Absent on purpose: CORS (a web page has no business here), HTTP/2 (callers
 //! speak HTTP/1.1, and its stream floods are nobody's gain), redirects (they
@@ -155,12 +155,17 @@ async fn at_the_door(State(api): State<Api>, mut request: Request, next: Next) -
     } else {
         Failure::Host.respond(Shape::of(route), &id)
     };
-    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
-        response.headers_mut().insert(REQUEST_ID.clone(), value);
-    }
+    name(&mut response, &id);
     let took = (is_post && TIMED.contains(&route)).then(|| asked.elapsed());
     metrics::answered(route, response.status().as_u16(), took);
     response
+}
+
+/// Tells the caller the id of its request.
+fn name(response: &mut Response, id: &RequestId) {
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(REQUEST_ID.clone(), value);
+    }
 }
 
 /// Load balancers ask by address, by any name or by none; what these routes

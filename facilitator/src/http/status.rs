@@ -18,6 +18,7 @@ use super::{
     error::{ErrorBody, Failure, RequestId, Shape},
 };
 use crate::{
+    payment::{Readiness, ReadinessLine},
     settlement::{
         Attempt, Record, SettlementId, State as SettlementState, Timeline, Transaction, TransactionState,
         record::{Event, RESOLVED, Sends},
@@ -311,12 +312,15 @@ pub async fn health() -> Json<Value> {
     (status = 200, description = "everything is ready", body = Value),
     (status = 503, description = "what is not, and why", body = Value)))]
 pub async fn ready(State(api): State<Api>) -> Response {
-    let readiness = api.payments.readiness().await;
-    let draining = api.options.draining.is_cancelled();
+    tell(&*api.payments.readiness().await, api.options.draining.is_cancelled(), |line| &line.told)
+}
+
+/// The readiness, with this detail of each line.
+pub(super) fn tell(readiness: &Readiness, draining: bool, detail: fn(&ReadinessLine) -> &String) -> Response {
     let ready = readiness.ready && !draining;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let lines = readiness.lines.iter();
-    let lines = lines.map(|line| json!({"subject": line.subject, "ready": line.ready, "detail": line.detail}));
+    let lines = lines.map(|line| json!({"subject": line.subject, "ready": line.ready, "detail": detail(line)}));
     let stopping = draining.then(|| json!({"subject": "service", "ready": false, "detail": "it is being stopped"}));
     (status, Json(json!({"ready": ready, "parts": lines.chain(stopping).collect::<Vec<_>>()}))).into_response()
 }

@@ -35,40 +35,15 @@ pub fn render(text: &mut String) {
     // Writing to a string never fails.
     let _ = writeln!(text, "# HELP {GAS_SPENT} {GAS_SPENT_HELP}\n# TYPE {GAS_SPENT} counter");
     for ((network, wallet, purpose), (sum, decimals)) in spent.iter() {
-        let coins = coins(*sum, *decimals);
+        let coins = sum.in_units(*decimals);
         let _ =
             writeln!(text, "{GAS_SPENT}{{network=\"{network}\",wallet=\"{wallet}\",purpose=\"{purpose}\"}} {coins}");
     }
 }
 
-/// An amount of atomic units in whole coins, as a decimal number.
-pub fn coins(amount: Amount, decimals: u8) -> String {
-    let digits = amount.to_string();
-    let places = usize::from(decimals);
-    let digits = format!("{digits:0>width$}", width = places + 1);
-    let (whole, part) = digits.split_at(digits.len() - places);
-    let part = part.trim_end_matches('0');
-    if part.is_empty() { whole.to_owned() } else { format!("{whole}.{part}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn atomic_units_become_whole_coins_exactly() {
-        let cases = [
-            ("0", 18, "0"),
-            ("1", 18, "0.000000000000000001"),
-            ("80998369512736", 18, "0.000080998369512736"),
-            ("1000000000000000000", 18, "1"),
-            ("12500000000", 9, "12.5"),
-            ("7", 0, "7"),
-        ];
-        for (amount, decimals, expected) in cases {
-            assert_eq!(coins(amount.parse().expect("an amount"), decimals), expected);
-        }
-    }
 
     #[test]
     fn sums_of_gas_lose_nothing() {

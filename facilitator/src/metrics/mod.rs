@@ -370,5 +370,5 @@ fn wide(value: u64) -> f64 {
 
 /// Whole coins, as near as a float comes to them.
 fn coins(amount: Amount, decimals: u8) -> f64 {
-    exact::coins(amount, decimals).parse().unwrap_or(f64::MAX)
+    amount.in_units(decimals).parse().unwrap_or(f64::MAX)
 }

@@ -41,6 +41,8 @@ pub struct ReadinessLine {
     pub ready: bool,
     /// `ok`, what an operator should know all the same, or what is wrong.
     pub detail: String,
+    /// The same for anybody: nodes by their place in `rpc`, not by their hosts.
+    pub told: String,
 }
 
 /// The kinds of payment that can be told now.
@@ -157,7 +159,7 @@ impl Payments {
     async fn look(&self) -> Arc<Readiness> {
         let line = |subject: String, state: Result<String, String>| {
             let (ready, Ok(detail) | Err(detail)) = (state.is_ok(), state);
-            ReadinessLine { subject, ready, detail }
+            ReadinessLine { subject, ready, told: detail.clone(), detail }
         };
         let store = self.store.check().await.map(|()| "ok".to_owned()).map_err(|error| {
             self.probe.say(&error);
@@ -168,7 +170,8 @@ impl Payments {
         }
         let networks = self.networks.iter().map(|(network, s)| {
             self.tell_left_out(s);
-            line(network.to_string(), s.readiness())
+            let line = line(network.to_string(), s.readiness());
+            ReadinessLine { told: without_hosts(&line.detail, &s.chain().metric_labels().nodes), ..line }
         });
         let networks: Vec<_> = networks.collect();
         let ready = store.is_ok() && networks.iter().all(|line| line.ready);
@@ -178,6 +181,17 @@ impl Payments {
         *self.probe.seen.write() = Some(Arc::clone(&seen));
         seen
     }
+}
+
+/// A text with the place of each node in `rpc` instead of its host: who serves
+/// this service, and at which address, is nobody else's business.
+fn without_hosts(text: &str, hosts: &[String]) -> String {
+    let mut places: Vec<_> = hosts.iter().enumerate().filter(|(_, host)| !host.is_empty()).collect();
+    // One host may be the beginning of another.
+    places.sort_by_key(|(_, host)| std::cmp::Reverse(host.len()));
+    places
+        .into_iter()
+        .fold(text.to_owned(), |text, (place, host)| text.replace(host.as_str(), &format!("rpc[{place}]")))
 }
 
 /// The time between two looks at the parts of the service.
@@ -233,5 +247,17 @@ impl Probe {
             self.opened.write().insert(network.clone());
         }
         open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_are_told_by_their_place() {
+        let hosts = ["node.example".to_owned(), "node.example:8545".to_owned()];
+        let text = "node.example:8545: cannot connect; node.example: HTTP status 500";
+        assert_eq!(without_hosts(text, &hosts), "rpc[1]: cannot connect; rpc[0]: HTTP status 500");
     }
 }

@@ -29,6 +29,9 @@ pub trait Profile: Send + Sync {
     /// Returns the submitter's parameters for this network.
     fn parameters(&self) -> Parameters;
 
+    /// The symbol and the decimals of an asset that can be paid with here; `None` for any other.
+    fn asset(&self, asset: &str) -> Option<(String, u8)>;
+
     /// Every code that payments of this network are refused or fail with, besides
     /// those of the protocol: for older protocols' spellings and for metrics.
     fn codes(&self) -> &'static [Code] {
@@ -73,6 +76,8 @@ pub struct Parameters {
     pub balance_min: Amount,
     /// Decimals of the coin that pays for gas: so many stand behind the point of a whole coin.
     pub coin_decimals: u8,
+    /// The coin that pays for gas, for people.
+    pub coin: &'static str,
     /// The most that payments which fail on chain may cost.
     pub loss_budget: LossBudget,
 }

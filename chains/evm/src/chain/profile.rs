@@ -75,8 +75,14 @@ impl Profile for EvmChain {
             recheck_interval: config.recheck_interval,
             balance_min: config.gas_balance_min,
             coin_decimals: COIN_DECIMALS,
+            coin: config.coin,
             loss_budget: config.loss_budget,
         }
+    }
+
+    fn asset(&self, asset: &str) -> Option<(String, u8)> {
+        let known = self.context.config.asset(crate::parse::address(asset)?)?;
+        Some((known.symbol.clone(), known.decimals))
     }
 
     fn codes(&self) -> &'static [Code] {

@@ -41,15 +41,13 @@ fn preset_asset(asset: &KnownAsset, chain_id: u64) -> Option<Asset> {
         KnownMethod::Permit2 { eip2612 } => (None, eip2612),
     };
     let (symbol, amount_min) = (asset.symbol.to_owned(), thousandth(asset.decimals));
-    Some(Asset { address, symbol, amount_min, eip3009, eip2612, implementation: None })
+    let decimals = u8::try_from(asset.decimals).ok()?;
+    Some(Asset { address, symbol, decimals, amount_min, eip3009, eip2612, implementation: None })
 }
 
 fn asset(table: &mut Section, chain_id: u64) -> Option<Asset> {
     let address = table.required::<String>("address").and_then(|text| account(table, "address", &text));
-    let implementation = match table.optional::<String>("implementation") {
-        Some(text) => Some(account(table, "implementation", &text)?),
-        None => None,
-    };
+    let implementation = table.optional::<String>("implementation").map(|text| account(table, "implementation", &text));
     let symbol = table.required::<String>("symbol");
     let decimals = table.required::<u64>("decimals").and_then(|decimals| {
         if decimals > 36 {
@@ -60,23 +58,30 @@ fn asset(table: &mut Section, chain_id: u64) -> Option<Asset> {
     let amount_min = table.optional::<Amount>("amount_min");
     let method = method(table);
     let eip2612 = table.optional("eip2612").unwrap_or(true);
-    let names = match method? {
-        AssetMethod::Permit2 => None,
-        AssetMethod::Eip3009 => {
-            let mut domain = table.section("eip712");
-            let (name, version) = (domain.required::<String>("name"), domain.required::<String>("version"));
-            Some((name?, version?))
-        }
+    // Every key is read before the first mistake ends the reading: what is left unread is taken for unknown.
+    let domain = (!matches!(method, Some(AssetMethod::Permit2)) || table.has("eip712")).then(|| {
+        let mut domain = table.section("eip712");
+        (domain.required::<String>("name"), domain.required::<String>("version"))
+    });
+    let names = match (method?, domain) {
+        (AssetMethod::Eip3009, Some((name, version))) => Some((name?, version?)),
+        (AssetMethod::Permit2, _) | (AssetMethod::Eip3009, None) => None,
     };
-    let (address, amount_min) = (address?, amount_min.unwrap_or(thousandth(decimals?)));
+    let implementation = match implementation {
+        Some(read) => Some(read?),
+        None => None,
+    };
+    let (address, decimals) = (address?, decimals?);
+    let amount_min = amount_min.unwrap_or_else(|| thousandth(decimals));
+    let decimals = u8::try_from(decimals).ok()?;
     let eip3009 = names.map(|(name, version)| Domain::new(&name, &version, chain_id, address));
-    Some(Asset { address, symbol: symbol?, amount_min, eip3009, eip2612, implementation })
+    Some(Asset { address, symbol: symbol?, decimals, amount_min, eip3009, eip2612, implementation })
 }
 
 fn account(table: &mut Section, key: &str, text: &str) -> Option<Address> {
     let account = crate::parse::address(text);
     if account.is_none() {
-        table.problem(key, format!("is {text:?}"), "write 0x and 40 hex digits");
+        table.problem(key, crate::parse::address_fault(text), "write 0x and 40 hex digits");
     }
     account
 }

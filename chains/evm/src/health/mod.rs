@@ -4,11 +4,13 @@
 //! |---|---|
 //! | [`prove`] | the proof before payments are taken, and from time to time after |
 //! | [`doctor`] | the same, for people |
+//! | [`endpoint_limits`] | what one endpoint cannot do, asked for by name |
 //! | [`token_code`] | whether tokens still run what they ran when the network opened |
 //! | [`permit2_support`], [`price_support`], [`block_support`] | what can be simulated here, and how truly |
 
 pub(crate) mod block_support;
 pub(crate) mod doctor;
+mod endpoint_limits;
 pub(crate) mod permit2_support;
 pub(crate) mod price_support;
 pub(crate) mod prove;

@@ -3,6 +3,7 @@
 use alloy::primitives::{Address, B256, Bytes, U256};
 use chains_core::chain::ChainUnavailable;
 
+use super::endpoint_limits::is_rate_limit;
 use crate::{
     call_batcher::permit2::Item,
     context::Context,
@@ -10,7 +11,7 @@ use crate::{
         abi::{EXACT_PROXY, Settle, UPTO_PROXY},
         permit::{Permit, Witness},
     },
-    rpc::error::CallError,
+    rpc::{Rpc, error::CallError},
     simulation::Simulation,
 };
 
@@ -60,15 +61,25 @@ impl Support {
 
 /// Looks.
 pub(crate) async fn probe(context: &Context) -> Result<Support, ChainUnavailable> {
-    let sender = context.wallets.first();
-    let simulation = Simulation::with_code(sender, vec![sender], FORTY_TWO, "0x".to_owned(), FORTY_TWO_GAS);
-    match context.rpc.call::<Bytes>(simulation.call(None, None)).await {
-        Ok(answer) if *answer == B256::with_last_byte(42)[..] => {}
-        Ok(_) | Err(CallError::Node { .. }) => return Ok(Support::NoOverrides),
-        Err(error) => return Err(context.rpc.unavailable(error)),
+    if !takes_overrides(&context.rpc, context.wallets.first()).await.map_err(|error| context.rpc.unavailable(error))? {
+        return Ok(Support::NoOverrides);
     }
     let (exact, upto) = futures::join!(works(context, EXACT_PROXY), works(context, UPTO_PROXY));
     Ok(Support::Works { permit2: exact?, upto: upto? })
+}
+
+/// Returns whether an account can be given code for the time of a call.
+///
+/// # Errors
+/// Nobody answered.
+pub(super) async fn takes_overrides(rpc: &Rpc, sender: Address) -> Result<bool, CallError> {
+    let simulation = Simulation::with_code(sender, vec![sender], FORTY_TWO, "0x".to_owned(), FORTY_TWO_GAS);
+    match rpc.call::<Bytes>(simulation.call(None, None)).await {
+        Ok(answer) => Ok(*answer == B256::with_last_byte(42)[..]),
+        // One that was asked too often says nothing of what it can do.
+        Err(error @ CallError::Node { .. }) if !is_rate_limit(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 async fn works(context: &Context, proxy: Address) -> Result<bool, ChainUnavailable> {

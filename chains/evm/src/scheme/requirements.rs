@@ -162,6 +162,7 @@ pub(crate) mod tests {
         Asset {
             address: account(0xaa),
             symbol: "USDC".into(),
+            decimals: 6,
             amount_min: Amount::from(1000_u64),
             eip3009: Some(Domain { name: "USDC".into(), version: "2".into(), separator: B256::ZERO }),
             eip2612: true,

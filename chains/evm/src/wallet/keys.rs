@@ -15,6 +15,9 @@ use chains_core::{
 /// The prefix of a key that is in an encrypted file.
 const KEYSTORE: &str = "keystore:";
 
+/// Hex digits of a private key.
+const KEY_DIGITS: usize = 64;
+
 /// The largest keystore file that is read.
 const KEYSTORE_BYTES_MAX: u64 = 64 * 1024;
 
@@ -66,7 +69,9 @@ impl GasWallets {
                 }
             }
         }
-        complete.then(|| Self::new(signers))
+        let wallets = Self::new(signers);
+        section.describe("gas_wallets", wallets.names.clone(), "addresses");
+        complete.then_some(wallets)
     }
 
     fn new(signers: Vec<Secp256k1Signer>) -> Self {
@@ -132,7 +137,15 @@ fn read(secret: &Secret, source: &Source, testnet: bool, password: Option<&Secre
     }
     let digits = secret.expose().trim();
     let word = crate::parse::word(digits).or_else(|| crate::parse::word(&format!("0x{digits}")));
-    let not_a_key = || bad("is not a private key", "write 0x and 64 hex digits, or \"keystore:/path\"");
+    let not_a_key = || {
+        let bare = digits.strip_prefix("0x").unwrap_or(digits);
+        let seen = if !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_hexdigit()) && bare.len() != KEY_DIGITS {
+            format!("has {} hex digits, {KEY_DIGITS} are needed", bare.len())
+        } else {
+            "is not a private key".to_owned()
+        };
+        bad(seen, "write 0x and 64 hex digits, or \"keystore:/path\"")
+    };
     Secp256k1Signer::from_bytes(&word.ok_or_else(not_a_key)?).map_err(|_| not_a_key())
 }
 

@@ -24,14 +24,14 @@ impl Health for FakeChain {
     }
 
     async fn doctor(&self) -> Vec<Finding> {
-        let network = self.network.as_str();
         if self.ask().is_err() {
-            return vec![Finding::unreachable(network, "no answer")];
+            return vec![Finding::unreachable("node_answers", "the world", "no answer")];
         }
-        let mut findings = vec![Finding::fine(network, "the world answers")];
+        let mut findings = vec![Finding::fine("node_answers", "the world", "answers")];
         for wallet in self.gas_wallets.iter().filter(|wallet| self.world.balance(wallet) == 0) {
             let fix = format!("Fund {wallet}");
-            findings.push(Finding::new(Severity::Error, wallet, "has nothing", "It pays for no transaction", fix));
+            let (seen, meaning) = ("has nothing", "It pays for no transaction");
+            findings.push(Finding::new(Severity::Error, "wallet_balance", wallet, seen, meaning, fix));
         }
         findings
     }

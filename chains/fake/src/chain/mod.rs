@@ -81,6 +81,10 @@ impl Profile for FakeChain {
         self.parameters
     }
 
+    fn asset(&self, _asset: &str) -> Option<(String, u8)> {
+        Some(("FAKE".to_owned(), 6))
+    }
+
     fn codes(&self) -> &'static [Code] {
         const { &[NONCE_USED] }
     }

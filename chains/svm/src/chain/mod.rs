@@ -85,8 +85,14 @@ impl Profile for SvmChain {
             recheck_interval: config.recheck_interval,
             balance_min: Amount::from(config.gas_balance_min),
             coin_decimals: COIN_DECIMALS,
+            coin: "SOL",
             loss_budget: config.loss_budget,
         }
+    }
+
+    fn asset(&self, asset: &str) -> Option<(String, u8)> {
+        let known = self.context.config.assets.iter().find(|known| known.mint.to_string() == asset)?;
+        Some((known.symbol.clone(), known.decimals))
     }
 
     fn codes(&self) -> &'static [Code] {

@@ -39,9 +39,8 @@ impl Evm {
         let process = quiet(&mut anvil)
             .or_else(|_| quiet(&mut npx))
             .context("neither `anvil` nor `npx` is on PATH: install Foundry, or Node.js 20 or newer, and try again")?;
-        let url = format!("http://127.0.0.1:{port}");
-        let chain = LocalChain::at(&url)?;
-        let node = Node::new(process, url);
+        let node = Node::new(process, format!("http://127.0.0.1:{port}"));
+        let chain = LocalChain::at(&node.url)?;
         let node = node.until(async || chain.call("eth_chainId", json!([])).await.is_ok()).await?;
         let (buyer, payee) = (Payer::numbered(1)?, Payer::numbered(2)?.address());
         chain.prepare().await.context("the token could not be put on the local chain")?;

@@ -3,6 +3,7 @@
 
 use std::{
     net::{TcpListener, UdpSocket},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -10,6 +11,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use chains_core::Amount;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use serde_json::Value;
 
 /// Looks for an answer, and the pause between two. npm may have to fetch anvil first.
@@ -34,7 +36,8 @@ pub(super) trait Scene {
     async fn payee_balance(&self) -> anyhow::Result<Amount>;
 }
 
-/// A node's process, ended when dropped.
+/// A node's process and all that it has started, ended when dropped: npm's
+/// wrapper, for one, starts the node as a process of its own.
 pub(super) struct Node {
     process: Child,
     pub(super) url: String,
@@ -42,7 +45,10 @@ pub(super) struct Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        drop(self.process.kill());
+        // The process leads a group; its number is not given away before it is waited for.
+        if let Err(error) = kill_process_group(Pid::from_child(&self.process), Signal::KILL) {
+            eprintln!("the local chain could not be ended: {error}");
+        }
         drop(self.process.wait());
     }
 }
@@ -53,13 +59,13 @@ impl Node {
     }
 
     /// Waits until it is up.
-    pub(super) async fn until(mut self, is_up: impl AsyncFn() -> bool) -> anyhow::Result<Self> {
+    pub(super) async fn until(self, is_up: impl AsyncFn() -> bool) -> anyhow::Result<Self> {
         for _ in 0..LOOKS {
             if is_up().await {
                 return Ok(self);
             }
-            if let Some(status) = self.process.try_wait()? {
-                bail!("the local chain ended at once ({status}); start it by hand to see why");
+            if has_ended(&self.process)? {
+                bail!("the local chain ended at once; start it by hand to see why");
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -67,9 +73,16 @@ impl Node {
     }
 }
 
-/// Starts a process whose output nobody reads.
+/// Returns true for a process that has ended, and leaves it to be waited for: until then
+/// its number names its group.
+fn has_ended(process: &Child) -> rustix::io::Result<bool> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    Ok(waitid(WaitId::Pid(Pid::from_child(process)), options)?.is_some())
+}
+
+/// Starts a process, in a group of its own, whose output nobody reads.
 pub(super) fn quiet(command: &mut Command) -> std::io::Result<Child> {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn()
 }
 
 /// The first of so many free ports in a row.

@@ -26,16 +26,13 @@ pub(super) struct Svm {
     fee_payer: Payer,
     buyer: Payer,
     payee: Payer,
-    // Holds the ledger; last, so that it goes after the validator.
-    _folder: Folder,
 }
 
 impl Svm {
     /// Starts `solana-test-validator` from PATH.
-    pub(super) async fn start() -> anyhow::Result<Self> {
+    pub(super) async fn start(folder: &Folder) -> anyhow::Result<Self> {
         super::step("starting a local chain (solana-test-validator)");
         let (fee_payer, buyer, payee) = (Payer::numbered(1), Payer::numbered(2), Payer::numbered(3));
-        let folder = Folder::make()?;
         let accounts = folder.path().join("accounts");
         std::fs::create_dir(&accounts)?;
         let mut genesis = Genesis::default();
@@ -53,12 +50,12 @@ impl Svm {
         validator.args(["--dynamic-port-range", &format!("{}-{}", port + 4, port + PORTS)]);
         let process = quiet(&mut validator)
             .context("`solana-test-validator` is not on PATH: install the Agave tools, and try again")?;
-        let chain = LocalChain::at(format!("http://127.0.0.1:{port}"));
-        let node = Node::new(process, chain.url().to_owned());
+        let node = Node::new(process, format!("http://127.0.0.1:{port}"));
+        let chain = LocalChain::at(node.url.clone());
         let node = node.until(async || chain.is_up().await).await?;
         println!("  {NETWORK} at {}, with test USDC for the payer {}", node.url, buyer.address());
         let websocket = format!("ws://127.0.0.1:{}", port + 1);
-        Ok(Self { node, websocket, chain, fee_payer, buyer, payee, _folder: folder })
+        Ok(Self { node, websocket, chain, fee_payer, buyer, payee })
     }
 }
 

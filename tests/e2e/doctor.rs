@@ -1,0 +1,118 @@
+//! The doctor names each limit of an endpoint, and the fix that fits it.
+
+use e2e::{
+    anvil::Anvil,
+    proxy::{Fault, Proxy, Times},
+    service::Home,
+};
+use serde_json::{Value, json};
+
+/// Everything that the doctor finds, as JSON, and its exit code.
+async fn findings(home: &Home) -> (Option<i32>, Vec<Value>) {
+    let output = home.run(&["doctor", "--json"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let body: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    (output.status.code(), body["findings"].as_array().cloned().unwrap_or_default())
+}
+
+/// A limit, the way to have it, the check that names it, and words of what was seen and of the fix.
+type Case = (&'static str, fn(&Proxy), &'static str, &'static str, &'static str);
+
+const CASES: [Case; 10] = [
+    ("no batches", |proxy| proxy.batch_max(0), "node_batches", "takes no batches", "Raise the limit"),
+    ("small batches", |proxy| proxy.batch_max(4), "node_batches", "4 calls at a time", "Raise the limit"),
+    (
+        "a short range of logs",
+        |proxy| proxy.log_range_max(100, "query returned more than 10000 results"),
+        "node_log_range",
+        "blocks at a time",
+        "eth_getLogs",
+    ),
+    ("pruned state", |proxy| proxy.keep_state_of(1), "node_state", "pruned", "archive"),
+    (
+        "no traces",
+        |proxy| proxy.without(&["debug_traceTransaction", "trace_transaction"]),
+        "node_trace",
+        "debug_traceTransaction",
+        "`debug`",
+    ),
+    (
+        "no state overrides",
+        |proxy| {
+            proxy.refuse_when("eth_call", |params| {
+                params.get(2).map(|_| (-32602, "too many arguments, want at most 2".to_owned()))
+            });
+        },
+        "node_overrides",
+        "state overrides",
+        "geth",
+    ),
+    (
+        "no final block",
+        |proxy| {
+            proxy.refuse_when("eth_getBlockByNumber", |params| {
+                (params[0] == "finalized").then(|| (-32602, "invalid block tag".to_owned()))
+            });
+        },
+        "node_finalized",
+        "`finalized`",
+        "block tag",
+    ),
+    (
+        "a rate limit",
+        |proxy| proxy.fail("eth_getLogs", Fault::Status(429), Times::Always),
+        "node_rate",
+        "429",
+        "rate limit",
+    ),
+    (
+        "another chain",
+        |proxy| proxy.lie("eth_chainId", |_, _| json!("0x1")),
+        "node_chain",
+        "serves chain 1, not 84532",
+        "Correct `rpc`",
+    ),
+    ("a lag", |proxy| proxy.lag(40), "node_lag", "40 blocks behind", "Put it last"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_with_a_limit_is_told_the_limit_and_the_fix() {
+    let chain = Anvil::start().await;
+    chain.node.mine_blocks(600).await;
+    let (healthy, limited) = (Proxy::before(&chain.node.url).await, Proxy::before(&chain.node.url).await);
+    let home = Home::on(&chain).rpc(&[&healthy.url, &limited.url]);
+    let host = limited.url.trim_start_matches("http://").to_owned();
+    let of_nodes = |findings: &[Value]| {
+        let wrong = findings.iter().filter(|finding| {
+            finding["severity"] != "ok" && finding["check"].as_str().is_some_and(|check| check.starts_with("node_"))
+        });
+        wrong.cloned().collect::<Vec<_>>()
+    };
+    let (_, none) = findings(&home).await;
+    assert_eq!(of_nodes(&none), Vec::<Value>::new(), "a node without limits");
+    for (name, limit, check, seen, fix) in CASES {
+        limit(&limited);
+        let (code, found) = findings(&home).await;
+        limited.heal();
+        let found = of_nodes(&found);
+        let told = found.iter().find(|finding| finding["check"] == check && finding["subject"] == host.as_str());
+        let told = told.unwrap_or_else(|| panic!("{name}: {check} is not told: {found:#?}"));
+        let has = |key: &str, words: &str| told[key].as_str().is_some_and(|text| text.contains(words));
+        assert!(has("seen", seen) && has("fix", fix) && has("meaning", ""), "{name}: {told:#}");
+        assert_eq!(told["network"], "eip155:84532", "{name}");
+        assert!(code >= Some(1), "{name}: exit code {code:?}");
+        let others: Vec<_> = found.iter().filter(|finding| finding["subject"] != host.as_str()).collect();
+        assert!(others.is_empty(), "{name}: the node without limits is blamed: {others:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_node_that_does_not_answer_is_named_once_with_its_network() {
+    let chain = Anvil::start().await;
+    let home = Home::on(&chain).rpc(&["http://127.0.0.1:9"]);
+    let output = home.run(&["doctor"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("eip155:84532 node_answers: 127.0.0.1:9: cannot connect"), "{text}");
+    assert!(text.contains("is the only node") && text.contains("1 error, 2 warnings"), "{text}");
+}
