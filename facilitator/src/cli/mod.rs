@@ -4,6 +4,7 @@
 
 mod archive;
 mod audit;
+mod batch_contract;
 mod config_command;
 mod demo;
 mod doctor;
@@ -67,6 +68,8 @@ enum Command {
     Audit(audit::Audit),
     /// Moves old settlements that are over for good into a file.
     Archive(archive::Archive),
+    /// Deploys or looks for the contract by which settlements share a transaction.
+    BatchContract(batch_contract::BatchContract),
 }
 
 /// Exit code for a configuration that cannot be used (sysexits `EX_USAGE`).
@@ -92,6 +95,7 @@ pub async fn run(environment: Environment) -> ExitCode {
         Command::Settlement(command) => command.run(&environment).await,
         Command::Audit(command) => command.run(&environment).await,
         Command::Archive(command) => command.run(&environment).await,
+        Command::BatchContract(command) => command.run(&environment).await,
     };
     match ran {
         Ok(code) => code,

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`decide`] | the rules, pure: what follows from an answer or an observation |
 //! | [`handle`] | the submitter as requests see it |
+//! | `dispatch` | the choice of the worker that begins a payment |
 //! | `network` | the task that opens a network, and starts everything else of it |
 //! | `recovery` | settlements from before a restart |
 //! | `tracker` | follows the blocks of one network |
@@ -34,6 +35,7 @@
 
 mod context;
 pub mod decide;
+mod dispatch;
 mod effects;
 mod finality;
 mod forecast;

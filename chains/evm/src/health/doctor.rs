@@ -16,7 +16,7 @@ use crate::{
     config::{Asset, ContractWallets},
     context::Context,
     health::{
-        block_support,
+        batch_support, block_support,
         permit2_support::{self, Support},
         price_support,
         prove::{check_asset, check_multicall},
@@ -58,6 +58,7 @@ pub(crate) async fn doctor(context: &Context) -> Vec<Finding> {
     }
     findings.push(check_prices(context, &network).await);
     findings.push(check_block_overrides(context, &network).await);
+    findings.push(batch_support::check(context, &network).await);
     match permit2_support::probe(context).await {
         Ok(support) => {
             findings.push(check_permit2(&network, support));

@@ -5,8 +5,10 @@
 //! | [`prove`] | the proof before payments are taken, and from time to time after |
 //! | [`doctor`] | the same, for people |
 //! | [`token_code`] | whether tokens still run what they ran when the network opened |
+//! | [`batch_support`] | whether transactions can carry many settlements |
 //! | [`permit2_support`], [`price_support`], [`block_support`] | what can be simulated here, and how truly |
 
+pub(crate) mod batch_support;
 pub(crate) mod block_support;
 pub(crate) mod doctor;
 pub(crate) mod permit2_support;

@@ -34,6 +34,8 @@ pub(super) struct Case<'a> {
     pub place: &'a Placement<'a>,
     /// The attempt only used up its nonce.
     pub cancelled: bool,
+    /// The settlement's own call was not undone.
+    pub succeeded: bool,
 }
 
 impl Case<'_> {
@@ -48,7 +50,7 @@ impl Case<'_> {
     pub async fn investigate(&self) -> Result<Effect, CallError> {
         let used = is_used(self.rpc(), &self.plan.effect, At::Latest).await?;
         let executable_until = if used { None } else { self.executable_until().await? };
-        if self.place.receipt.succeeded() && !self.cancelled {
+        if self.succeeded && !self.cancelled {
             let message = "the transaction did not make exactly the expected transfer";
             let why = Rejection::new(event_mismatch(self.plan.effect.method), message);
             return Ok(Effect::Missing { why, executable_until });
