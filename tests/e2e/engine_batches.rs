@@ -258,7 +258,7 @@ async fn a_batch_is_bumped_with_the_same_settlements() {
     home.assert_audit();
 }
 
-/// What is no longer valid when its turn comes is left out, and the others go without it.
+/// One that is no longer valid when its turn comes is left out, and the others go without it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_that_has_ended_while_it_waited_is_left_out_of_the_batch() {
     let chain = Anvil::start().await;

@@ -61,7 +61,7 @@ async fn payments_go_to_the_wallet_with_the_least_to_do() {
     home.assert_audit();
 }
 
-/// What is queued at a wallet that runs dry moves to the other before it is signed, and what comes goes there.
+/// Payments that are queued at a wallet that runs dry move to the other before they are signed; new ones go there.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_at_a_wallet_that_runs_dry_is_begun_by_another() {
     let chain = Anvil::start().await;
@@ -118,6 +118,8 @@ async fn a_full_queue_is_told_before_anything_is_done() {
     assert!(refused.headers().contains_key("retry-after"), "{refused:?}");
     let listed = service.get("/settlements?limit=10").await;
     assert_eq!(listed.body["settlements"].as_array().map(Vec::len), Some(1), "only what was signed is stored");
-    under_way.into_iter().for_each(|(_, answer)| answer.abort());
+    for (_, answer) in under_way {
+        answer.abort();
+    }
     chain.node.resume_blocks().await;
 }

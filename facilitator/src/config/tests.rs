@@ -38,6 +38,7 @@ impl Family for Stub {
             section.required::<bool>(key);
         }
         section.required::<Vec<String>>("erc6492_factories");
+        section.required::<String>("batch");
         None
     }
 }

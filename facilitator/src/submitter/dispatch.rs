@@ -6,10 +6,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::{
-    handle::Busy,
     job::Work,
+    mail::Mail,
     status::{Fitness, WalletStatus},
-    worker::Mail,
 };
 
 /// Workers that a payment is handed on to at most: each costs it a moment, and
@@ -19,6 +18,17 @@ const MOVES_MAX: u32 = 4;
 /// The workers of a network that take payments.
 pub(super) struct Dispatcher {
     workers: Vec<(Arc<WalletStatus>, mpsc::Sender<Mail>)>,
+}
+
+/// No worker can take a payment now; nothing was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Busy {
+    /// Every gas wallet is short of money, underpriced, or closed.
+    #[error("no gas wallet of this network can pay for a transaction now")]
+    NoGasWallet,
+    /// Every queue is full.
+    #[error("too many settlements are waiting")]
+    QueueFull,
 }
 
 /// A worker as the rule sees it.

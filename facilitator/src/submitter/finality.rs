@@ -23,8 +23,8 @@ use super::{
     decide::{self, Finality},
     effects::Batch,
     investigation::Inquiry,
+    mail::{Mail, Mailers},
     view::{self, View},
-    worker::{Mail, Mailers},
 };
 use crate::{
     logging::reminders::Reminders,

@@ -7,12 +7,12 @@ use tokio::sync::mpsc;
 
 use super::{
     context::Context,
-    dispatch::Dispatcher,
+    dispatch::{Busy, Dispatcher},
     job::{Job, Work},
+    mail::{MAILBOX_MAX, Mail},
     network,
     status::{Condition, WalletStatus},
     watch,
-    worker::{MAILBOX_MAX, Mail},
 };
 use crate::lifecycle::Lifecycle;
 
@@ -20,17 +20,6 @@ use crate::lifecycle::Lifecycle;
 pub struct Submitter {
     context: Arc<Context>,
     dispatcher: Arc<Dispatcher>,
-}
-
-/// No worker can take a payment now; nothing was begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Busy {
-    /// Every gas wallet is short of money, underpriced, or closed.
-    #[error("no gas wallet of this network can pay for a transaction now")]
-    NoGasWallet,
-    /// Every queue is full.
-    #[error("too many settlements are waiting")]
-    QueueFull,
 }
 
 impl Submitter {

@@ -26,7 +26,7 @@
 //! | [`status`] | what `/ready` and metrics see |
 //! | `watch` | gauges, the looks at the nodes, and what is said again while it lasts |
 //! | `forecast` | how long gas money lasts |
-//! | `context`, `job`, `view` | what they share |
+//! | `context`, `job`, `mail`, `view` | what they share |
 //!
 //! Invariant: no bytes are sent that [`Store::apply`](crate::store::Store::apply)
 //! has not made durable. One endpoint's word ends nothing. A place in a gas
@@ -42,6 +42,7 @@ mod forecast;
 pub mod handle;
 mod investigation;
 mod job;
+mod mail;
 mod network;
 pub mod ownership;
 mod proof;
@@ -54,5 +55,6 @@ mod watch;
 mod worker;
 
 pub use context::Context;
-pub use handle::{Busy, Submitter};
+pub use dispatch::Busy;
+pub use handle::Submitter;
 pub use job::Job;

@@ -14,12 +14,14 @@ use super::{
     context::Context,
     decide::{NextNonce, next_nonce},
     dispatch::Dispatcher,
-    finality, proof,
+    finality,
+    mail::{MAILBOX_MAX, Mail, Mailers},
+    proof,
     recovery::{self, ByWallet, Recovered},
     status::{Condition, WalletStatus},
     tracker::{self, BLOCKS_MAX, Listener},
     unresolved,
-    worker::{Inlets, MAILBOX_MAX, Mail, Mailers, Start, Worker},
+    worker::{Inlets, Start, Worker},
 };
 use crate::{lifecycle::Lifecycle, store::StoreError};
 

@@ -428,10 +428,13 @@ fn signed(seconds: u64) -> i64 {
 mod tests {
     use super::*;
 
+    /// Something that may be known of a wallet.
+    type Field = fn(&mut WalletState) -> &mut Option<String>;
+
     #[test]
     fn a_wallet_is_as_fit_as_the_worst_that_is_known_of_it() {
         let because = || Some("because".to_owned());
-        let cases: [(&str, fn(&mut WalletState) -> &mut Option<String>, Fitness); 6] = [
+        let cases: [(&str, Field, Fitness); 6] = [
             ("closed", |state| &mut state.closed, Fitness::Unfit),
             ("short of money", |state| &mut state.unfunded, Fitness::Unfit),
             ("above its price limit", |state| &mut state.underpriced, Fitness::Unfit),

@@ -18,9 +18,9 @@ use super::{
     effects::Batch,
     investigation::Inquiry,
     job::Work,
+    mail::{Mail, Mailers},
     recovery,
     view::{self, View},
-    worker::{Mail, Mailers},
 };
 use crate::{
     settlement::{Attempt, Failed, SettlementId, Step, StepNumber, TransactionId, record::Followed},

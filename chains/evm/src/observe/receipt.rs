@@ -88,8 +88,8 @@ impl Receipt {
         moved && (used.peek().is_none() || used.any(|e| e.authorizer == transfer.from && e.nonce == transfer.nonce))
     }
 
-    /// Which settlements of a transaction that carries many succeeded, bit by
-    /// bit, by the word of the contract that carries them; `None` where it says nothing.
+    /// The settlements of a transaction with many that succeeded, bit by bit, by
+    /// the word of the contract that carries them; `None` where it says nothing.
     pub fn carried(&self, contract: Address) -> Option<U256> {
         self.logs_of(contract).find_map(|log| batch::carried(&log))
     }

@@ -70,6 +70,9 @@ pub fn groups(room: &[usize], free: usize) -> Vec<Vec<usize>> {
 mod tests {
     use super::*;
 
+    /// Name, room of each payment, free places, the payments in each.
+    type Case = (&'static str, &'static [usize], usize, &'static [&'static [usize]]);
+
     #[test]
     fn payments_go_alone_while_places_are_free_and_together_once_they_are_nearly_used_up() {
         let ms = Duration::from_millis;
@@ -93,7 +96,7 @@ mod tests {
 
     #[test]
     fn payments_share_as_few_places_as_go_and_never_more_than_are_free() {
-        let cases: [(&str, &[usize], usize, &[&[usize]]); 10] = [
+        let cases: [Case; 10] = [
             ("nothing waits", &[], 3, &[]),
             ("no place is free", &[25, 25], 0, &[]),
             ("all fit into one", &[25, 25, 25], 3, &[&[0, 1, 2]]),

@@ -56,7 +56,7 @@ impl Worker {
             }
             let (groups, left) = self.groups(fresh, how);
             let full = !left.is_empty();
-            left.into_iter().for_each(|work| self.queue.push(work));
+            self.queue.extend(left);
             self.begin(groups).await;
             if full {
                 return;
@@ -129,7 +129,7 @@ impl Worker {
         let how = batching::begin(places, good.len() + self.queue.len(), batching::GATHER_MAX);
         let (groups, left) = self.groups(good, how);
         // Verified for this block and the next: those that have no place now are not asked about again then.
-        left.into_iter().for_each(|work| self.queue.push(work));
+        self.queue.extend(left);
         self.begin(groups).await;
     }
 

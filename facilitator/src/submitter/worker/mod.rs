@@ -25,7 +25,7 @@ mod sign;
 pub(super) mod tracked;
 mod upkeep;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chains_core::{chain::Parameters, observation::Block, transaction::BroadcastResult};
 use tokio::{
@@ -46,36 +46,20 @@ use super::{
     decide::{self, AfterSend},
     dispatch::Dispatcher,
     job::Work,
+    mail::{MAILBOX_MAX, Mail},
     status::{Fitness, WalletStatus},
 };
 use crate::{
     in_flight::Dropped,
     metrics::{self, Stage},
-    settlement::{NotNow, Transaction},
+    settlement::NotNow,
 };
-
-/// Messages that may wait for a worker. Beyond, callers are told to come back:
-/// two seconds of a worker that settles 128 payments a second.
-pub(super) const MAILBOX_MAX: usize = 256;
 
 /// Messages that are taken out of the mailbox at a time.
 const MAIL_GROUP_MAX: usize = 64;
 
 /// The time between two looks for due questions and deferred work.
 const TICK: Duration = Duration::from_millis(250);
-
-/// A message to a worker.
-pub(super) enum Mail {
-    /// A payment to begin.
-    Job(Box<Work>),
-    /// A step of a settlement that was unresolved, and goes on.
-    Step(Box<Work>),
-    /// A transaction at its end that the chain has lost: send it again.
-    Resend(Box<Transaction>),
-}
-
-/// The ways to the workers of a network, by wallet.
-pub(super) type Mailers = HashMap<String, mpsc::Sender<Mail>>;
 
 /// The owner of one gas wallet's transactions.
 pub(super) struct Worker {

@@ -64,6 +64,11 @@ impl Queue {
         self.waiting.push(work);
     }
 
+    /// Adds work that has found no place.
+    pub fn extend(&mut self, works: Vec<Work>) {
+        self.waiting.extend(works);
+    }
+
     /// Adds work that is not to be taken before a time.
     pub fn defer(&mut self, work: Work, until: Instant) {
         self.deferred.push((until, work));

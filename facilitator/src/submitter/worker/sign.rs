@@ -143,5 +143,7 @@ impl Worker {
 
 /// Tells the log of each piece of work.
 fn each(works: &[Work], tell: impl Fn(crate::settlement::SettlementId, &str)) {
-    works.iter().for_each(|work| tell(work.entry.facts.id, &work.entry.facts.request_id));
+    for work in works {
+        tell(work.entry.facts.id, &work.entry.facts.request_id);
+    }
 }

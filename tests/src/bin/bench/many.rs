@@ -7,10 +7,7 @@ use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use e2e::{anvil::Anvil, node::parse_quantity, payer::Draft, service::Home};
 use serde_json::json;
 
-use crate::{
-    Counters, load,
-    report::Report,
-};
+use crate::{Counters, load, report::Report};
 
 /// Gas wallets.
 const WALLETS: usize = 8;
@@ -76,9 +73,9 @@ async fn bodies(chain: &Anvil) -> Vec<String> {
     for payer in &payers {
         chain.mint(&payer.address().to_checksum(None), 1_000_000_000).await;
     }
-    let payees: Vec<_> = (0..PAYEES).map(|_| Address::from(rand::random::<[u8; 20]>())).collect();
+    let shops: Vec<_> = (0..PAYEES).map(|_| Address::from(rand::random::<[u8; 20]>())).collect();
     let body = |i: usize| {
-        let draft = Draft { to: payees[i % PAYEES], ..Draft::of(payers[i % PAYERS].clone()) };
+        let draft = Draft { to: shops[i % PAYEES], ..Draft::of(payers[i % PAYERS].clone()) };
         draft.v2().to_string()
     };
     (0..PAYMENTS).map(body).collect()
