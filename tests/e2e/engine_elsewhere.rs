@@ -4,7 +4,7 @@ use alloy::primitives::U256;
 use e2e::{
     anvil::{Anvil, PAYEE, PAYER, USDC},
     eventually,
-    payer::Draft,
+    payer::{Draft, cancel_calldata},
     service::Home,
     stranger::{STRANGER, send_first, settle_without_blocks, spend_first, sweep},
 };
@@ -94,12 +94,5 @@ async fn a_failed_payment_that_nobody_can_execute_any_more_says_nothing_of_the_k
 
 /// Uses the authorization up by `cancelAuthorization`, before our transaction in the next block.
 async fn cancel(chain: &Anvil, draft: &Draft) {
-    use alloy::{signers::SignerSync, sol_types::SolStruct};
-    alloy::sol! { struct CancelAuthorization { address authorizer; bytes32 nonce; } }
-    let message = CancelAuthorization { authorizer: draft.from, nonce: draft.nonce };
-    let signature = draft.key.sign_hash_sync(&message.eip712_signing_hash(&draft.domain)).expect("signed");
-    let (r, s, v) = (signature.r(), signature.s(), 27 + u8::from(signature.v()));
-    let from = draft.from.to_string();
-    let data = format!("0x5a049a70{:0>64}{}{v:064x}{r:064x}{s:064x}", &from[2..], &draft.nonce.to_string()[2..]);
-    send_first(chain, STRANGER, USDC, &json!(data)).await;
+    send_first(chain, STRANGER, USDC, &json!(cancel_calldata(draft))).await;
 }

@@ -29,6 +29,8 @@
 //! | [`engine_budget`] | failures that no simulation foresees have a budget |
 //! | [`engine_fees`] | transactions that no block takes at their price are told of, and cost nothing more |
 //! | [`engine_bumps`] | a transaction that waits at too low a price, or for nothing, gets another attempt, and pays once |
+//! | [`engine_batches`] | many settlements share a transaction, each for itself |
+//! | [`engine_wallets`] | several gas wallets share the load, and a sick one holds nobody up |
 //! | [`engine_finality`] | every settlement becomes final when the chain says so |
 //! | [`engine_archive`] | what has left the store for a file is refused, audited and found |
 //! | [`engine_quiet`] | strangers' questions and halted chains cost little |
@@ -62,6 +64,7 @@ mod edge_process;
 mod edge_wire;
 mod engine_agreement;
 mod engine_archive;
+mod engine_batches;
 mod engine_budget;
 mod engine_bumps;
 mod engine_clock;
@@ -75,6 +78,7 @@ mod engine_quiet;
 mod engine_reorg;
 mod engine_svm;
 mod engine_unresolved;
+mod engine_wallets;
 mod exact_evm;
 mod exact_svm;
 mod family_contract;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::anvil::{NETWORK, PAYEE, PAYER_KEY, USDC};
 
 sol! {
+    struct CancelAuthorization { address authorizer; bytes32 nonce; }
     struct TransferWithAuthorization {
         address from; address to; uint256 value; uint256 validAfter; uint256 validBefore; bytes32 nonce;
     }
@@ -65,7 +66,35 @@ pub fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs()
 }
 
+/// Calldata by which anybody may take its payer's authorization back, with the payer's signature.
+///
+/// # Panics
+/// Never for a real key.
+pub fn cancel_calldata(draft: &Draft) -> String {
+    let message = CancelAuthorization { authorizer: draft.from, nonce: draft.nonce };
+    let signature = draft.key.sign_hash_sync(&message.eip712_signing_hash(&draft.domain)).expect("signed");
+    let (r, s, v) = (signature.r(), signature.s(), 27 + u8::from(signature.v()));
+    let from = draft.from.to_string();
+    format!("0x5a049a70{:0>64}{}{v:064x}{r:064x}{s:064x}", &from[2..], &draft.nonce.to_string()[2..])
+}
+
 impl Draft {
+    /// Calldata by which anybody may execute it.
+    pub fn calldata(&self) -> String {
+        let signature = self.signature();
+        let (from, to) = (self.from.to_string(), self.to.to_string());
+        let (r, s, v) = (hex::encode(&signature[..32]), hex::encode(&signature[32..64]), signature[64]);
+        format!(
+            "0xe3ee160e{:0>64}{:0>64}{:064x}{:064x}{:064x}{}{v:064x}{r}{s}",
+            &from[2..],
+            &to[2..],
+            self.value,
+            self.valid_after,
+            self.valid_before,
+            &self.nonce.to_string()[2..]
+        )
+    }
+
     /// A draft of another payer.
     pub fn of(key: PrivateKeySigner) -> Self {
         Self { from: key.address(), key, ..Self::default() }

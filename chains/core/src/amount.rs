@@ -56,6 +56,15 @@ impl Amount {
         self.0.checked_add(other.0).map(Self)
     }
 
+    /// The part of it that falls to one of `count` that pay alike, by its place
+    /// among them; the first pays what cannot be divided as well.
+    #[must_use]
+    pub fn share(self, place: usize, count: usize) -> Self {
+        let count = U256::from(count.max(1));
+        let rest = if place == 0 { self.0 % count } else { U256::ZERO };
+        Self(self.0 / count + rest)
+    }
+
     /// The difference, or `None` below zero.
     #[must_use]
     pub fn checked_sub(self, other: Self) -> Option<Self> {
@@ -156,5 +165,14 @@ mod tests {
         for (amount, decimals, expected) in cases {
             assert_eq!(amount.parse::<Amount>().expect("an amount").in_units(decimals), expected);
         }
+    }
+
+    #[test]
+    fn shares_add_up_and_the_first_pays_what_cannot_be_divided() {
+        for (amount, count, expected) in [(600_u64, 1, vec![600]), (600, 3, vec![200; 3]), (11, 4, vec![5, 2, 2, 2])] {
+            let shares: Vec<_> = (0..count).map(|place| Amount::from(amount).share(place, count)).collect();
+            assert_eq!(shares, expected.into_iter().map(|share: u64| Amount::from(share)).collect::<Vec<_>>());
+        }
+        assert_eq!(Amount::MAX.share(0, 0), Amount::MAX, "of nobody");
     }
 }

@@ -63,7 +63,7 @@ pub enum Depth {
 pub struct TransactionView<'a> {
     /// Every signed form it ever had, newest last. Never empty.
     pub attempts: &'a [SignedTransaction],
-    /// The steps it carries, in order. Never empty.
+    /// The steps it carries, in order; empty for one that belongs to no payment.
     pub items: &'a [Item<'a>],
 }
 

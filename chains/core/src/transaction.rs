@@ -88,6 +88,8 @@ pub enum Purpose<'a> {
     Steps(&'a [Plan]),
     /// To use up a nonce without effect.
     Cancel,
+    /// To put the contract on chain by which a transaction carries several steps.
+    DeployBatchContract,
 }
 
 /// The fee that a transaction offers for its inclusion.

@@ -108,6 +108,8 @@ pub struct Config {
     pub token_upgrades: TokenUpgrades,
     /// The operator's names in the calldata of settlements.
     pub builder_codes: BuilderCodes,
+    /// True when transactions carry several settlements, where the contract for it is.
+    pub batch: bool,
     /// The assets that can be paid with.
     pub assets: Vec<Asset>,
 }
@@ -239,7 +241,7 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
     let resend_after_blocks = positive(section, "resend_after_blocks", Some(patience.resend_after));
     let bump_after_blocks = positive(section, "bump_after_blocks", Some(patience.bump_after));
     let recheck_interval = recheck_interval(section);
-    check_batch(section);
+    let batch = batch(section);
     let clock_skew_max = section.required("clock_skew_max");
     let tip_per_gas = wei(section, "tip_per_gas", known.tip_per_gas);
     let fee_per_gas_max = wei(section, "fee_per_gas_max", known.fee_per_gas_max);
@@ -300,6 +302,7 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
         sponsor_funding_per_hour_max: sponsor_funding_per_hour_max?.to_u256(),
         token_upgrades: token_upgrades?,
         builder_codes,
+        batch: batch?,
         assets: vec![],
     })
 }
@@ -358,15 +361,16 @@ fn loss_budget(section: &mut Section) -> impl FnOnce(u128) -> LossBudget + use<>
     }
 }
 
-/// Reads `batch`: one settlement a transaction is all that there is.
-fn check_batch(section: &mut Section) {
-    match section.optional::<String>("batch").as_deref() {
-        None | Some("off") => {}
-        Some("auto") => tracing::warn!(
-            "`batch` is \"auto\": this version carries one settlement in each transaction, however many wait; more gas \
-             wallets, or a larger in_flight_max, settle more at a time"
-        ),
-        Some(other) => section.problem("batch", format!("is {other:?}"), "write \"off\" or \"auto\""),
+/// Reads `batch`: true when transactions may carry several settlements.
+fn batch(section: &mut Section) -> Option<bool> {
+    let text = section.required::<String>("batch")?;
+    match text.as_str() {
+        "auto" => Some(true),
+        "off" => Some(false),
+        _ => {
+            section.problem("batch", format!("is {text:?}"), "write \"off\" or \"auto\"");
+            None
+        }
     }
 }
 

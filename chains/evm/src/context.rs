@@ -29,7 +29,7 @@ use crate::{
     rpc::Rpc,
     scheme::requirements::Timing,
     simulation::{BlockPlace, Price, Simulator},
-    tx::{plan::Method, price_floor::Floors},
+    tx::{batch::Contract, plan::Method, price_floor::Floors},
     wallet::GasWallets,
 };
 
@@ -65,6 +65,8 @@ pub(crate) struct Context {
     /// Permit2's EIP-712 domain separator.
     pub permit2_domain: B256,
     pub capabilities: Capabilities,
+    /// The contract by which a transaction carries many settlements, if it is there.
+    pub batch_contract: Contract,
     pub clock: Arc<dyn Clock>,
     /// Payments found good a moment ago, with the name of the newest block
     /// then, so that a settle that follows its verify need not ask again.
@@ -91,6 +93,7 @@ impl Context {
         let later_permit2_batchers = wallets.addresses().map(CallBatcher::new).collect();
         let permit2_domain = permit2::abi::domain_separator(config.chain_id);
         let capabilities = Capabilities::default();
+        let batch_contract = Contract::of(wallets.addresses());
         let verified = TtlCache::new(config.block_time);
         let token_code = TokenCodeMonitor::new(config.network.clone(), config.token_upgrades);
         // A sponsored payment takes several transactions of a gas wallet, over three blocks and more.
@@ -108,6 +111,7 @@ impl Context {
             later_permit2_batchers,
             permit2_domain,
             capabilities,
+            batch_contract,
             clock,
             verified,
             token_code,
@@ -251,6 +255,7 @@ pub(crate) struct Capabilities {
     upto: AtomicBool,
     prices: AtomicBool,
     block_overrides: AtomicBool,
+    batch: AtomicBool,
 }
 
 impl Capabilities {
@@ -280,6 +285,16 @@ impl Capabilities {
     /// known before.
     pub fn found_prices(&self, heeded: bool) -> bool {
         self.prices.swap(heeded, Ordering::Relaxed)
+    }
+
+    /// Returns whether transactions may carry several settlements.
+    pub fn has_batch(&self) -> bool {
+        self.batch.load(Ordering::Relaxed)
+    }
+
+    /// Remembers whether they may; what was known before.
+    pub fn found_batch(&self, there: bool) -> bool {
+        self.batch.swap(there, Ordering::Relaxed)
     }
 
     /// Returns whether simulations can be made in the block to come.

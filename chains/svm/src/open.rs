@@ -277,7 +277,7 @@ fn is_rate_limit(error: &CallError) -> bool {
         CallError::Node { error, .. } => {
             error.code != NODE_BEHIND && Outcome::of_node(error.code, &error.message) == Outcome::Limited
         }
-        CallError::NoEndpoint => false,
+        CallError::NoEndpoint | CallError::OneWitness { .. } => false,
     }
 }
 

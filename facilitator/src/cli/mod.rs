@@ -4,6 +4,7 @@
 
 mod archive;
 mod audit;
+mod batch_contract;
 mod completions;
 mod config_command;
 mod demo;
@@ -71,6 +72,7 @@ enum Command {
     Settlement(settlement::Settlement),
     Audit(audit::Audit),
     Archive(archive::Archive),
+    BatchContract(batch_contract::BatchContract),
     Health(health::Health),
     Completions(completions::Completions),
     Manual(manual::Manual),
@@ -102,6 +104,7 @@ pub async fn run(environment: Environment) -> ExitCode {
         Command::Settlement(command) => command.run(&environment).await,
         Command::Audit(command) => command.run(&environment).await,
         Command::Archive(command) => command.run(&environment).await,
+        Command::BatchContract(command) => command.run(&environment).await,
         Command::Health(command) => command.run(&environment).await,
         Command::Completions(command) => Ok(command.run()),
         Command::Manual(command) => command.run(),

@@ -214,7 +214,7 @@ fn print(timeline: &Timeline, units: &Units) {
     print_end(record);
     println!("\n{}  claimed, after block {}", time(facts.created_at), facts.claimed_block);
     for (transaction, sends) in transactions {
-        print_transaction(transaction, sends, units);
+        print_transaction(record.id(), transaction, sends, units);
     }
     println!();
     for event in events {
@@ -256,17 +256,17 @@ fn print_end(record: &Record) {
     }
 }
 
-fn print_transaction(transaction: &Transaction, sends: &[Sends], units: &Units) {
+fn print_transaction(id: SettlementId, transaction: &Transaction, sends: &[Sends], units: &Units) {
     for attempt in &transaction.attempts {
         let sends = sends.iter().find(|sends| sends.hash == attempt.signed.hash);
-        print_attempt(transaction, attempt, sends, units);
+        print_attempt(id, transaction, attempt, sends, units);
     }
     if let TransactionState::Dead { why } = &transaction.state {
         println!("                          dead: {why}");
     }
 }
 
-fn print_attempt(transaction: &Transaction, attempt: &Attempt, sends: Option<&Sends>, units: &Units) {
+fn print_attempt(id: SettlementId, transaction: &Transaction, attempt: &Attempt, sends: Option<&Sends>, units: &Units) {
     let nonce = transaction.nonce.map_or_else(String::new, |nonce| format!(", nonce {nonce}"));
     println!("{}  signed {} ({})", time(attempt.created_at), attempt.signed.hash, attempt.kind.as_str());
     println!(
@@ -288,5 +288,13 @@ fn print_attempt(transaction: &Transaction, attempt: &Attempt, sends: Option<&Se
     if let Some(inclusion) = &attempt.inclusion {
         println!("                          included in block {} {}", inclusion.block.number, inclusion.block.hash);
         println!("                          for {} of gas, {} paid", inclusion.gas_used, units.gas(inclusion.fee_paid));
+        let others = transaction.items.len().saturating_sub(1);
+        if others > 0 {
+            let share = transaction.share(inclusion.fee_paid, id);
+            println!(
+                "                          together with {others} more settlements; {} of it for this one",
+                units.gas(share)
+            );
+        }
     }
 }

@@ -40,6 +40,7 @@ impl Family for Stub {
             section.required::<bool>(key);
         }
         section.required::<Vec<String>>("erc6492_factories");
+        section.required::<String>("batch");
         None
     }
 }

@@ -59,7 +59,8 @@ pub struct SettlementBody {
     /// The block that decided it.
     #[schema(value_type = Option<Object>)]
     block: Option<Value>,
-    /// The fee that the gas wallet paid, in the coin's atomic units; not in lists.
+    /// The fee that the gas wallet paid, in the coin's atomic units, of a transaction
+    /// with several settlements its share; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     fee_paid: Option<String>,
     /// The code of its failure.
@@ -216,8 +217,11 @@ fn store_failure(request_id: &RequestId, error: &crate::store::StoreError) -> Fa
 impl From<Timeline> for SettlementBody {
     fn from(Timeline { record, transactions, events, .. }: Timeline) -> Self {
         // Of every step: a settlement may take several transactions.
-        let attempts = transactions.iter().flat_map(|(transaction, _)| &transaction.attempts);
-        let fees = attempts.filter_map(|attempt| attempt.inclusion.as_ref()).map(|inclusion| inclusion.fee_paid);
+        let id = record.id();
+        let fees = transactions.iter().flat_map(|(transaction, _)| {
+            let included = transaction.attempts.iter().filter_map(|attempt| attempt.inclusion.as_ref());
+            included.map(|inclusion| transaction.share(inclusion.fee_paid, id))
+        });
         let fee_paid = fees.reduce(|sum, fee| sum.checked_add(fee).unwrap_or(sum)).map(|fee| fee.to_string());
         let attempts = transactions.iter().flat_map(|(transaction, sends)| {
             transaction.attempts.iter().map(|attempt| describe_attempt(transaction, attempt, sends))
@@ -289,6 +293,7 @@ fn describe_attempt(transaction: &Transaction, attempt: &Attempt, sends: &[Sends
         "kind": kind.as_str(),
         "gasWallet": signed.gas_wallet,
         "nonce": transaction.nonce,
+        "settlements": transaction.items.len(),
         "state": state,
         "feeMax": signed.fee.amount_max.to_string(),
         "feeTerms": serde_json::from_str::<Value>(&signed.fee.terms).unwrap_or_default(),

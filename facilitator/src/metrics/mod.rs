@@ -27,8 +27,8 @@ use self::names::{
     FAILED_EXECUTED, FEE_CEILING_REACHED, HEAD_AGE, HEAD_BLOCK, HTTP_CONNECTIONS, HTTP_REQUESTS, HTTP_SECONDS,
     IN_FLIGHT, LOG_LINES_DROPPED, LOST, NETWORK_OPEN, NODE_LAG, NODE_UP, NOTES_DROPPED, OLDEST_AGE, PANICS, READY,
     REORGED, REPLACEMENTS, SETTLE_ANSWERS, SETTLE_SECONDS, SETTLEMENTS, STAGE_SECONDS, STORE_BYTES, STORE_WAL_BYTES,
-    UNVERIFIED, VERIFY_ANSWERS, WALLET_BALANCE, WALLET_BALANCE_MIN, WALLET_IN_FLIGHT, WALLET_IN_FLIGHT_MAX,
-    WALLET_REFUSED, WALLET_RUNWAY, WALLET_STATE,
+    TRANSACTION_SETTLEMENTS, UNVERIFIED, VERIFY_ANSWERS, WALLET_BALANCE, WALLET_BALANCE_MIN, WALLET_IN_FLIGHT,
+    WALLET_IN_FLIGHT_MAX, WALLET_REFUSED, WALLET_RUNWAY, WALLET_STATE,
 };
 use crate::settlement::{Facts, State};
 
@@ -206,6 +206,11 @@ impl Replaced {
             Self::Gap => "gap",
         }
     }
+}
+
+/// Notes a transaction that was begun with so many settlements.
+pub fn begun(network: &Network, settlements: usize) {
+    histogram!(TRANSACTION_SETTLEMENTS, "network" => network.to_string()).record(count(settlements));
 }
 
 /// Counts an attempt that takes another's place, or fills an empty one.

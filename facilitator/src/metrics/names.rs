@@ -37,6 +37,7 @@ pub const LOST: &str = "facilitator_settlements_lost_total";
 pub const UNVERIFIED: &str = "facilitator_settlements_unverified_total";
 pub const FAILED_EXECUTED: &str = "facilitator_failed_executed_total";
 pub const REPLACEMENTS: &str = "facilitator_replacements_total";
+pub const TRANSACTION_SETTLEMENTS: &str = "facilitator_transaction_settlements";
 pub const FEE_CEILING_REACHED: &str = "facilitator_fee_ceiling_reached_total";
 pub const NETWORK_OPEN: &str = "facilitator_network_open";
 pub const HEAD_BLOCK: &str = "facilitator_head_block";
@@ -70,6 +71,9 @@ const STAGE: &[f64] = &[0.01, 0.05, 0.25, 1.0, 2.5, 5.0, 15.0, 60.0];
 /// Requests in one commit: at most 64 settlements begin in one.
 const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 
+/// Settlements in one transaction.
+const TOGETHER: &[f64] = &[1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 25.0];
+
 /// Every metric but the exact ones of [`exact`](super::exact) and the `process_*` of the process.
 pub const CATALOGUE: &[(&str, Kind, &str)] = &[
     (BUILD_INFO, Gauge, "1, with the version, the commit and the compiler of what runs"),
@@ -88,6 +92,7 @@ pub const CATALOGUE: &[(&str, Kind, &str)] = &[
     (IN_FLIGHT, Gauge, "Settlements that have no end yet, by state"),
     (STAGE_SECONDS, Histogram(STAGE), "Time that settlements spend in each stage"),
     (OLDEST_AGE, Gauge, "Age of the oldest transaction that no block has; 0 when there is none"),
+    (TRANSACTION_SETTLEMENTS, Histogram(TOGETHER), "Settlements that a transaction began with"),
     (REPLACEMENTS, Counter, "Attempts that took the place of others, by kind: bump, cancel, gap"),
     (FEE_CEILING_REACHED, Counter, "Times that a gas wallet's oldest transaction needed more than it may offer"),
     (REORGED, Counter, "Settled transfers that the chain took back; their bytes are sent again"),

@@ -109,6 +109,9 @@ impl Payments {
         if !call.submitter.takes_payments() {
             return Ok(Next::unavailable(NotNow::NetworkClosed));
         }
+        if let Some(busy) = call.submitter.busy() {
+            return Ok(Next::unavailable(not_now(busy)));
+        }
         if let Err(rejection) = self.check_barred(&call.payment.network, call.authorization.payer()).await {
             return Ok(Next::Answer(SettleOutcome::Rejected(rejection)));
         }
@@ -120,12 +123,9 @@ impl Payments {
         if verified.nothing_to_send {
             return self.settle_nothing(waiter).await;
         }
-        let job = Job { entry: Arc::clone(waiter.entry()), plan: verified.plan };
+        let job = Job { entry: Arc::clone(waiter.entry()), plan: verified.plan, deadline: call.deadline };
         if let Err(busy) = call.submitter.submit(job) {
-            let why = match busy {
-                Busy::NoGasWallet => NotNow::NoGasWallet,
-                Busy::QueueFull => NotNow::QueueFull,
-            };
+            let why = not_now(busy);
             self.registry.give_back(waiter.entry(), Dropped::Unavailable(why)).await;
             return Ok(Next::unavailable(why));
         }
@@ -229,6 +229,13 @@ impl Payments {
             // It panicked, or no wallet is concerned: nothing is promised.
             Ok(Err(ApplyError::EpochOver)) | Err(_) => Ok(Next::unavailable(NotNow::Store)),
         }
+    }
+}
+
+const fn not_now(busy: Busy) -> NotNow {
+    match busy {
+        Busy::NoGasWallet => NotNow::NoGasWallet,
+        Busy::QueueFull => NotNow::QueueFull,
     }
 }
 

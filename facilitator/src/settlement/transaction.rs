@@ -3,6 +3,7 @@
 use std::fmt;
 
 use chains_core::{
+    Amount,
     clock::Millis,
     observation::{BlockRef, Inclusion},
     transaction::SignedTransaction,
@@ -58,6 +59,13 @@ impl Transaction {
     pub fn newest(&self) -> &SignedTransaction {
         let newest = self.attempts.last().unwrap_or_else(|| unreachable!("a transaction has an attempt"));
         &newest.signed
+    }
+
+    /// The part of a fee of it that falls to one of the settlements it carries:
+    /// all pay the same, and the first what cannot be divided.
+    pub fn share(&self, fee: Amount, settlement: SettlementId) -> Amount {
+        let place = self.items.iter().position(|(id, _)| *id == settlement);
+        place.map_or(Amount::ZERO, |place| fee.share(place, self.items.len()))
     }
 
     /// Every signed form, oldest first, as [`TransactionView`] wants them.

@@ -30,8 +30,9 @@ pub enum Change {
     /// steps it names, each of which must wait. Fenced by its epoch. Event
     /// `signed` for each settlement.
     Carry(Transaction),
-    /// A new transaction without items takes a nonce, to use it up. Fenced by
-    /// its epoch. No event: it belongs to no settlement.
+    /// A new transaction without items takes a nonce, to use it up or to do
+    /// something that all settlements share. Fenced by its epoch. No event: it
+    /// belongs to no settlement.
     UseNonce {
         /// The chain.
         network: Network,

@@ -14,6 +14,7 @@ use chains_core::{
 
 use crate::settlement::{Failed, Settled};
 
+pub mod batching;
 pub mod replacement;
 
 /// Blocks after which a transaction that no block listed is looked for by

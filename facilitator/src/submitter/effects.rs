@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use chains_core::{Amount, clock::Millis, observation::Inclusion};
+use chains_core::{Amount, clock::Millis};
 
 use super::context::Context;
 use crate::{
@@ -46,16 +46,10 @@ impl Batch {
         self.end(facts, entry, State::Settled(settled), None);
     }
 
-    /// Fails a settlement. `inclusion`: our transaction that was paid for nothing.
-    pub fn fail(
-        &mut self,
-        facts: &Arc<Facts>,
-        entry: Option<&Arc<Entry>>,
-        failed: Failed,
-        inclusion: Option<&Inclusion>,
-    ) {
+    /// Fails a settlement. `lost`: its share of the fee of our transaction, which was paid for nothing.
+    pub fn fail(&mut self, facts: &Arc<Facts>, entry: Option<&Arc<Entry>>, failed: Failed, lost: Option<Amount>) {
         self.changes.push(Change::Fail { id: facts.id, failed: failed.clone() });
-        self.end(facts, entry, State::Failed(failed), inclusion.map(|inclusion| inclusion.fee_paid));
+        self.end(facts, entry, State::Failed(failed), lost);
     }
 
     /// Takes a settlement out of the worker without an end.

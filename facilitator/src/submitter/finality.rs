@@ -23,8 +23,8 @@ use super::{
     decide::{self, Finality},
     effects::Batch,
     investigation::Inquiry,
+    mail::{Mail, Mailers},
     view::{self, View},
-    worker::{Mail, Mailers},
 };
 use crate::{
     logging::reminders::Reminders,
@@ -128,32 +128,32 @@ impl Check {
         let max = usize::try_from(LOOK_MAX).unwrap_or(usize::MAX);
         let due: Vec<_> = due.into_iter().filter(is_due).take(max).collect();
         let full = due.len() == max;
-        let (mut views, mut asked, mut batch) = (vec![], vec![], Batch::default());
-        for followed in due {
-            if let Some(view) = View::of(&followed) {
-                views.push(Arc::new(view));
-                asked.push(followed);
-            } else {
-                let finality = self.without_transaction(&followed, final_block.number).await;
-                self.heed(&followed, finality, &mut batch);
+        let (views, mut batch) = (View::of_all(&due), Batch::default());
+        let carried: HashSet<usize> = views.iter().flat_map(|(_, places)| places).copied().collect();
+        for (place, followed) in due.iter().enumerate() {
+            if !carried.contains(&place) {
+                let finality = self.without_transaction(followed, final_block.number).await;
+                self.heed(followed, finality, &mut batch);
             }
         }
+        let (views, places): (Vec<_>, Vec<_>) = views.into_iter().unzip();
         let observations = if views.is_empty() { vec![] } else { view::observe(&*context.chain, &views).await? };
-        for ((followed, view), observation) in asked.into_iter().zip(views).zip(observations) {
-            let finality = self.check(&view, observation, final_block.number).await;
-            self.heed(&followed, finality, &mut batch);
+        for (observation, places) in observations.into_iter().zip(places) {
+            for (observation, place) in view::each(observation, places.len()).into_iter().zip(places) {
+                let followed = &due[place];
+                let finality = self.check(followed, observation, final_block.number).await;
+                self.heed(followed, finality, &mut batch);
+            }
         }
         let finalized = !batch.is_empty();
         batch.commit(&context).await?;
         Ok(full && finalized)
     }
 
-    async fn check(&self, view: &View, observation: Observation, final_block: u64) -> Finality {
+    async fn check(&self, followed: &Followed, observation: Observation, final_block: u64) -> Finality {
         let finality = decide::finality(observation, final_block);
-        if !matches!(finality, Finality::AskAgain(_)) {
-            return finality;
-        }
-        match view::investigate(&*self.context.chain, view).await {
+        let (Finality::AskAgain(_), Some(view)) = (&finality, View::of(followed)) else { return finality };
+        match view::investigate(&*self.context.chain, &view).await {
             Ok(observation) => decide::finality(observation, final_block),
             Err(error) => Finality::AskAgain(error.to_string()),
         }

@@ -7,36 +7,26 @@ use tokio::sync::mpsc;
 
 use super::{
     context::Context,
-    job::Job,
+    dispatch::{Busy, Dispatcher},
+    job::{Job, Work},
+    mail::{MAILBOX_MAX, Mail},
     network,
     status::{Condition, WalletStatus},
     watch,
-    worker::{MAILBOX_MAX, Mail},
 };
 use crate::lifecycle::Lifecycle;
 
 /// Settles the payments of one network.
 pub struct Submitter {
     context: Arc<Context>,
-    workers: Vec<(Arc<WalletStatus>, mpsc::Sender<Mail>)>,
-}
-
-/// No worker can take a payment now; nothing was begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Busy {
-    /// Every gas wallet is short of money, underpriced, or closed.
-    #[error("no gas wallet of this network can pay for a transaction now")]
-    NoGasWallet,
-    /// Every queue is full.
-    #[error("too many settlements are waiting")]
-    QueueFull,
+    dispatcher: Arc<Dispatcher>,
 }
 
 impl Submitter {
     /// Starts settling: recovers what the store holds, then opens the network.
     /// Its tasks end when the lifecycle stops.
     pub fn start(context: Arc<Context>, lifecycle: &Lifecycle) -> Self {
-        let (mut workers, mut mailboxes) = (vec![], HashMap::new());
+        let (mut workers, mut mailboxes): (Vec<(Arc<WalletStatus>, mpsc::Sender<Mail>)>, _) = (vec![], HashMap::new());
         for wallet in context.chain.gas_wallets() {
             let (mail, mailbox) = mpsc::channel(MAILBOX_MAX);
             let status = WalletStatus::new(wallet, false);
@@ -45,30 +35,31 @@ impl Submitter {
             mailboxes.insert(wallet.clone(), mailbox);
         }
         let senders = workers.iter().map(|(status, mail)| (status.wallet.clone(), mail.clone())).collect();
+        let dispatcher = Arc::new(Dispatcher::new(workers));
         let name = format!("network {}", context.network());
-        lifecycle.supervise(name, network::run(Arc::clone(&context), mailboxes, senders, lifecycle.clone()));
+        let ways = network::Ways { mailboxes, mailers: senders, dispatcher: Arc::clone(&dispatcher) };
+        lifecycle.supervise(name, network::run(Arc::clone(&context), ways, lifecycle.clone()));
         let stop = || lifecycle.stop.clone();
         let reminders = format!("reminders of {}", context.network());
         lifecycle.supervise(reminders, watch::remind(Arc::clone(&context), stop()));
         let nodes = format!("looks at the nodes of {}", context.network());
         lifecycle.supervise(nodes, watch::look_at_nodes(Arc::clone(&context), stop()));
-        Self { context, workers }
+        Self { context, dispatcher }
     }
 
-    /// Hands a claimed payment to the freest worker.
+    /// Hands a claimed payment to the best worker: one that is well, and has the least to do.
     ///
     /// # Errors
     /// Nothing was begun; the caller gives the claim back.
     pub fn submit(&self, job: Job) -> Result<(), Busy> {
-        let pinned = job.plan.gas_wallet.as_deref();
-        let fits = |wallet: &WalletStatus| wallet.is_usable() && pinned.is_none_or(|pinned| pinned == wallet.wallet);
-        let freest = self.workers.iter().filter(|(wallet, _)| fits(wallet)).min_by_key(|(wallet, _)| wallet.load());
-        let (wallet, mail) = freest.ok_or(Busy::NoGasWallet)?;
-        wallet.update(|state| state.queued += 1);
-        mail.try_send(Mail::Job(job)).map_err(|_| {
-            wallet.update(|state| state.queued = state.queued.saturating_sub(1));
-            Busy::QueueFull
-        })
+        let work = Work::begin(job, self.context.now().seconds());
+        self.dispatcher.hand_over(Box::new(work)).map_err(|(busy, _)| busy)
+    }
+
+    /// Returns why no payment can be begun now; `None` when one can. Asked
+    /// before anything is done for a payment.
+    pub fn busy(&self) -> Option<Busy> {
+        self.dispatcher.busy()
     }
 
     /// Writes the gauges of the network and of its gas wallets. Called before metrics are read.
@@ -111,7 +102,7 @@ impl Submitter {
     /// Returns true when a payment may be claimed: the network is open and some
     /// gas wallet can pay. A silent chain refuses nothing: the claim waits.
     pub fn takes_payments(&self) -> bool {
-        self.closed_because().is_none() && self.workers.iter().any(|(wallet, _)| wallet.is_usable())
+        self.closed_because().is_none() && self.dispatcher.wallets().any(|wallet| wallet.is_usable())
     }
 
     /// The gas wallet to announce in the given turn: of those that can pay now,
@@ -120,8 +111,8 @@ impl Submitter {
         if !self.context.status.is_open() {
             return None;
         }
-        let usable: Vec<_> = self.workers.iter().filter(|(wallet, _)| wallet.is_usable()).collect();
-        usable.get(turn.checked_rem(usable.len())?).map(|(wallet, _)| wallet.wallet.as_str())
+        let usable: Vec<_> = self.dispatcher.wallets().filter(|wallet| wallet.is_usable()).collect();
+        usable.get(turn.checked_rem(usable.len())?).map(|wallet| wallet.wallet.as_str())
     }
 
     /// The height of the newest block that was seen.

@@ -1,6 +1,6 @@
 //! Work for a wallet worker.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chains_core::{Rejection, transaction::Plan};
 use tokio::time::Instant;
@@ -14,6 +14,8 @@ pub struct Job {
     pub entry: Arc<Entry>,
     /// Its first step.
     pub plan: Plan,
+    /// The time until which the request that began it waits.
+    pub deadline: Instant,
 }
 
 /// A step that waits for a transaction.
@@ -38,20 +40,44 @@ pub(super) struct Work {
     pub refused: Option<Rejection>,
     /// The time at which it began to wait.
     pub queued_at: Instant,
-}
-
-impl From<Job> for Work {
-    fn from(Job { entry, plan }: Job) -> Self {
-        let verified_block = Some(entry.facts.claimed_block);
-        let queued_at = Instant::now();
-        Self { entry, number: 0, plan, stored: false, verified_block, traces: 0, refused: None, queued_at }
-    }
+    /// The time after which nobody has any use for it: its caller has left, or
+    /// its authorization is over.
+    pub deadline: Instant,
+    /// The number of times that it was handed on to another worker.
+    pub moves: u32,
 }
 
 impl Work {
+    /// A payment to begin. `now`: the time in seconds since the epoch.
+    pub fn begin(job: Job, now: u64) -> Self {
+        let Job { entry, plan, deadline } = job;
+        let queued_at = Instant::now();
+        let over =
+            plan.valid_before.and_then(|end| queued_at.checked_add(Duration::from_secs(end.saturating_sub(now))));
+        let deadline = over.map_or(deadline, |over| over.min(deadline));
+        let verified_block = Some(entry.facts.claimed_block);
+        Self { deadline, verified_block, stored: false, ..Self::stored(entry, 0, plan) }
+    }
+
     /// A step of a stored settlement, to be verified again before it is signed.
     pub fn stored(entry: Arc<Entry>, number: StepNumber, plan: Plan) -> Self {
-        let queued_at = Instant::now();
-        Self { entry, number, plan, stored: true, verified_block: None, traces: 0, refused: None, queued_at }
+        let now = Instant::now();
+        Self {
+            entry,
+            number,
+            plan,
+            stored: true,
+            verified_block: None,
+            traces: 0,
+            refused: None,
+            queued_at: now,
+            deadline: now,
+            moves: 0,
+        }
+    }
+
+    /// Returns true when any gas wallet may send it.
+    pub const fn may_move(&self) -> bool {
+        !self.stored && self.plan.gas_wallet.is_none()
     }
 }

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`decide`] | the rules, pure: what follows from an answer or an observation |
 //! | [`handle`] | the submitter as requests see it |
+//! | `dispatch` | the choice of the worker that begins a payment |
 //! | `network` | the task that opens a network, and starts everything else of it |
 //! | `recovery` | settlements from before a restart |
 //! | `tracker` | follows the blocks of one network |
@@ -25,7 +26,7 @@
 //! | [`status`] | what `/ready` and metrics see |
 //! | `watch` | gauges, the looks at the nodes, and what is said again while it lasts |
 //! | `forecast` | how long gas money lasts |
-//! | `context`, `job`, `view` | what they share |
+//! | `context`, `job`, `mail`, `view` | what they share |
 //!
 //! Invariant: no bytes are sent that [`Store::apply`](crate::store::Store::apply)
 //! has not made durable. One endpoint's word ends nothing. A place in a gas
@@ -34,12 +35,14 @@
 
 mod context;
 pub mod decide;
+mod dispatch;
 mod effects;
 mod finality;
 mod forecast;
 pub mod handle;
 mod investigation;
 mod job;
+mod mail;
 mod network;
 pub mod ownership;
 mod proof;
@@ -52,5 +55,6 @@ mod watch;
 mod worker;
 
 pub use context::Context;
-pub use handle::{Busy, Submitter};
+pub use dispatch::Busy;
+pub use handle::Submitter;
 pub use job::Job;

@@ -13,12 +13,15 @@ use tokio::sync::mpsc;
 use super::{
     context::Context,
     decide::{NextNonce, next_nonce},
-    finality, proof,
+    dispatch::Dispatcher,
+    finality,
+    mail::{MAILBOX_MAX, Mail, Mailers},
+    proof,
     recovery::{self, ByWallet, Recovered},
     status::{Condition, WalletStatus},
     tracker::{self, BLOCKS_MAX, Listener},
     unresolved,
-    worker::{Inlets, MAILBOX_MAX, Mail, Mailers, Start, Worker},
+    worker::{Inlets, Start, Worker},
 };
 use crate::{lifecycle::Lifecycle, store::StoreError};
 
@@ -43,13 +46,19 @@ struct Opening {
     next: NextNonce,
 }
 
+/// The ways to the workers of a network.
+pub(super) struct Ways {
+    /// The mailboxes, by wallet.
+    pub mailboxes: HashMap<String, mpsc::Receiver<Mail>>,
+    /// The ways into them.
+    pub mailers: Mailers,
+    /// The choice between those that take payments.
+    pub dispatcher: Arc<Dispatcher>,
+}
+
 /// Opens a network, and starts everything that follows it.
-pub(super) async fn run(
-    context: Arc<Context>,
-    mut mailboxes: HashMap<String, mpsc::Receiver<Mail>>,
-    mut mailers: Mailers,
-    lifecycle: Lifecycle,
-) {
+pub(super) async fn run(context: Arc<Context>, ways: Ways, lifecycle: Lifecycle) {
+    let Ways { mut mailboxes, mut mailers, dispatcher } = ways;
     let stop = lifecycle.stop.clone();
     let Some((mut recovered, openings)) = stop.run_until_cancelled(open(&context)).await else { return };
     let mut listeners = Vec::with_capacity(openings.len());
@@ -65,7 +74,7 @@ pub(super) async fn run(
         let next_nonce = start_nonce(&context, &status, next);
         let Recovered { tracked, waiting } = recovered.remove(&wallet).unwrap_or_default();
         let start = Start { status, epoch, next_nonce, tracked, waiting };
-        let worker = Worker::new(Arc::clone(&context), start);
+        let worker = Worker::new(Arc::clone(&context), Arc::clone(&dispatcher), start);
         lifecycle
             .supervise(format!("worker of gas wallet {wallet}"), worker.run(Inlets { mail, blocks }, stop.clone()));
     }

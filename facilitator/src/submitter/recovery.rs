@@ -41,7 +41,11 @@ pub(super) async fn take_up(context: &Context) -> Result<ByWallet, StoreError> {
         let Some((wallet, work)) = resume(context, followed, &mut transactions).await else { continue };
         by_wallet.entry(wallet).or_default().waiting.push(work);
     }
-    for (transaction, items) in transactions.into_values() {
+    for (transaction, mut items) in transactions.into_values() {
+        items.sort_by_key(|item| {
+            let carried = (item.entry.facts.id, item.number);
+            transaction.items.iter().position(|of_it| *of_it == carried)
+        });
         let wallet = transaction.gas_wallet.clone();
         by_wallet.entry(wallet).or_default().tracked.push(Tracked::new(transaction, items, 0));
     }

@@ -243,6 +243,18 @@ pub struct WalletStatus {
     spending: Mutex<Spending>,
 }
 
+/// The fitness of a gas wallet for new payments, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fitness {
+    /// Its transactions get on.
+    Well,
+    /// It can pay, but its transactions do not get on: no node takes them, or
+    /// the oldest offers less than the next block asks for.
+    Ailing,
+    /// It takes no payment: closed, short of money, or above its price limit.
+    Unfit,
+}
+
 /// The transactions of a gas wallet that are not at their end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Open {
@@ -282,6 +294,18 @@ pub struct WalletState {
     pub open: Open,
     /// Its balance in the coin's atomic units, when it was last read.
     pub balance: Option<Amount>,
+}
+
+impl WalletState {
+    const fn fitness(&self) -> Fitness {
+        if self.closed.is_some() || self.unfunded.is_some() || self.underpriced.is_some() {
+            Fitness::Unfit
+        } else if self.refused.is_some() || self.behind.is_some() {
+            Fitness::Ailing
+        } else {
+            Fitness::Well
+        }
+    }
 }
 
 impl WalletStatus {
@@ -332,8 +356,12 @@ impl WalletStatus {
 
     /// Returns true when it takes new work.
     pub fn is_usable(&self) -> bool {
-        let state = self.state.lock();
-        !self.retired && state.closed.is_none() && state.unfunded.is_none() && state.underpriced.is_none()
+        self.fitness() != Fitness::Unfit
+    }
+
+    /// Its fitness for new payments.
+    pub fn fitness(&self) -> Fitness {
+        if self.retired { Fitness::Unfit } else { self.state.lock().fitness() }
     }
 
     /// Its payments in the queue and transactions in flight.
@@ -394,4 +422,34 @@ impl WalletStatus {
 
 fn signed(seconds: u64) -> i64 {
     i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Something that may be known of a wallet.
+    type Field = fn(&mut WalletState) -> &mut Option<String>;
+
+    #[test]
+    fn a_wallet_is_as_fit_as_the_worst_that_is_known_of_it() {
+        let because = || Some("because".to_owned());
+        let cases: [(&str, Field, Fitness); 6] = [
+            ("closed", |state| &mut state.closed, Fitness::Unfit),
+            ("short of money", |state| &mut state.unfunded, Fitness::Unfit),
+            ("above its price limit", |state| &mut state.underpriced, Fitness::Unfit),
+            ("no node takes anything", |state| &mut state.refused, Fitness::Ailing),
+            ("waits for a dearer attempt", |state| &mut state.behind, Fitness::Ailing),
+            ("a proof is withheld", |state| &mut state.unknown, Fitness::Well),
+        ];
+        assert_eq!(WalletState::default().fitness(), Fitness::Well);
+        for (name, field, expected) in cases {
+            let mut state = WalletState::default();
+            *field(&mut state) = because();
+            assert_eq!(state.fitness(), expected, "{name}");
+            state.unfunded = because();
+            assert_eq!(state.fitness(), Fitness::Unfit, "{name}, and short of money");
+        }
+        assert_eq!(WalletStatus::new("w", true).fitness(), Fitness::Unfit, "no longer configured");
+    }
 }

@@ -18,12 +18,12 @@ use super::{
     effects::Batch,
     investigation::Inquiry,
     job::Work,
+    mail::{Mail, Mailers},
     recovery,
     view::{self, View},
-    worker::{Mail, Mailers},
 };
 use crate::{
-    settlement::{Failed, SettlementId, Step, StepNumber, TransactionId, record::Followed},
+    settlement::{Attempt, Failed, SettlementId, Step, StepNumber, TransactionId, record::Followed},
     store::{Change, StoreError},
 };
 
@@ -206,7 +206,14 @@ fn end(
     let facts = &followed.facts;
     match verdict {
         ItemVerdict::Settled(settled) => batch.settle(facts, None, settled),
-        ItemVerdict::Failed(failed) => batch.fail(facts, None, failed, inclusion),
+        ItemVerdict::Failed(failed) => {
+            let carrier = |inclusion: &Inclusion| {
+                let is_it = |attempt: &Attempt| attempt.signed.hash == inclusion.hash;
+                followed.transactions.iter().find(|transaction| transaction.attempts.iter().any(is_it))
+            };
+            let lost = inclusion.and_then(|inclusion| Some(carrier(inclusion)?.share(inclusion.fee_paid, facts.id)));
+            batch.fail(facts, None, failed, lost);
+        }
         ItemVerdict::Unclear(why) => return Err(why),
         ItemVerdict::Next(plan) => {
             let done = followed.steps.last().map_or(0, |step| step.number);

@@ -1,6 +1,6 @@
 //! Transactions as the chain is asked about them.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use chains_core::{
     chain::{Chain, ChainUnavailable},
@@ -8,7 +8,7 @@ use chains_core::{
     transaction::{Plan, SignedTransaction},
 };
 
-use crate::settlement::{Transaction, record::Followed};
+use crate::settlement::{Transaction, TransactionId, record::Followed};
 
 /// A transaction to ask about: its own copy, so that a question outlives a
 /// change of the transaction.
@@ -32,6 +32,28 @@ impl View {
         Some(Self::new(transaction, vec![(step.plan.clone(), followed.facts.claimed_block)]))
     }
 
+    /// The same for many settlements, those that share a transaction asked
+    /// about together. Each view comes with the places of its settlements in
+    /// the list, in the order of its items; where no transaction carries a
+    /// settlement, there is none.
+    pub fn of_all(all: &[Followed]) -> Vec<(Arc<Self>, Vec<usize>)> {
+        let mut views: Vec<(Self, Vec<usize>)> = vec![];
+        let mut known: HashMap<TransactionId, usize> = HashMap::new();
+        for (place, followed) in all.iter().enumerate() {
+            let Some((step, id)) = followed.steps.last().and_then(|step| Some((step, step.transaction()?))) else {
+                continue;
+            };
+            if let Some((view, places)) = known.get(&id).and_then(|known| views.get_mut(*known)) {
+                view.items.push((step.plan.clone(), followed.facts.claimed_block));
+                places.push(place);
+            } else if let Some(view) = Self::of(followed) {
+                known.insert(id, views.len());
+                views.push((view, vec![place]));
+            }
+        }
+        views.into_iter().map(|(view, places)| (Arc::new(view), places)).collect()
+    }
+
     /// Its signed forms, oldest first.
     pub fn attempts(&self) -> &[SignedTransaction] {
         &self.attempts
@@ -52,6 +74,20 @@ pub async fn observe(chain: &dyn Chain, views: &[Arc<View>]) -> Result<Vec<Obser
     let items: Vec<_> = views.iter().map(|view| view.items()).collect();
     let asked = views.iter().zip(&items).map(|(view, items)| TransactionView { attempts: &view.attempts, items });
     chain.observe(&asked.collect::<Vec<_>>()).await
+}
+
+/// An observation of a transaction as each of its so many settlements sees it.
+pub fn each(observation: Observation, count: usize) -> Vec<Observation> {
+    match observation {
+        Observation::Included(inclusion, effects) => {
+            let mut effects = effects.into_iter();
+            let one = |_| Observation::Included(inclusion.clone(), effects.next().into_iter().collect());
+            (0..count).map(one).collect()
+        }
+        Observation::Pending | Observation::Replaced | Observation::Expired(_) | Observation::Unknown { .. } => {
+            vec![observation; count]
+        }
+    }
 }
 
 /// Finds out what became of one transaction; see [`Execution::investigate`].

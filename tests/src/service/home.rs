@@ -218,6 +218,30 @@ impl Home {
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).fold(0.0, add)
     }
 
+    /// Puts the batch contract of the configured gas wallets on chain, by the command for it.
+    ///
+    /// # Panics
+    /// If the command fails.
+    #[must_use]
+    pub fn with_batch_contract(self) -> Self {
+        let output = self.run(&["batch-contract", "deploy"]);
+        assert!(output.status.success(), "{}", text_of(&output));
+        self
+    }
+
+    /// Waits until so many payments wait for a place.
+    pub async fn queued(&self, count: u32) {
+        let series = format!("state=\"queued\"}} {count}");
+        crate::eventually(&format!("{count} payments wait"), || async {
+            let metrics = self.try_metrics().await?;
+            metrics
+                .lines()
+                .any(|line| line.starts_with("facilitator_settlements_in_flight") && line.ends_with(&series))
+                .then_some(())
+        })
+        .await;
+    }
+
     /// Returns the audit's exit code and what it printed.
     pub fn audit(&self) -> (i32, String) {
         let output = self.run(&["audit"]);

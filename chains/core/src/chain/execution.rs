@@ -2,7 +2,7 @@ use async_trait::async_trait;
 
 use super::{ChainUnavailable, QuoteError, SignError};
 use crate::{
-    Amount,
+    Amount, Rejection,
     observation::{Block, Depth, Effect, FinalBlock, Item, Observation, Recheck, TransactionView, Urgency},
     transaction::{BroadcastResult, Fee, Plan, Purpose, SignedTransaction},
 };
@@ -61,6 +61,25 @@ pub trait Execution: Send + Sync {
         false
     }
 
+    /// Returns the number of steps that one transaction may carry now, this one
+    /// counted, when it carries this one; 1 where it goes alone. Local. Called
+    /// by the worker when its places are nearly used up.
+    fn batch_max(&self, plan: &Plan) -> usize {
+        let _ = plan;
+        1
+    }
+
+    /// Checks that a plan is not void before a transaction that is signed now
+    /// can be included. Local. Called by the worker for each of several plans
+    /// before it signs them together.
+    ///
+    /// # Errors
+    /// It would be void.
+    fn check_valid(&self, plan: &Plan) -> Result<(), Rejection> {
+        let _ = plan;
+        Ok(())
+    }
+
     /// The bytes for a purpose. Local: no I/O. The same arguments give the same
     /// bytes. Bytes that somebody else signed (a payer's own approval) leave
     /// the nonce unused: theirs is `None`. Called by the worker of the gas
@@ -68,7 +87,7 @@ pub trait Execution: Send + Sync {
     ///
     /// # Errors
     /// There is no key, the plan is not one of this build, or it would be void
-    /// before the transaction can be included.
+    /// before the transaction can be included; of several plans, all would be.
     fn sign(
         &self,
         gas_wallet: &str,

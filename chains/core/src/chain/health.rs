@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::ProofError;
+use super::{ChainUnavailable, ProofError};
 use crate::diagnostic::Finding;
 
 /// An endpoint that has given no answer for this long, or nothing but errors,
@@ -17,6 +17,15 @@ pub struct NodeLook {
     /// The height of its newest block; the fault where it gives none, or serves
     /// another chain. The text is for operators.
     pub height: Result<u64, String>,
+}
+
+/// The contract by which a network's transactions carry several steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchContract {
+    /// Its address, which follows from the gas wallets.
+    pub address: String,
+    /// True when the endpoints agree that it is there.
+    pub deployed: bool,
 }
 
 /// The checks that a network is what the configuration says, and well.
@@ -46,6 +55,16 @@ pub trait Health: Send + Sync {
     /// Called every few seconds, for metrics and the log; nothing is decided by it.
     async fn look_at_nodes(&self) -> Vec<NodeLook> {
         Vec::new()
+    }
+
+    /// Looks for the contract by which transactions of this network carry several
+    /// steps; `None` where there is no such contract. Called by the command
+    /// `batch-contract`.
+    ///
+    /// # Errors
+    /// No endpoint answered.
+    async fn batch_contract(&self) -> Result<Option<BatchContract>, ChainUnavailable> {
+        Ok(None)
     }
 
     /// The online part of `doctor`: what is wrong or unusual with this network.

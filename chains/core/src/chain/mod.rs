@@ -10,7 +10,7 @@ mod health;
 mod profile;
 
 pub use execution::Execution;
-pub use health::{Health, NodeLook, SILENCE_MAX};
+pub use health::{BatchContract, Health, NodeLook, SILENCE_MAX};
 pub use profile::{LossBudget, Offer, Parameters, Profile};
 
 use crate::{Network, Rejection};

@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use chains_core::{
-    Amount,
+    Amount, Rejection,
     chain::{ChainUnavailable, Execution, QuoteError, SignError},
     observation::{Block, Depth, Effect, FinalBlock, Item, Observation, Recheck, TransactionView, Urgency},
     transaction::{BroadcastResult, Fee, Plan, Purpose, SignedTransaction},
@@ -17,6 +17,7 @@ use crate::{
         send_answers::{self, PriceFloor},
     },
     tx::{
+        batch,
         fees::{Market, Terms},
         gas,
         sign::{self, Form},
@@ -78,7 +79,7 @@ impl EvmChain {
 
     /// The transaction for a purpose of any gas wallet: fees do not depend on it.
     fn form(&self, purpose: Purpose<'_>) -> Result<Form, SignError> {
-        sign::form(&self.context.config, self.context.wallets.first(), purpose)
+        sign::form(&self.context, self.context.wallets.first(), purpose)
     }
 
     /// Notes what a plan that is to be signed gives away.
@@ -166,6 +167,20 @@ impl Execution for EvmChain {
         }
     }
 
+    fn batch_max(&self, plan: &Plan) -> usize {
+        if !self.context.capabilities.has_batch() {
+            return 1;
+        }
+        match sign::body(plan).as_deref() {
+            Ok(Body::Settle(plan)) => batch::batch_max(plan, self.context.config.gas_extra),
+            Ok(Body::Step(_)) | Err(_) => 1,
+        }
+    }
+
+    fn check_valid(&self, plan: &Plan) -> Result<(), Rejection> {
+        recheck::still_valid(&self.context, plan)
+    }
+
     fn sign(
         &self,
         gas_wallet: &str,
@@ -175,9 +190,14 @@ impl Execution for EvmChain {
     ) -> Result<SignedTransaction, SignError> {
         let address = self.context.wallets.address(gas_wallet);
         let address = address.ok_or_else(|| SignError::NoKey(gas_wallet.to_owned()))?;
-        let form = sign::form(&self.context.config, address, purpose)?;
+        let form = sign::form(&self.context, address, purpose)?;
         if let Purpose::Steps(plans) = purpose {
-            plans.iter().try_for_each(|plan| recheck::still_valid(&self.context, plan).map_err(SignError::Void))?;
+            // Of several each may still succeed without the others.
+            let mut valid = plans.iter().map(|plan| self.check_valid(plan));
+            match valid.next() {
+                Some(Err(void)) if valid.all(|valid| valid.is_err()) => return Err(SignError::Void(void)),
+                Some(_) | None => {}
+            }
         }
         self.note(purpose)?;
         match form {

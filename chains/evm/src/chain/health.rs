@@ -1,11 +1,11 @@
 use async_trait::async_trait;
 use chains_core::{
-    chain::{Health, NodeLook, ProofError},
+    chain::{BatchContract, ChainUnavailable, Health, NodeLook, ProofError},
     diagnostic::Finding,
 };
 
 use super::EvmChain;
-use crate::health::{doctor, prove};
+use crate::health::{batch_support, doctor, prove};
 
 #[async_trait]
 impl Health for EvmChain {
@@ -23,6 +23,15 @@ impl Health for EvmChain {
 
     async fn look_at_nodes(&self) -> Vec<NodeLook> {
         self.context.rpc.look_at_nodes().await
+    }
+
+    async fn batch_contract(&self) -> Result<Option<BatchContract>, ChainUnavailable> {
+        if !self.context.config.batch {
+            return Ok(None);
+        }
+        let deployed = batch_support::is_deployed(&self.context).await?;
+        let address = self.context.batch_contract.address.to_checksum(None);
+        Ok(Some(BatchContract { address, deployed }))
     }
 
     async fn doctor(&self) -> Vec<Finding> {

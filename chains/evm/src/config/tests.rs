@@ -11,7 +11,8 @@ pub(crate) const DEFAULTS: &str = "rpc_timeout = \"5s\"\nrpc_hedge_after = \"500
     clock_skew_max = \"15s\"\ngas_limit_eoa = 120000\ngas_limit_contract_wallet = 250000\n\
     gas_limit_permit2 = 140000\ngas_limit_eip2612 = 80000\ngas_limit_erc6492 = 600000\ncontract_wallets = true\ncontract_wallets_unsimulated = false\n\
     sponsor_eip2612 = true\nsponsor_erc20_approval = false\n\
-    sponsor_funding_max = \"100000000000000\"\nsponsor_funding_per_hour_max = \"2000000000000000\"\nerc6492_factories = []\ntoken_upgrades = \"suspend\"\n";
+    sponsor_funding_max = \"100000000000000\"\nsponsor_funding_per_hour_max = \"2000000000000000\"\nerc6492_factories = []\ntoken_upgrades = \"suspend\"\n\
+    batch = \"auto\"\n";
 
 pub(crate) const KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 
@@ -76,6 +77,17 @@ fn a_custom_network_names_its_assets() {
 }
 
 #[test]
+fn settlements_share_transactions_unless_the_operator_says_off() {
+    let with =
+        |word: &str| read_text("eip155:8453", &minimal().replace("batch = \"auto\"", &format!("batch = {word:?}")));
+    for (word, expected) in [("auto", true), ("off", false)] {
+        assert_eq!(with(word).0.expect("read").0.batch, expected, "{word}");
+    }
+    let problems = with("always").1;
+    assert!(problems[0].starts_with("n.batch: is \"always\" (write \"off\" or \"auto\")"), "{problems:?}");
+}
+
+#[test]
 fn an_asset_for_permit2_needs_no_domain() {
     let text = ASSET.replace("eip712 = { name = \"USDC\", version = \"2\" }", "method = \"permit2\"\neip2612 = false");
     let config = read_text("eip155:31337", &format!("{}{text}", minimal())).0.expect("read").0;
@@ -99,7 +111,6 @@ fn mistakes_name_their_key() {
         ("eip155:8453", &format!("{ASSET}{ASSET}"), "n.assets[1].address"),
         ("eip155:8453", &ASSET.replace("0x036", "036"), "n.assets[0].address"),
         ("eip155:8453", &ASSET.replace("version", "versoin"), "n.assets[0].eip712.version"),
-        ("eip155:8453", "batch = \"always\"\n", "n.batch"),
         ("eip155:8453", &format!("{ASSET}method = \"permit\"\n"), "n.assets[0].method"),
         ("eip155:8453", &format!("{ASSET}implementation = \"0x1\"\n"), "n.assets[0].implementation"),
     ];

@@ -49,6 +49,11 @@ impl BuilderCodes {
         Self { wallet: code("builder_code"), service: code("service_code") }
     }
 
+    /// The suffix of a transaction that carries many payments, each of which has its own.
+    pub fn own(&self) -> Suffix {
+        self.suffix(&Map::new())
+    }
+
     /// The suffix for a payment. What is not a code is left out, never refused:
     /// no payment fails for its attribution.
     pub fn suffix(&self, extensions: &Map<String, Value>) -> Suffix {

@@ -16,7 +16,7 @@ use crate::{
     config::{Asset, ContractWallets},
     context::Context,
     health::{
-        block_support, endpoint_limits,
+        batch_support, block_support, endpoint_limits,
         permit2_support::{self, Support},
         price_support,
         prove::{Wrong, check_asset, check_multicall},
@@ -60,6 +60,7 @@ pub(crate) async fn doctor(context: &Context) -> Vec<Finding> {
     }
     findings.push(check_prices(context).await);
     findings.push(check_block_overrides(context).await);
+    findings.push(batch_support::check(context).await);
     match permit2_support::probe(context).await {
         Ok(support) => {
             findings.push(check_permit2(support));

@@ -128,7 +128,7 @@ pub(super) fn is_rate_limit(error: &CallError) -> bool {
             // Not by the code of limits: nodes give it to ranges that are too large as well.
             Outcome::of_node(0, &error.message) == Outcome::Limited
         }
-        CallError::NoEndpoint => false,
+        CallError::NoEndpoint | CallError::OneWitness { .. } => false,
     }
 }
 
@@ -141,7 +141,7 @@ fn limit(limit: &'static Limit, method: &'static str, error: &CallError, seen: S
         CallError::Node { .. } | CallError::Transport { fault: Fault::Status(_) | Fault::Unreadable, .. } => {
             Some(Missing::Limit(limit, seen))
         }
-        CallError::Transport { .. } | CallError::NoEndpoint => None,
+        CallError::Transport { .. } | CallError::NoEndpoint | CallError::OneWitness { .. } => None,
     }
 }
 
@@ -208,7 +208,7 @@ async fn check_trace(rpc: &Rpc, height: u64) -> Option<Missing> {
     let is_absent = |error: &CallError| match error {
         // A transaction that is not there can be traced by nobody: then only the method counts.
         CallError::Node { error, .. } => known.is_some() || error.code == NO_METHOD,
-        CallError::Transport { .. } | CallError::NoEndpoint => true,
+        CallError::Transport { .. } | CallError::NoEndpoint | CallError::OneWitness { .. } => true,
     };
     let absent = is_absent(&tree) && is_absent(&flat);
     let seen = "has neither debug_traceTransaction nor trace_transaction".to_owned();

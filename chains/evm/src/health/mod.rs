@@ -6,8 +6,10 @@
 //! | [`doctor`] | the same, for people |
 //! | [`endpoint_limits`] | what one endpoint cannot do, asked for by name |
 //! | [`token_code`] | whether tokens still run what they ran when the network opened |
+//! | [`batch_support`] | whether transactions can carry many settlements |
 //! | [`permit2_support`], [`price_support`], [`block_support`] | what can be simulated here, and how truly |
 
+pub(crate) mod batch_support;
 pub(crate) mod block_support;
 pub(crate) mod doctor;
 mod endpoint_limits;

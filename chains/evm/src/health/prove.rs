@@ -15,7 +15,7 @@ use crate::{
     config::{Asset, ContractWallets, Domain},
     context::Context,
     health::{
-        block_support,
+        batch_support, block_support,
         permit2_support::{self, Support},
         price_support, token_code,
     },
@@ -36,6 +36,7 @@ pub(crate) async fn prove(context: &Context) -> Result<(), ProofError> {
     learn_block_overrides(context, first).await?;
     let support = permit2_support::probe(context).await?;
     context.capabilities.found(support.permit2(), support.upto());
+    batch_support::learn(context, first).await;
     if first && !(support.permit2() && support.upto()) {
         let missing = support.missing();
         tracing::info!(network = %context.config.network, missing, "not all payments by Permit2 are possible");

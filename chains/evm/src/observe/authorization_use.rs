@@ -27,7 +27,10 @@ use crate::{
         error::CallError,
         method::{At, Call, quantity},
     },
-    tx::plan::{Method, Transfer, TransferPlan},
+    tx::{
+        batch,
+        plan::{Method, Transfer, TransferPlan},
+    },
 };
 
 /// Blocks before the claim in which a foreign use of the authorization is
@@ -239,6 +242,9 @@ impl UseSearch<'_> {
         if let Some(settled) = transaction.to.and_then(|to| abi::settled(to, &transaction.input)) {
             return if settled == self.settlement() { Relation::Same } else { Relation::Other };
         }
+        if transaction.to == Some(self.context.batch_contract.address) {
+            return self.relation_of_batch(transaction).await;
+        }
         if self.excludes(transaction).await {
             return Relation::Other;
         }
@@ -250,6 +256,19 @@ impl UseSearch<'_> {
             Ok(true) => Relation::Same,
             Ok(false) => Relation::Other,
             Err(_) => Relation::Unknown,
+        }
+    }
+
+    /// Our own contract carries nothing that is not in its calldata, and says
+    /// which of it succeeded.
+    async fn relation_of_batch(&self, transaction: &Transaction) -> Relation {
+        let Some(index) = batch::index(&transaction.input, &self.settlement()) else { return Relation::Other };
+        match self.rpc.call::<Option<Receipt>>(Call::receipt(&transaction.hash)).await {
+            Ok(Some(receipt)) => match receipt.carried(self.context.batch_contract.address) {
+                Some(succeeded) if succeeded.bit(index) => Relation::Same,
+                Some(_) | None => Relation::Other,
+            },
+            Ok(None) | Err(_) => Relation::Unknown,
         }
     }
 
@@ -303,7 +322,7 @@ impl UseSearch<'_> {
                 "transaction {hash} used the authorization in a block that is too new"
             )));
         }
-        Ok(if receipt.succeeded() && receipt.has(&self.plan.effect) {
+        Ok(if receipt.succeeded() && receipt.has(&self.plan.effect, 1) {
             Effect::Elsewhere { hash: receipt.transaction_hash.to_lowercase(), block }
         } else {
             self.missing("another transaction used the authorization for something else")

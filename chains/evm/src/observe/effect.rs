@@ -15,7 +15,7 @@ use crate::{
     context::Context,
     extension::sponsoring::steps::{Body, Step},
     rpc::Rpc,
-    tx::{plan::TransferPlan, sign},
+    tx::{batch, plan::TransferPlan, sign},
 };
 
 /// One transaction, being looked at through one endpoint.
@@ -37,7 +37,8 @@ impl Look<'_> {
     }
 
     async fn settle(&self, place: &Placement<'_>, item: &Item<'_>, plan: &TransferPlan) -> Effect {
-        if place.receipt.succeeded() && place.receipt.has(&plan.effect) {
+        let succeeded = succeeded(place, plan);
+        if succeeded.is_some_and(|alike| place.receipt.has(&plan.effect, alike)) {
             return Effect::Done;
         }
         if self.effort == Effort::Receipts {
@@ -45,7 +46,8 @@ impl Look<'_> {
                 "the transaction is in a block without its transfer: the reason is looked for".to_owned(),
             );
         }
-        let case = Case { look: self, item, plan, place, cancelled: is_cancellation(place.attempt) };
+        let cancelled = is_cancellation(place.attempt);
+        let case = Case { look: self, item, plan, place, cancelled, succeeded: succeeded.is_some() };
         case.investigate().await.unwrap_or_else(|error| Effect::Unclear(error.to_string()))
     }
 
@@ -62,6 +64,19 @@ impl Look<'_> {
             Ok(Body::Settle(_) | Body::Step(Step::Fund(_))) | Err(_) => paid,
         }
     }
+}
+
+/// Returns that the settlement's own call succeeded, and how many calls of
+/// its transaction that did move the same tokens in the same way: one,
+/// unless it carries many settlements. `None` when it did not succeed.
+fn succeeded(place: &Placement<'_>, plan: &TransferPlan) -> Option<usize> {
+    if !place.receipt.succeeded() {
+        return None;
+    }
+    let Some(shared) = batch::Place::of(&place.attempt.raw, plan) else { return Some(1) };
+    // Its address has code, and the code was given this very settlement, or there is no event.
+    let succeeded = place.receipt.carried(shared.contract)?;
+    shared.succeeded(succeeded).then(|| shared.alike(succeeded))
 }
 
 /// Returns whether an attempt only uses up its nonce: a transfer of nothing, without

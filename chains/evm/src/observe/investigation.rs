@@ -33,6 +33,8 @@ pub(super) struct Case<'a> {
     pub place: &'a Placement<'a>,
     /// The attempt only used up its nonce.
     pub cancelled: bool,
+    /// The settlement's own call was not undone.
+    pub succeeded: bool,
 }
 
 impl Case<'_> {
@@ -57,7 +59,7 @@ impl Case<'_> {
         let used = newest.is_used(&self.plan.effect).await?;
         let executable_until =
             if used { None } else { executable_until(self.look.context, self.rpc(), self.item).await? };
-        if self.place.receipt.succeeded() && !self.cancelled {
+        if self.succeeded && !self.cancelled {
             let message = "the transaction did not make exactly the expected transfer";
             let why = Rejection::new(event_mismatch(self.plan.effect.method), message);
             return Ok(Effect::Missing { why, executable_until });

@@ -11,7 +11,10 @@ use crate::{
     abi::Token,
     method::permit2::abi::PERMIT2,
     rpc::method::quantity,
-    tx::plan::{Method, Transfer},
+    tx::{
+        batch,
+        plan::{Method, Transfer},
+    },
 };
 
 /// A receipt.
@@ -68,12 +71,14 @@ impl Receipt {
         Amount::from(gas.saturating_add(number(&self.l1_fee)))
     }
 
-    /// Returns whether exactly the expected transfer is in it.
-    pub fn has(&self, transfer: &Transfer) -> bool {
+    /// Returns whether exactly the expected transfer is in it, so many times at
+    /// least: once for each settlement in it that makes the same.
+    pub fn has(&self, transfer: &Transfer, times: usize) -> bool {
         let moved = self
             .logs_of(transfer.token)
             .filter_map(|log| Token::Transfer::decode_log(&log).ok())
-            .any(|event| event.from == transfer.from && event.to == transfer.to && event.value == transfer.value);
+            .filter(|event| event.from == transfer.from && event.to == transfer.to && event.value == transfer.value);
+        let moved = moved.count() >= times;
         if transfer.method != Method::Eip3009 {
             return moved;
         }
@@ -81,6 +86,12 @@ impl Receipt {
         let used = self.logs_of(transfer.token).filter_map(|log| Token::AuthorizationUsed::decode_log(&log).ok());
         let mut used = used.peekable();
         moved && (used.peek().is_none() || used.any(|e| e.authorizer == transfer.from && e.nonce == transfer.nonce))
+    }
+
+    /// The settlements of a transaction with many that succeeded, bit by bit, by
+    /// the word of the contract that carries them; `None` where it says nothing.
+    pub fn carried(&self, contract: Address) -> Option<U256> {
+        self.logs_of(contract).find_map(|log| batch::carried(&log))
     }
 
     /// Returns whether the payer allowed Permit2 in it to take the payment.

@@ -25,7 +25,10 @@ use crate::{
         permit::{Permit, Witness},
     },
     reason,
-    tx::plan::{Method, Transfer, TransferPlan},
+    tx::{
+        batch,
+        plan::{Method, Transfer, TransferPlan},
+    },
 };
 
 fn transfer() -> Transfer {
@@ -81,7 +84,31 @@ fn only_the_exact_transfer_by_the_token_counts() {
         ("an event without its topics", vec![ReceiptLog { topics: exact.topics[..1].to_vec(), ..exact }], false),
     ];
     for (what, logs, expected) in cases {
-        assert_eq!(receipt(Some("0x1"), logs).has(&t), expected, "{what}");
+        assert_eq!(receipt(Some("0x1"), logs).has(&t, 1), expected, "{what}");
+    }
+}
+
+#[test]
+fn settlements_that_move_the_same_need_a_transfer_each() {
+    let t = Transfer { method: Method::Permit2, ..transfer() };
+    let exact = moved(t.token, t.from, t.to, 10_000);
+    for (count, times, expected) in [(1, 1, true), (1, 2, false), (2, 2, true), (3, 2, true), (0, 1, false)] {
+        let logs = vec![exact.clone(); count];
+        assert_eq!(receipt(Some("0x1"), logs).has(&t, times), expected, "{count} transfers for {times}");
+    }
+}
+
+#[test]
+fn what_succeeded_in_a_batch_is_the_word_of_the_contract_that_carried_it() {
+    let (contract, other) = (Address::repeat_byte(0xba), Address::repeat_byte(9));
+    let carried = |by| log(by, &batch::SettlementBatch::Carried { succeeded: U256::from(5) });
+    let cases = [
+        ("its event", vec![moved(other, other, other, 1), carried(contract)], Some(U256::from(5))),
+        ("somebody else's", vec![carried(other)], None),
+        ("none", vec![], None),
+    ];
+    for (what, logs, expected) in cases {
+        assert_eq!(receipt(Some("0x1"), logs).carried(contract), expected, "{what}");
     }
 }
 
@@ -212,7 +239,7 @@ fn attempt(context: &Context, cancelled: bool) -> SignedTransaction {
     let raw = if cancelled {
         let address = context.wallets.first();
         let purpose = chains_core::transaction::Purpose::Cancel;
-        let Ok(sign::Form::Ours(form)) = sign::form(&context.config, address, purpose) else { panic!("ours") };
+        let Ok(sign::Form::Ours(form)) = sign::form(context, address, purpose) else { panic!("ours") };
         form.sign(1, &context.wallets, &wallet, Some(0), fee).expect("signed").raw
     } else {
         vec![]

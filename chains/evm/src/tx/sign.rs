@@ -10,9 +10,13 @@ use chains_core::{
     transaction::{Plan, Purpose, SignedTransaction},
 };
 
-use super::{fees::Terms, gas::BASE_GAS};
+use super::{
+    batch::{self, BatchCall, DEPLOYER},
+    fees::Terms,
+    gas::BASE_GAS,
+};
 use crate::{
-    config::Config,
+    context::Context,
     extension::sponsoring::steps::{Approve, Body, Step},
     wallet::GasWallets,
 };
@@ -36,15 +40,13 @@ pub(crate) struct Unsigned {
 /// The transaction for a purpose of this gas wallet.
 ///
 /// # Errors
-/// A plan is not one of this build, or there is more than one.
-pub(crate) fn form(config: &Config, gas_wallet: Address, purpose: Purpose<'_>) -> Result<Form, SignError> {
+/// A plan is not one of this build, or several cannot go together.
+pub(crate) fn form(context: &Context, gas_wallet: Address, purpose: Purpose<'_>) -> Result<Form, SignError> {
     let plan = match purpose {
         Purpose::Steps([plan]) => plan,
-        Purpose::Steps(plans) => {
-            let message = format!("a transaction of this build carries one step, not {}", plans.len());
-            return Err(SignError::Plan(message));
-        }
-        Purpose::Cancel => return Ok(Form::Ours(cancellation(gas_wallet, config.gas_extra))),
+        Purpose::Steps(plans) => return several(context, plans).map(Form::Ours),
+        Purpose::Cancel => return Ok(Form::Ours(cancellation(gas_wallet, context.config.gas_extra))),
+        Purpose::DeployBatchContract => return Ok(Form::Ours(deployment(context))),
     };
     Ok(match &*body(plan)? {
         Body::Settle(plan) => {
@@ -58,6 +60,34 @@ pub(crate) fn form(config: &Config, gas_wallet: Address, purpose: Purpose<'_>) -
         }),
         Body::Step(Step::Approve(approve)) => Form::Payers(approve.clone()),
     })
+}
+
+/// Carries many settlements at once.
+///
+/// # Errors
+/// The contract for it is not known to be there, or one of them goes alone.
+fn several(context: &Context, plans: &[Plan]) -> Result<Unsigned, SignError> {
+    let alone = || SignError::Plan(format!("a transaction carries one step here, not {}", plans.len()));
+    if plans.is_empty() || !context.capabilities.has_batch() {
+        return Err(alone());
+    }
+    let bodies = plans.iter().map(body).collect::<Result<Vec<_>, _>>()?;
+    let settlement = |body: &'_ std::sync::Arc<Body>| match &**body {
+        Body::Settle(plan) => Some(plan.clone()),
+        Body::Step(_) => None,
+    };
+    let settlements = bodies.iter().map(settlement).collect::<Option<Vec<_>>>().ok_or_else(alone)?;
+    let suffix = context.config.builder_codes.own();
+    let call = batch::call(&settlements, context.config.gas_extra, &suffix).ok_or_else(alone)?;
+    let BatchCall { data: input, gas_limit } = call;
+    Ok(Unsigned { to: context.batch_contract.address, value: U256::ZERO, input, gas_limit })
+}
+
+/// Puts the contract for that on chain.
+fn deployment(context: &Context) -> Unsigned {
+    let contract = &context.batch_contract;
+    let gas_limit = contract.deployment_gas().saturating_add(context.config.gas_extra);
+    Unsigned { to: DEPLOYER, value: U256::ZERO, input: contract.deployment(), gas_limit }
 }
 
 /// Reads a plan; it is parsed once.

@@ -69,6 +69,7 @@ impl Execution for FakeChain {
         let plans = match purpose {
             Purpose::Steps(plans) => plans,
             Purpose::Cancel => &[],
+            Purpose::DeployBatchContract => return Err(SignError::Plan("there are no contracts here".to_owned())),
         };
         let actions =
             plans.iter().map(|plan| Ok((*Action::of(plan)?).clone())).collect::<Result<Vec<_>, SignError>>()?;

@@ -124,5 +124,8 @@ fn plan_of(purpose: Purpose<'_>) -> Result<&Plan, SignError> {
             Err(SignError::Plan(format!("{} payments in one transaction: each has its own here", plans.len())))
         }
         Purpose::Cancel => Err(SignError::Plan("there are no nonces here, so nothing can be cancelled".to_owned())),
+        Purpose::DeployBatchContract => {
+            Err(SignError::Plan("each payment has a transaction of its own here".to_owned()))
+        }
     }
 }

@@ -1,26 +1,28 @@
-//! Begins payments and steps: sign, store in one commit, hand over to the outbox.
+//! Begins payments and steps: have them signed, store in one commit, hand over
+//! to the outbox.
 
 use std::time::Duration;
 
-use chains_core::{
-    Amount, Rejection,
-    chain::SignError,
-    observation::Recheck,
-    transaction::{Purpose, SignedTransaction},
-};
+use chains_core::{Rejection, observation::Recheck};
 use tokio::time::Instant;
 
 use super::{
     Worker,
     outbox::Outgoing,
+    sign::{Refusal, Signed},
     tracked::{Carried, Tracked},
 };
 use crate::{
     in_flight::Dropped,
     metrics::{self, Stage},
-    settlement::{Attempt, AttemptKind, Failed, NotNow, Transaction, TransactionId, TransactionState},
+    settlement::{Failed, NotNow, Transaction},
     store::{ApplyError, Change, Store, StoreError},
-    submitter::{effects::Batch, job::Work},
+    submitter::{
+        decide::batching::{self, Begin, Places},
+        effects::Batch,
+        job::Work,
+        status::Fitness,
+    },
 };
 
 /// Wait between looks at a store that failed.
@@ -29,24 +31,73 @@ pub(super) const STORE_RETRY: Duration = Duration::from_millis(250);
 /// Wait before a step of a stored settlement that cannot be begun now is tried again.
 const STEP_RETRY: Duration = Duration::from_secs(2);
 
-/// Work with its signed transaction.
-type Signed = (Work, Transaction);
-
 impl Worker {
     /// Begins what waits, as far as there are places.
     pub(super) async fn begin_what_waits(&mut self) {
+        self.gather_until = None;
         while !self.queue.is_empty() {
-            let free = self.parameters.in_flight_max.saturating_sub(self.tracked.places());
+            let free = self.free_places();
+            let (how, room) = self.how_to_begin(free);
+            let count = match how {
+                Begin::Alone => free,
+                Begin::Together => free.saturating_mul(room),
+                Begin::Gather(rest) => {
+                    self.gather_until = Some(Instant::now() + rest);
+                    return;
+                }
+            };
             let block = self.context.status.block_number();
-            let (fresh, stale) = self.queue.take(free, block);
+            let (fresh, stale) = self.queue.take(count, block);
             if fresh.is_empty() && stale.is_empty() {
                 return self.give_back_unwanted().await;
             }
             if !stale.is_empty() {
                 self.questions.recheck(stale, block);
             }
-            self.begin(fresh).await;
+            let (groups, left) = self.groups(fresh, how);
+            let full = !left.is_empty();
+            self.queue.extend(left);
+            self.begin(groups).await;
+            if full {
+                return;
+            }
         }
+    }
+
+    /// Decides how what waits is begun, and how many share a place.
+    fn how_to_begin(&self, free: usize) -> (Begin, usize) {
+        let places = Places { free, all: self.parameters.in_flight_max };
+        let waited = self.queue.iter().map(|work| work.queued_at.elapsed()).max().unwrap_or_default();
+        let how = batching::begin(places, self.queue.len(), waited);
+        if free == 0 || how == Begin::Alone {
+            return (Begin::Alone, 1);
+        }
+        let shared = self.queue.iter().map(|work| self.room(work)).find(|room| *room > 1);
+        shared.map_or((Begin::Alone, 1), |room| (how, room))
+    }
+
+    fn free_places(&self) -> usize {
+        self.parameters.in_flight_max.saturating_sub(self.tracked.places())
+    }
+
+    /// The number of steps that one transaction may carry with this one.
+    fn room(&self, work: &Work) -> usize {
+        // A payer's code may burn what the others' calls need.
+        if work.entry.facts.payer_code.is_some() { 1 } else { self.context.chain.batch_max(&work.plan) }
+    }
+
+    /// Divides work over the free places, and returns what has none.
+    fn groups(&self, works: Vec<Work>, how: Begin) -> (Vec<Vec<Work>>, Vec<Work>) {
+        let room: Vec<_> = match how {
+            Begin::Alone => works.iter().map(|_| 1).collect(),
+            Begin::Together | Begin::Gather(_) => works.iter().map(|work| self.room(work)).collect(),
+        };
+        let mut works: Vec<_> = works.into_iter().map(Some).collect();
+        let groups = batching::groups(&room, self.free_places());
+        let groups =
+            groups.into_iter().map(|places| places.into_iter().filter_map(|place| works[place].take()).collect());
+        let groups = groups.collect();
+        (groups, works.into_iter().flatten().collect())
     }
 
     /// Gives back payments whose callers have left: each would be begun for nobody.
@@ -73,14 +124,21 @@ impl Worker {
                 }
             }
         }
-        self.begin(good).await;
+        let places = Places { free: self.free_places(), all: self.parameters.in_flight_max };
+        // Nothing is gathered any more: they have waited for this.
+        let how = batching::begin(places, good.len() + self.queue.len(), batching::GATHER_MAX);
+        let (groups, left) = self.groups(good, how);
+        // Verified for this block and the next: those that have no place now are not asked about again then.
+        self.queue.extend(left);
+        self.begin(groups).await;
     }
 
-    /// Signs a group, stores it in one commit, and hands it to the outbox.
-    async fn begin(&mut self, mut group: Vec<Work>) {
-        while !group.is_empty() {
+    /// Signs groups, each for one transaction, stores them in one commit, and
+    /// hands them to the outbox.
+    async fn begin(&mut self, mut groups: Vec<Vec<Work>>) {
+        while !groups.is_empty() {
             let began = Instant::now();
-            let (signed, refused) = self.sign(std::mem::take(&mut group));
+            let (signed, refused) = self.sign(std::mem::take(&mut groups));
             for (work, refusal) in refused {
                 self.refuse(work, refusal).await;
             }
@@ -95,12 +153,13 @@ impl Worker {
                     return self.hand_over(signed);
                 }
                 Err(ApplyError::Claimed(ids)) => {
-                    for (work, _) in signed {
-                        if ids.contains(&work.entry.facts.id) {
+                    for Signed { works, .. } in signed {
+                        let (known, good): (Vec<_>, Vec<_>) =
+                            works.into_iter().partition(|work| ids.contains(&work.entry.facts.id));
+                        for work in known {
                             self.context.registry.give_back(&work.entry, Dropped::KnownToStore).await;
-                        } else {
-                            group.push(work);
                         }
+                        groups.extend((!good.is_empty()).then_some(good));
                     }
                 }
                 Err(ApplyError::EpochOver) => return self.lose_wallet(signed).await,
@@ -116,83 +175,32 @@ impl Worker {
     /// Notes the time that a group took until it was stored, stage by stage.
     fn time_stages(&self, signed: &[Signed], began: Instant, signed_at: Instant) {
         let network = self.context.network();
-        for (work, _) in signed {
+        for work in signed.iter().flat_map(|signed| &signed.works) {
             metrics::stage(network, Stage::Queue, began.duration_since(work.queued_at));
             metrics::stage(network, Stage::Sign, signed_at.duration_since(began));
             metrics::stage(network, Stage::Commit, signed_at.elapsed());
         }
     }
 
-    /// Signs in order. Work that cannot be begun takes no nonce, and comes back
-    /// with the reason.
-    fn sign(&self, group: Vec<Work>) -> (Vec<Signed>, Vec<(Work, Refusal)>) {
-        let (mut nonce, mut need) = (self.next_nonce, self.tracked.need());
-        let (mut signed, mut refused) = (Vec::with_capacity(group.len()), vec![]);
-        for work in group {
-            match self.sign_one(&work, nonce, need) {
-                Ok(transaction) if work.stored || work.entry.start_storing(&transaction.hash) => {
-                    nonce = transaction.nonce.map(|taken| taken + 1).or(nonce);
-                    need = need.checked_add(transaction.fee.amount_max).unwrap_or(Amount::MAX);
-                    let transaction = self.transaction(&work, transaction);
-                    signed.push((work, transaction));
-                }
-                Ok(_) => refused.push((work, Refusal::Unwanted)),
-                Err(refusal) => refused.push((work, refusal)),
-            }
-        }
-        (signed, refused)
-    }
-
-    fn sign_one(&self, work: &Work, nonce: Option<u64>, need: Amount) -> Result<SignedTransaction, Refusal> {
-        if self.status.retired || self.status.state().closed.is_some() {
-            return Err(Refusal::Unavailable(NotNow::GasWalletClosed));
-        }
-        let (chain, purpose) = (&self.context.chain, Purpose::Steps(std::slice::from_ref(&work.plan)));
-        let (id, request_id) = (work.entry.facts.id, &work.entry.facts.request_id);
-        let fee = chain.quote(purpose).map_err(|error| {
-            tracing::warn!(%request_id, settlement_id = %id, %error, "a transaction cannot be priced now");
-            Refusal::Unavailable(NotNow::Price)
-        })?;
-        if !self.upkeep.can_pay(need, fee.amount_max) {
-            return Err(Refusal::Unavailable(NotNow::NoGasWallet));
-        }
-        chain.sign(&self.status.wallet, nonce, purpose, &fee).map_err(|error| match error {
-            SignError::Void(why) => Refusal::Rejected(why),
-            SignError::NoKey(_) | SignError::Plan(_) => {
-                tracing::error!(%request_id, settlement_id = %id, %error, "a transaction cannot be signed");
-                Refusal::Unavailable(NotNow::CannotSign)
-            }
-        })
-    }
-
-    fn transaction(&self, work: &Work, signed: SignedTransaction) -> Transaction {
-        let now = self.context.now();
-        Transaction {
-            id: TransactionId::fresh(),
-            gas_wallet: self.status.wallet.clone(),
-            nonce: signed.nonce,
-            epoch: self.epoch,
-            items: vec![(work.entry.facts.id, work.number)],
-            attempts: vec![Attempt { signed, kind: AttemptKind::First, created_at: now, inclusion: None }],
-            state: TransactionState::Open,
-            created_at: now,
-        }
-    }
-
     /// The bytes are durable: from here on the settlement is driven to its end.
     fn hand_over(&mut self, signed: Vec<Signed>) {
         let block = self.context.status.block_number();
-        for (work, transaction) in signed {
+        for Signed { works, transaction } in signed {
             self.next_nonce = transaction.nonce.map(|taken| taken + 1).or(self.next_nonce);
-            work.entry.stored(&transaction.newest().hash);
             self.outbox.push(Outgoing::from(&transaction));
-            let Work { entry, number, plan, .. } = work;
-            let items = vec![Carried { entry, number, plan, ended: false }];
-            let (network, facts) = (self.context.network(), std::sync::Arc::clone(&items[0].entry.facts));
-            tracing::debug!(
-                request_id = facts.request_id, settlement_id = %facts.id, %network, wallet = self.status.wallet,
-                transaction = transaction.newest().hash, "stored; it is sent now"
-            );
+            let hash = &transaction.newest().hash;
+            let (network, wallet, steps) = (self.context.network(), &self.status.wallet, works.len());
+            metrics::begun(network, steps);
+            let items = works.into_iter().map(|Work { entry, number, plan, .. }| {
+                entry.stored(hash);
+                let facts = &entry.facts;
+                tracing::debug!(
+                    request_id = facts.request_id, settlement_id = %facts.id, %network, wallet, transaction = hash, steps,
+                    "stored; it is sent now"
+                );
+                Carried { entry, number, plan, ended: false }
+            });
+            let items = items.collect();
             let mut tracked = Tracked::new(transaction, items, block);
             tracked.measured.begun_here = true;
             self.tracked.insert(tracked);
@@ -203,10 +211,15 @@ impl Worker {
     /// on with what it holds, and gives back the rest.
     async fn find_out_what_was_stored(&mut self, signed: Vec<Signed>) {
         let mut stored = Vec::new();
-        for (work, transaction) in signed {
-            match is_stored(&*self.context.store, &work, &transaction).await {
-                Some(true) => stored.push((work, transaction)),
-                Some(false) => self.refuse(work, Refusal::Unavailable(NotNow::Store)).await,
+        for Signed { works, transaction } in signed {
+            // All of its steps were stored with it, or none.
+            match is_stored(&*self.context.store, &works, &transaction).await {
+                Some(true) => stored.push(Signed { works, transaction }),
+                Some(false) => {
+                    for work in works {
+                        self.refuse(work, Refusal::Unavailable(NotNow::Store)).await;
+                    }
+                }
                 None => return,
             }
         }
@@ -219,15 +232,25 @@ impl Worker {
         let (network, wallet) = (self.context.network(), &self.status.wallet);
         tracing::error!(%network, wallet, error = because, "the worker is closed");
         self.status.update(|state| state.closed = Some(because));
-        for (work, _) in signed {
+        for work in signed.into_iter().flat_map(|signed| signed.works) {
             self.refuse(work, Refusal::Unavailable(NotNow::GasWalletTaken)).await;
         }
     }
 
-    /// Gives work back that cannot be begun now. A step of a stored settlement
+    /// Gives work back that cannot be begun now, unless another gas wallet may
+    /// begin it. A step of a stored settlement
     /// is tried again. One that is not good any more may have been executed:
     /// the chain is asked by what its authorization was used before it fails.
     async fn refuse(&mut self, work: Work, refusal: Refusal) {
+        let work = match &refusal {
+            Refusal::Unavailable(NotNow::NoGasWallet | NotNow::GasWalletClosed | NotNow::GasWalletTaken) => {
+                match self.dispatcher.hand_on(Box::new(work), &self.status, Fitness::Unfit) {
+                    Ok(()) => return,
+                    Err(work) => *work,
+                }
+            }
+            Refusal::Unavailable(_) | Refusal::Rejected(_) | Refusal::Unwanted => work,
+        };
         match refusal {
             Refusal::Rejected(why) if work.stored => self.trace(Work { refused: Some(why), traces: 0, ..work }),
             _ if work.stored => {
@@ -257,9 +280,10 @@ impl Worker {
 }
 
 /// Returns true when the store holds these bytes; waits until it answers. `None` when it is closed.
-async fn is_stored(store: &dyn Store, work: &Work, transaction: &Transaction) -> Option<bool> {
+async fn is_stored(store: &dyn Store, works: &[Work], transaction: &Transaction) -> Option<bool> {
+    let Some(first) = works.first() else { return Some(false) };
     loop {
-        match store.timeline(work.entry.facts.id).await {
+        match store.timeline(first.entry.facts.id).await {
             Ok(timeline) => {
                 let stored = timeline.into_iter().flat_map(|timeline| timeline.transactions);
                 return Some(stored.into_iter().any(|(stored, _)| stored.id == transaction.id));
@@ -270,19 +294,12 @@ async fn is_stored(store: &dyn Store, work: &Work, transaction: &Transaction) ->
     }
 }
 
-/// The reason why work was not begun.
-enum Refusal {
-    /// Nobody waits for it any more.
-    Unwanted,
-    /// It is not good any more.
-    Rejected(Rejection),
-    /// Not now.
-    Unavailable(NotNow),
-}
-
-/// The changes that begin one piece of work.
-fn changes((work, transaction): &Signed) -> Vec<Change> {
-    let claim = (!work.stored)
-        .then(|| Change::Claim { facts: std::sync::Arc::clone(&work.entry.facts), plan: Some(work.plan.clone()) });
-    claim.into_iter().chain([Change::Carry(transaction.clone())]).collect()
+/// The changes that begin the work of one transaction.
+fn changes(signed: &Signed) -> Vec<Change> {
+    let claims = signed
+        .works
+        .iter()
+        .filter(|work| !work.stored)
+        .map(|work| Change::Claim { facts: std::sync::Arc::clone(&work.entry.facts), plan: Some(work.plan.clone()) });
+    claims.chain([Change::Carry(signed.transaction.clone())]).collect()
 }

@@ -307,14 +307,15 @@ fn included(
     // turn pays more to make a payment void than a cancellation costs.
     let is_kind = |attempt: &&Attempt| attempt.signed.hash == inclusion.hash;
     let kind = tracked.transaction.attempts.iter().find(is_kind).map(|attempt| attempt.kind);
-    let lost = (kind != Some(AttemptKind::Cancel)).then_some(inclusion);
+    let cancelled = kind == Some(AttemptKind::Cancel);
+    let lost = |id| (!cancelled).then(|| tracked.transaction.share(inclusion.fee_paid, id));
     let mut unclear = None;
     let verdicts = tracked.items.iter().enumerate().zip(items).filter(|((_, item), _)| !item.ended);
     for ((index, item), verdict) in verdicts {
         let (facts, entry) = (&item.entry.facts, Some(&item.entry));
         match verdict {
             ItemVerdict::Settled(settled) => batch.settle(facts, entry, settled),
-            ItemVerdict::Failed(failed) => batch.fail(facts, entry, failed, lost),
+            ItemVerdict::Failed(failed) => batch.fail(facts, entry, failed, lost(facts.id)),
             ItemVerdict::Next(plan) => {
                 batch.change(Change::NextStep { id: facts.id, done: item.number, plan: plan.clone() });
                 let (entry, number) = (Arc::clone(&item.entry), item.number + 1);

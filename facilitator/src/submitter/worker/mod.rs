@@ -4,7 +4,8 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`queue`] | payments and steps that wait for a place |
-//! | `begin` | sign, store, hand over to the outbox |
+//! | `begin` | divide over places, store, hand over to the outbox |
+//! | `sign` | the transactions of what is begun |
 //! | `replace` | dearer attempts, and cancellations |
 //! | [`outbox`] | sends |
 //! | [`tracked`] | transactions that are not at their end |
@@ -20,10 +21,11 @@ mod outbox;
 mod questions;
 mod queue;
 mod replace;
+mod sign;
 pub(super) mod tracked;
 mod upkeep;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chains_core::{chain::Parameters, observation::Block, transaction::BroadcastResult};
 use tokio::{
@@ -42,18 +44,16 @@ use self::{
 use super::{
     context::Context,
     decide::{self, AfterSend},
-    job::{Job, Work},
-    status::WalletStatus,
+    dispatch::Dispatcher,
+    job::Work,
+    mail::{MAILBOX_MAX, Mail},
+    status::{Fitness, WalletStatus},
 };
 use crate::{
     in_flight::Dropped,
     metrics::{self, Stage},
-    settlement::{NotNow, Transaction},
+    settlement::NotNow,
 };
-
-/// Messages that may wait for a worker. Beyond, callers are told to come back:
-/// two seconds of a worker that settles 128 payments a second.
-pub(super) const MAILBOX_MAX: usize = 256;
 
 /// Messages that are taken out of the mailbox at a time.
 const MAIL_GROUP_MAX: usize = 64;
@@ -61,22 +61,10 @@ const MAIL_GROUP_MAX: usize = 64;
 /// The time between two looks for due questions and deferred work.
 const TICK: Duration = Duration::from_millis(250);
 
-/// A message to a worker.
-pub(super) enum Mail {
-    /// A payment to begin.
-    Job(Job),
-    /// A step of a settlement that was unresolved, and goes on.
-    Step(Box<Work>),
-    /// A transaction at its end that the chain has lost: send it again.
-    Resend(Box<Transaction>),
-}
-
-/// The ways to the workers of a network, by wallet.
-pub(super) type Mailers = HashMap<String, mpsc::Sender<Mail>>;
-
 /// The owner of one gas wallet's transactions.
 pub(super) struct Worker {
     context: Arc<Context>,
+    dispatcher: Arc<Dispatcher>,
     status: Arc<WalletStatus>,
     parameters: Parameters,
     epoch: u64,
@@ -89,6 +77,8 @@ pub(super) struct Worker {
     /// Steps whose transaction is dead, and the times at which the trace of
     /// their authorization is made again.
     untraced: Vec<(Instant, Work)>,
+    /// The time until which payments are gathered that are to share a transaction.
+    gather_until: Option<Instant>,
     told: Told,
 }
 
@@ -123,7 +113,7 @@ pub(super) struct Inlets {
 }
 
 impl Worker {
-    pub fn new(context: Arc<Context>, start: Start) -> Self {
+    pub fn new(context: Arc<Context>, dispatcher: Arc<Dispatcher>, start: Start) -> Self {
         let Start { status, epoch, next_nonce, tracked, waiting } = start;
         let mut worker = Self {
             parameters: context.chain.parameters(),
@@ -135,8 +125,10 @@ impl Worker {
             questions: Questions::new(Arc::clone(&context)),
             upkeep: Upkeep::default(),
             untraced: vec![],
+            gather_until: None,
             told: Told::default(),
             context,
+            dispatcher,
             status,
         };
         worker.take_up(tracked, waiting);
@@ -173,6 +165,7 @@ impl Worker {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut mail = Vec::with_capacity(MAIL_GROUP_MAX);
         loop {
+            self.hand_on_what_waits();
             self.begin_what_waits().await;
             self.tell_status();
             tokio::select! {
@@ -188,6 +181,7 @@ impl Worker {
                     }
                     mail.drain(..).for_each(|mail| self.on_mail(mail));
                 }
+                () = until(self.gather_until) => {}
                 _ = ticks.tick() => self.on_tick(),
             }
         }
@@ -202,14 +196,26 @@ impl Worker {
 
     fn on_mail(&mut self, mail: Mail) {
         match mail {
-            Mail::Job(job) => {
-                self.status.update(|state| state.queued = state.queued.saturating_sub(1));
+            // The sender has counted it.
+            Mail::Job(work) => {
                 self.told.queued += 1;
-                self.status.update(|state| state.queued += 1);
-                self.queue.push(job.into());
+                self.queue.push(*work);
             }
             Mail::Step(work) => self.queue.push(*work),
             Mail::Resend(transaction) => self.outbox.push(Outgoing::from(&*transaction)),
+        }
+    }
+
+    /// Hands what waits on to fitter workers, if this gas wallet is not well.
+    fn hand_on_what_waits(&mut self) {
+        let fitness = self.status.fitness();
+        if fitness == Fitness::Well || self.queue.is_empty() {
+            return;
+        }
+        for work in self.queue.take_movable() {
+            if let Err(work) = self.dispatcher.hand_on(Box::new(work), &self.status, fitness) {
+                self.queue.push(*work);
+            }
         }
     }
 
@@ -355,8 +361,8 @@ impl Worker {
         self.status.update(|state| state.closed = Some("the service is stopping".into()));
         mail.close();
         while let Ok(message) = mail.try_recv() {
-            if let Mail::Job(job) = message {
-                self.queue.push(job.into());
+            if let Mail::Job(work) = message {
+                self.queue.push(*work);
             }
         }
         for work in self.queue.drain() {
@@ -365,6 +371,14 @@ impl Worker {
                 self.context.registry.give_back(&work.entry, why).await;
             }
         }
+    }
+}
+
+/// Waits until a time, or for ever.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

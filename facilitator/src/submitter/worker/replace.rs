@@ -33,6 +33,8 @@ enum Hindrance {
     Store(#[from] ApplyError),
     #[error("the gas wallet cannot pay for it")]
     Unfunded,
+    #[error("settlements that it carries have ended since, and are not known here")]
+    Incomplete,
 }
 
 /// A signed attempt that is to be stored for a transaction.
@@ -127,7 +129,7 @@ impl Worker {
             return;
         }
         if let Some(tracked) = self.tracked.get_mut(id).filter(|tracked| !tracked.price.asking && !tracked.nonce_used)
-            && let [item] = tracked.items.as_slice()
+            && let ([item], true) = (tracked.items.as_slice(), tracked.is_complete())
         {
             tracked.price.asking = true;
             self.questions.authorization(id, item.plan.clone(), item.entry.facts.claimed_block);
@@ -165,6 +167,10 @@ impl Worker {
     }
 
     fn sign_attempt(&self, tracked: &Tracked, replacement: Replacement, need: Amount) -> Result<Attempt, Hindrance> {
+        // Other calls in its place would take from those what they were promised.
+        if !tracked.is_complete() {
+            return Err(Hindrance::Incomplete);
+        }
         let (chain, plans) = (&self.context.chain, plans(tracked));
         let purpose = purpose(replacement, &plans);
         let fee = chain.quote_replacement(purpose, &tracked.fees())?;

@@ -148,11 +148,18 @@ impl Tracked {
         }
     }
 
-    /// Returns true when a settlement that it carries is void at this time of
-    /// the chain, in seconds: no later block can execute it.
+    /// Returns true when every settlement that it carries is void at this time
+    /// of the chain, in seconds: no later block can execute any.
     pub fn is_over_at(&self, time: u64) -> bool {
-        let mut open = self.items.iter().filter(|item| !item.ended).peekable();
-        open.peek().is_some() && open.all(|item| item.plan.valid_before.is_some_and(|end| end <= time))
+        let is_over = |item: &Carried| item.plan.valid_before.is_some_and(|end| end <= time);
+        // One that has ended in a block which the chain took back needs the transaction as well.
+        self.is_complete() && self.items.iter().any(|item| !item.ended) && self.items.iter().all(is_over)
+    }
+
+    /// Returns true when every step that it carries is known here. After a
+    /// restart those whose settlements have ended are not.
+    pub const fn is_complete(&self) -> bool {
+        self.items.len() == self.transaction.items.len()
     }
 
     /// The fees that its attempts offer, oldest first.

@@ -109,6 +109,35 @@ where
     merged(tasks).await
 }
 
+/// So many requests by `callers` callers, each with its next request when it has its answer.
+pub(crate) async fn counted<F>(url: &str, path: &'static str, callers: usize, count: usize, body: F) -> Run
+where
+    F: Fn(usize) -> String + Send + Sync + 'static,
+{
+    let (body, number) = (Arc::new(body), Arc::new(AtomicUsize::new(0)));
+    let mut connected = Vec::with_capacity(callers);
+    for _ in 0..callers {
+        connected.push(Caller::connect(url, path).await);
+    }
+    let mut tasks = JoinSet::new();
+    for mut caller in connected {
+        let (body, number) = (Arc::clone(&body), Arc::clone(&number));
+        tasks.spawn(async move {
+            let mut run = Run::new();
+            loop {
+                let next = number.fetch_add(1, Ordering::Relaxed);
+                if next >= count {
+                    return run;
+                }
+                let asked = Instant::now();
+                let answer = caller.post(body(next)).await;
+                run.record(asked.elapsed(), &answer);
+            }
+        });
+    }
+    merged(tasks).await
+}
+
 /// Returns the measurements of all callers together.
 pub(crate) async fn merged(mut tasks: JoinSet<Run>) -> Run {
     let mut run = Run::new();

@@ -15,6 +15,7 @@ mod compare;
 mod evm;
 mod hostile;
 mod load;
+mod many;
 mod report;
 mod store;
 mod svm;
@@ -51,6 +52,7 @@ async fn main() {
     if !part.starts_with("store") {
         build_service();
         evm::run(&mut report, time, wanted).await;
+        many::run(&mut report, wanted).await;
         svm::run(&mut report, time, wanted).await;
     }
     report.print();
@@ -60,20 +62,23 @@ async fn main() {
 /// The counters of the service and of the kernel.
 struct Counters {
     rpc: f64,
+    calls: f64,
     commits: f64,
     cpu: Duration,
 }
 
 impl Counters {
     async fn read(home: &Home, service: &Service) -> Self {
-        let (rpc, commits) = (home.metric("rpc_requests_total").await, home.metric("store_commits_total").await);
-        Self { rpc, commits, cpu: e2e::hostile::cpu(service.id()) }
+        let (rpc, calls) = (home.metric("rpc_requests_total").await, home.metric("rpc_calls_total").await);
+        let commits = home.metric("store_commits_total").await;
+        Self { rpc, calls, commits, cpu: e2e::hostile::cpu(service.id()) }
     }
 
     /// A line with what was counted since.
     async fn since(&self, home: &Home, service: &Service, name: &str, run: &Run, time: Duration) -> Row {
         let now = Self::read(home, service).await;
         let row = Row::of(name, run, time).rpc(ratio(now.rpc - self.rpc, run.done));
+        let row = row.calls(ratio(now.calls - self.calls, run.done));
         let row = row.cpu(now.cpu.saturating_sub(self.cpu), run.done);
         row.commits(ratio(now.commits - self.commits, run.done))
     }

@@ -26,6 +26,8 @@ pub(crate) struct Row {
     pub cpu_us_per_payment: Option<f64>,
     failed: u64,
     rpc_requests_per_payment: Option<f64>,
+    #[serde(default)]
+    rpc_calls_per_payment: Option<f64>,
     commits_per_payment: Option<f64>,
     first_failure: Option<String>,
 }
@@ -115,6 +117,11 @@ impl Row {
         Self { rpc_requests_per_payment: Some(per_payment), ..self }
     }
 
+    /// With calls to the node, in whatever requests, for each payment.
+    pub fn calls(self, per_payment: f64) -> Self {
+        Self { rpc_calls_per_payment: Some(per_payment), ..self }
+    }
+
     /// With the processor time that the service used meanwhile, over its answers.
     pub fn cpu(self, used: Duration, answers: u64) -> Self {
         Self { cpu_us_per_payment: Some(ratio(used.as_secs_f64() * 1e6, answers)), ..self }
@@ -136,8 +143,8 @@ impl Report {
     /// Prints the table.
     pub fn print(&self) {
         println!(
-            "{:<64} {:>10} {:>10} {:>10} {:>7} {:>9} {:>9} {:>9}",
-            "", "per s", "p50 ms", "p99 ms", "failed", "cpu us", "rpc/pay", "commit/pay"
+            "{:<64} {:>10} {:>10} {:>10} {:>7} {:>9} {:>9} {:>9} {:>9}",
+            "", "per s", "p50 ms", "p99 ms", "failed", "cpu us", "rpc/pay", "calls/pay", "commit/pay"
         );
         let show = |value: Option<f64>, digits: usize| value.map_or_else(String::new, |v| format!("{v:.digits$}"));
         for row in &self.rows {
@@ -149,12 +156,15 @@ impl Report {
                 cpu_us_per_payment: cpu,
                 failed,
                 rpc_requests_per_payment: rpc,
+                rpc_calls_per_payment: calls,
                 commits_per_payment: commits,
                 ..
             } = row;
             let (p50, p99, rpc, commits) = (show(*p50_ms, 1), show(*p99_ms, 1), show(*rpc, 3), show(*commits, 3));
-            let cpu = show(*cpu, 0);
-            println!("{name:<64} {per_second:>10.0} {p50:>10} {p99:>10} {failed:>7} {cpu:>9} {rpc:>9} {commits:>9}");
+            let (cpu, calls) = (show(*cpu, 0), show(*calls, 3));
+            println!(
+                "{name:<64} {per_second:>10.0} {p50:>10} {p99:>10} {failed:>7} {cpu:>9} {rpc:>9} {calls:>9} {commits:>9}"
+            );
             if let Some(failure) = &row.first_failure {
                 println!("    first failure: {failure}");
             }

@@ -79,7 +79,7 @@ const AND_KEY: &str = " AND s.idempotency_key = ";
 const TRANSACTIONS_AT: &str = "SELECT t.id FROM wallet_transaction t WHERE t.network = ? AND t.gas_wallet = ? \
      AND t.nonce >= ? AND t.nonce < ? ORDER BY t.nonce LIMIT ?";
 
-const LOSSES: &str = "SELECT s.id, s.payer, s.tenant, s.payer_code, s.ended_at, a.fee_paid, (SELECT count(*) \
+const LOSSES: &str = "SELECT s.id, s.payer, s.tenant, s.payer_code, s.ended_at, a.fee_paid, i.number AS place, (SELECT count(*) \
      FROM transaction_item n WHERE n.transaction_id = i.transaction_id) AS items \
      FROM settlement s INDEXED BY settlement_failed_by_end \
      CROSS JOIN transaction_item i ON i.settlement = s.id \
@@ -144,13 +144,14 @@ pub(super) async fn losses(pool: &SqlitePool, network: &Network, since: Millis) 
 
 fn loss(row: &SqliteRow) -> Result<(SettlementId, Loss), StoreError> {
     let read = Reader::new(row, "settlement", "id");
-    let (fee_paid, items): (Amount, _) = (read.parsed("fee_paid")?, Amount::from(read.number("items")?));
-    let share = fee_paid.to_u256().checked_div(items.to_u256()).ok_or_else(|| read.wrong("items"))?;
+    let fee_paid: Amount = read.parsed("fee_paid")?;
+    let number = |column| usize::try_from(read.number(column)?).map_err(|_| read.wrong(column));
+    let (place, items) = (number("place")?, number("items")?);
     let loss = Loss {
         payer: read.text("payer")?,
         tenant: read.text("tenant")?,
         payer_code: read.maybe_text("payer_code")?,
-        fee_paid: share.into(),
+        fee_paid: fee_paid.share(place, items),
         at: read.time("ended_at")?,
     };
     Ok((read.settlement("id")?, loss))

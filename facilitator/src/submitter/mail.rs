@@ -1,0 +1,25 @@
+//! Messages to the wallet workers.
+
+use std::collections::HashMap;
+
+use tokio::sync::mpsc;
+
+use super::job::Work;
+use crate::settlement::Transaction;
+
+/// Messages that may wait for a worker. Beyond, callers are told to come back:
+/// two seconds of a worker that settles 128 payments a second.
+pub(super) const MAILBOX_MAX: usize = 256;
+
+/// A message to a worker.
+pub(super) enum Mail {
+    /// A payment to begin.
+    Job(Box<Work>),
+    /// A step of a settlement that was unresolved, and goes on.
+    Step(Box<Work>),
+    /// A transaction at its end that the chain has lost: send it again.
+    Resend(Box<Transaction>),
+}
+
+/// The ways to the workers of a network, by wallet.
+pub(super) type Mailers = HashMap<String, mpsc::Sender<Mail>>;
