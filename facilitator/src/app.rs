@@ -66,6 +66,7 @@ pub struct Running {
     /// The address that resource servers ask.
     pub address: SocketAddr,
     lifecycle: Lifecycle,
+    drain_delay: Duration,
     payments: Arc<Payments>,
     store: Arc<dyn Store>,
 }
@@ -112,7 +113,7 @@ pub async fn start(
     let payments = Arc::new(Payments::new(submitters, Arc::clone(&store), registry, clock, waits, tasks));
     http::begin_metrics(&payments);
     let files = Files::share(files::raise(), server.places.all, payments.networks().len());
-    let draining = lifecycle.drain.clone();
+    let draining = lifecycle.leaving.clone();
     let options = Options { body_max: server.body_max, body_wait: server.body_wait, hosts: server.hosts, draining };
     let api = Api { payments: Arc::clone(&payments), keys: Arc::new(config.auth.keys), options: Arc::new(options) };
     let address = public.local_addr()?;
@@ -125,14 +126,15 @@ pub async fn start(
         store_url,
         hosts: admin_hosts,
         token_sha256: config.admin.token_sha256,
-        draining: lifecycle.drain.clone(),
+        draining: lifecycle.leaving.clone(),
     });
     let listeners = [
         ("public", public, http::router(api), files.public(server.places)),
         ("admin", admin, admin_router, files.admin()),
     ];
+    let proxies = Arc::new(server.proxies);
     for (name, listener, router, places) in listeners {
-        let limits = Limits { listener: name, places, waits: server.waits };
+        let limits = Limits { listener: name, places, waits: server.waits, proxies: Arc::clone(&proxies) };
         let serving = serve(listener, router, limits, lifecycle.drain.clone(), lifecycle.stop.clone());
         lifecycle.listeners.spawn(serving);
     }
@@ -141,7 +143,7 @@ pub async fn start(
     lifecycle.tasks.spawn(async move { looking.keep_looking(stop).await });
     files.say(server.places);
     say_what_runs(&payments, file.as_deref(), &store_path, [address, admin_address]);
-    Ok(Running { address, lifecycle, payments, store })
+    Ok(Running { address, lifecycle, drain_delay: server.drain_delay, payments, store })
 }
 
 /// One line with everything that tells this process from another.
@@ -178,7 +180,7 @@ impl Running {
     /// # Errors
     /// Signals cannot be listened for, or a task of the service panicked.
     pub async fn until_told(self) -> Result<(), StartError> {
-        self.lifecycle.listen()?;
+        self.lifecycle.listen(self.drain_delay)?;
         self.lifecycle.drain.cancelled().await;
         let lifecycle = self.lifecycle.clone();
         self.end().await;

@@ -15,17 +15,34 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(30);
 pub const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// Everything that ends with the process.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Lifecycle {
     /// Every task of the service but the listeners.
     pub tasks: TaskTracker,
     /// The listeners with their connections: they end first.
     pub listeners: TaskTracker,
-    /// Cancelled first: no new requests, but those in flight are answered.
+    /// Cancelled first: the service is ready for nothing new, and says so, but takes what comes.
+    pub leaving: CancellationToken,
+    /// Cancelled next: no new requests, but those in flight are answered.
     pub drain: CancellationToken,
     /// Cancelled last: every task ends.
     pub stop: CancellationToken,
     died: Arc<Mutex<Option<String>>>,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        let drain = CancellationToken::new();
+        Self {
+            tasks: TaskTracker::new(),
+            listeners: TaskTracker::new(),
+            // What drains is leaving, too.
+            leaving: drain.child_token(),
+            drain,
+            stop: CancellationToken::new(),
+            died: Arc::default(),
+        }
+    }
 }
 
 impl Lifecycle {
@@ -50,14 +67,14 @@ impl Lifecycle {
         self.died.lock().clone()
     }
 
-    /// Waits for SIGTERM, SIGINT or SIGHUP (a terminal that is closed) and
-    /// begins to drain; a second one, or the end of [`DRAIN_MAX`], stops. A
+    /// Waits for SIGTERM, SIGINT or SIGHUP (a terminal that is closed), is leaving for `delay`, so that
+    /// load balancers notice, and begins to drain; a second one, or the end of [`DRAIN_MAX`], stops. A
     /// process that was started to ignore SIGHUP, as by `nohup`, goes on
     /// ignoring it. The configuration is read at the start only.
     ///
     /// # Errors
     /// The signals cannot be listened for.
-    pub fn listen(&self) -> std::io::Result<()> {
+    pub fn listen(&self, delay: Duration) -> std::io::Result<()> {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
         let lifecycle = self.clone();
@@ -74,8 +91,21 @@ impl Lifecycle {
                 tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => (), _ = hung_up => () }
             };
             told().await;
+            lifecycle.leaving.cancel();
+            if delay.is_zero() {
+                lifecycle.drain.cancel();
+            }
             tracing::info!("told to stop: requests in flight are answered first");
+            let is_told_again = tokio::select! {
+                () = told() => true,
+                () = tokio::time::sleep(delay) => false,
+            };
             lifecycle.drain.cancel();
+            if is_told_again {
+                tracing::warn!("told to stop again: stopping at once");
+                lifecycle.stop.cancel();
+                return;
+            }
             tokio::select! {
                 () = told() => tracing::warn!("told to stop again: stopping at once"),
                 () = tokio::time::sleep(DRAIN_MAX) => tracing::warn!("requests in flight took too long"),

@@ -8,7 +8,7 @@ use e2e::{
 use serde_json::{Value, json};
 
 /// Everything that the doctor finds, as JSON, and its exit code.
-async fn findings(home: &Home) -> (Option<i32>, Vec<Value>) {
+fn findings(home: &Home) -> (Option<i32>, Vec<Value>) {
     let output = home.run(&["doctor", "--json"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let body: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
@@ -88,11 +88,11 @@ async fn an_endpoint_with_a_limit_is_told_the_limit_and_the_fix() {
         });
         wrong.cloned().collect::<Vec<_>>()
     };
-    let (_, none) = findings(&home).await;
+    let (_, none) = findings(&home);
     assert_eq!(of_nodes(&none), Vec::<Value>::new(), "a node without limits");
     for (name, limit, check, seen, fix) in CASES {
         limit(&limited);
-        let (code, found) = findings(&home).await;
+        let (code, found) = findings(&home);
         limited.heal();
         let found = of_nodes(&found);
         let told = found.iter().find(|finding| finding["check"] == check && finding["subject"] == host.as_str());

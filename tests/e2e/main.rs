@@ -41,6 +41,7 @@
 //! | [`payers`] | the same money serves once, and who costs gas for nothing is not served for long |
 //! | [`abuse_svm`] | a signed message is one payment however it is written; what fails leaves nothing behind |
 //! | [`validity`] | a payment is valid when the chain will take it |
+//! | [`balancers`] | nginx and HAProxy stand before the service, and nobody notices |
 //! | [`access`] | who may ask, and how the service ends |
 //! | [`edge_wire`], [`edge_hostile`], [`edge_places`], [`edge_process`] | nobody takes the service away from honest callers |
 //! | [`status`] | what happened can be looked up |
@@ -52,6 +53,7 @@ mod abuse;
 mod abuse_svm;
 mod access;
 mod alerts;
+mod balancers;
 mod commands;
 mod counterfactual;
 mod crash;

@@ -21,6 +21,7 @@
 
 pub mod anvil;
 pub mod approval;
+pub mod balancer;
 pub mod hostile;
 pub mod liar;
 pub mod liar_svm;

@@ -6,7 +6,6 @@ use crate::Network;
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {
     /// The network that it is about; `None`: the service itself.
-    #[serde(serialize_with = "as_text")]
     pub network: Option<Network>,
     /// The check that found it, by a name that stays.
     pub check: &'static str,
@@ -64,12 +63,5 @@ impl Finding {
     #[must_use]
     pub fn on(self, network: &Network) -> Self {
         Self { network: Some(network.clone()), ..self }
-    }
-}
-
-fn as_text<S: serde::Serializer>(network: &Option<Network>, serializer: S) -> Result<S::Ok, S::Error> {
-    match network {
-        Some(network) => serializer.collect_str(network),
-        None => serializer.serialize_none(),
     }
 }

@@ -8,7 +8,7 @@ mod scene;
 mod seller;
 mod svm;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{convert::Infallible, process::ExitCode, sync::Arc};
 
 use anyhow::{anyhow, ensure};
 use chains_core::{Amount, clock::SystemClock};
@@ -100,7 +100,7 @@ impl Demo {
         println!("\nThe payment is on chain, once.");
         stage.paid = true;
         if self.keep {
-            keep(&facilitator, &shop).await;
+            match keep(&facilitator, &shop).await {}
         }
         Ok(())
     }
@@ -130,7 +130,7 @@ async fn start(network: &str, folder: &Folder) -> anyhow::Result<Running> {
     Ok(app::start(config, metrics::exposition::install()?, false, Lifecycle::default()).await?)
 }
 
-async fn keep(facilitator: &str, shop: &str) {
+async fn keep(facilitator: &str, shop: &str) -> Infallible {
     println!("\nEverything keeps running; Ctrl-C ends it. Ask it:");
     println!("  curl {facilitator}/supported");
     println!("  curl {facilitator}/settlements");

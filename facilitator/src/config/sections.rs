@@ -9,7 +9,10 @@ use crate::{
     http::{
         auth::{Key, Keys, Scope},
         host::Hosts,
-        server::places::{PlacesMax, Waits},
+        server::{
+            places::{PlacesMax, Waits},
+            proxies::{ForwardedBy, Proxies, Range},
+        },
     },
     limits::payer_failures::FailureLimit,
 };
@@ -21,6 +24,10 @@ const SETTLE_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::fro
 /// The shortest and the longest `supported_wait`: servers that start with this
 /// service wait for its answer, and give up after some minutes.
 const SUPPORTED_WAIT: (Duration, Duration) = (Duration::ZERO, Duration::from_mins(10));
+
+/// The shortest and the longest `drain_delay`: service managers kill what does
+/// not end in time.
+const DRAIN_DELAY: (Duration, Duration) = (Duration::ZERO, Duration::from_mins(2));
 
 /// The smallest and the largest `body_max_bytes`: room for every payment
 /// known, and not for more than a connection may cost.
@@ -50,6 +57,10 @@ pub struct Server {
     pub waits: Waits,
     /// Connections at a time, of all callers and of one.
     pub places: PlacesMax,
+    /// The proxies that are believed about their callers.
+    pub proxies: Proxies,
+    /// The time for which requests are still taken once the service is told to stop.
+    pub drain_delay: Duration,
     /// The names it answers to.
     pub hosts: Hosts,
     /// The lines that are logged, as directives of `tracing`.
@@ -114,6 +125,10 @@ fn server_at(listen: Option<SocketAddr>, mut section: Section) -> Option<Server>
     let answer = time(&mut section, "write_timeout");
     let connections_max = count(&mut section, "connections_max");
     let connections_per_ip_max = count(&mut section, "connections_per_ip_max");
+    let proxies = proxies(&mut section);
+    let drain_delay = between(&mut section, "drain_delay", DRAIN_DELAY, |delay: Duration| {
+        humantime::format_duration(delay).to_string()
+    });
     let hosts = section.required::<Vec<String>>("hosts");
     let log = section.required::<String>("log");
     if let Some(log) = &log
@@ -135,10 +150,41 @@ fn server_at(listen: Option<SocketAddr>, mut section: Section) -> Option<Server>
         body_wait: body_wait?,
         waits: Waits { head: head?, answer: answer?, idle: idle? },
         places: PlacesMax { all: connections_max?, per_caller: connections_per_ip_max? },
+        proxies: proxies?,
+        drain_delay: drain_delay?,
         hosts: Hosts::of(listen, &hosts?),
         log: log?,
         log_json: log_json?,
     })
+}
+
+/// `trusted_proxies` and `forwarded_by`, which have a meaning together only.
+fn proxies(section: &mut Section) -> Option<Proxies> {
+    let texts = section.required::<Vec<String>>("trusted_proxies");
+    let by = section.has("forwarded_by").then(|| choice(section, "forwarded_by", &ForwardedBy::ALL));
+    let texts = texts?;
+    let mut ranges = Vec::with_capacity(texts.len());
+    for (i, text) in texts.iter().enumerate() {
+        match text.parse::<Range>() {
+            Ok(range) => ranges.push(range),
+            Err(error) => section.problem_at("trusted_proxies", i, format!("is {text:?}"), error.to_string()),
+        }
+    }
+    match by {
+        None if texts.is_empty() => Some(Proxies::default()),
+        None => {
+            let fix = "name the one header that they set: \"x-forwarded-for\", \"forwarded\" or \"x-real-ip\"";
+            section.problem("forwarded_by", "is missing, and trusted_proxies are given", fix);
+            None
+        }
+        Some(_) if texts.is_empty() => {
+            let fix =
+                "name their addresses in `trusted_proxies`, or remove `forwarded_by`: anybody could write the header";
+            section.problem("forwarded_by", "is given, and trusted_proxies are not", fix);
+            None
+        }
+        Some(by) => Some(Proxies::new(by?, ranges)),
+    }
 }
 
 pub(super) fn admin(mut section: Section) -> Option<Admin> {

@@ -71,6 +71,12 @@ pub const HOST: Row =
 /// Large bodies of others are being read.
 pub const BUSY: Row =
     row(StatusCode::SERVICE_UNAVAILABLE, "too_busy", "too many large bodies are being read; send the request again");
+/// A caller behind a proxy has many requests under way.
+pub const TOO_MANY: Row = row(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "too_many_requests_under_way",
+    "this caller has as many requests under way as it may have; send the request again",
+);
 /// The store does not answer.
 pub const STORE: Row =
     row(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "the store does not answer; send the request again");
@@ -88,7 +94,7 @@ pub const PANIC: Row = row(
 );
 
 /// Every row, in the order of the contract.
-pub const ALL: [Row; 20] = [
+pub const ALL: [Row; 21] = [
     BAD_REQUEST,
     TWO_HOSTS,
     IDEMPOTENCY_KEY,
@@ -106,6 +112,7 @@ pub const ALL: [Row; 20] = [
     MEDIA_TYPE,
     HOST,
     BUSY,
+    TOO_MANY,
     STORE,
     OPENING,
     PANIC,
@@ -131,6 +138,7 @@ pub const fn of(failure: &Failure) -> Row {
         Failure::MediaType => MEDIA_TYPE,
         Failure::Host => HOST,
         Failure::Busy => BUSY,
+        Failure::TooMany => TOO_MANY,
         Failure::Store => STORE,
         Failure::Opening => OPENING,
         Failure::Panic => PANIC,

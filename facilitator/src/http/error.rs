@@ -142,6 +142,8 @@ pub enum Failure {
     Host,
     /// Bodies hold as many bytes as they may.
     Busy,
+    /// A caller behind a proxy has as many requests under way as it may have.
+    TooMany,
     /// A network has not opened since the start, and is waited for.
     Opening,
     /// A bug.
@@ -193,6 +195,9 @@ impl Failure {
             }
             Self::Busy => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::TooMany => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Store | Self::Opening => {

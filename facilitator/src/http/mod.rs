@@ -46,6 +46,7 @@ use self::{
     auth::Keys,
     error::{Failure, RequestId, Shape},
     host::Hosts,
+    server::places::Place,
 };
 use crate::{
     metrics::{
@@ -149,9 +150,16 @@ async fn at_the_door(State(api): State<Api>, mut request: Request, next: Next) -
     let mut response = if host::is_ambiguous(&request) {
         Failure::TwoHosts.respond(Shape::of(route), &id)
     } else if is_probe(route) || api.options.hosts.include(&request) {
-        // Nothing that a panic leaves behind is used again but what is made for it.
-        let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-        answered.unwrap_or_else(|_| panicked(route, &id, asked.elapsed()))
+        let place = request.extensions().get::<Arc<Place>>().filter(|_| !is_probe(route));
+        match place.map_or(Ok(None), |place| place.ask(request.headers())) {
+            Ok(under_way) => {
+                // Nothing that a panic leaves behind is used again but what is made for it.
+                let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+                drop(under_way);
+                answered.unwrap_or_else(|_| panicked(route, &id, asked.elapsed()))
+            }
+            Err(_) => Failure::TooMany.respond(Shape::of(route), &id),
+        }
     } else {
         Failure::Host.respond(Shape::of(route), &id)
     };

@@ -62,7 +62,7 @@ fn file(keys: &[Documented], of: &Documented, value: &str) -> String {
     });
     tables[place].1.retain(|line| !line.starts_with(&format!("{} = ", of.key)));
     tables[place].1.push(format!("{} = {value}", of.key));
-    tables.iter().map(|(head, lines)| format!("{head}\n{}\n", lines.join("\n"))).collect()
+    tables.into_iter().flat_map(|(head, lines)| [vec![head], lines].concat()).collect::<Vec<_>>().join("\n")
 }
 
 fn read_file(text: &str) -> Result<Config, Report> {
@@ -94,7 +94,8 @@ fn every_documented_key_is_in_force_with_its_source() {
     let config = read_file(&file(&keys, &network, network.value)).unwrap_or_else(|r| panic!("{:?}", r.problems()));
     let shown = config.report.effective();
     // These have no value unless somebody writes one.
-    let absent = ["token_sha256", "keystore_password", "valid_for_max", "fee_payers_former", "implementation"];
+    let absent =
+        ["forwarded_by", "token_sha256", "keystore_password", "valid_for_max", "fee_payers_former", "implementation"];
     for documented in keys.iter().filter(|documented| !absent.contains(&documented.key)) {
         let inner = documented.head.trim_matches(['[', ']']);
         let head = table(&documented.head);
@@ -111,7 +112,7 @@ fn every_documented_key_is_in_force_with_its_source() {
     }
     let source = |key: &str| {
         let found = shown.iter().find(|value| value.key == format!("{EVM}.{key}"));
-        found.map(|value| (value.value.clone(), value.source.clone())).unwrap_or_else(|| panic!("{key}"))
+        found.map_or_else(|| panic!("{key}"), |value| (value.value.clone(), value.source.clone()))
     };
     let network = |value: &str| (value.to_owned(), Source::Network);
     assert_eq!(source("confirmations"), network("1"));

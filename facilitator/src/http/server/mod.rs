@@ -1,12 +1,14 @@
 //! Connections: how many, how long, and how they end.
 //!
 //! * [`places`]: who may hold how many, and who gives way.
+//! * [`proxies`]: who is behind a proxy, where one is trusted.
 //! * [`connection`]: one of them, and the time that its caller takes.
 //! * [`files`]: how many the machine lets us have.
 
 mod connection;
 pub mod files;
 pub mod places;
+pub mod proxies;
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +16,10 @@ use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::places::{Caller, Place, Places, PlacesMax, Waits};
+use self::{
+    places::{Place, Places, PlacesMax, Waits},
+    proxies::Proxies,
+};
 use crate::metrics;
 
 /// Wait after the system refused to accept, most likely for want of files.
@@ -26,7 +31,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 pub const LINGER: Duration = Duration::from_millis(500);
 
 /// Limits of a listener.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// The listener's name in metrics, one of [`LISTENERS`].
     pub listener: &'static str,
@@ -34,6 +39,8 @@ pub struct Limits {
     pub places: PlacesMax,
     /// The time that callers have.
     pub waits: Waits,
+    /// The proxies that are believed.
+    pub proxies: Arc<Proxies>,
 }
 
 /// The listeners, as metrics name them.
@@ -66,7 +73,7 @@ pub async fn serve(
     drain: CancellationToken,
     stop: CancellationToken,
 ) {
-    let places = Places::new(limits.places);
+    let places = Places::new(limits.places, limits.proxies);
     let connections = TaskTracker::new();
     let closed = async {
         drain.cancelled().await;
@@ -98,7 +105,7 @@ pub async fn serve(
 async fn accept(listener: &TcpListener, places: &Arc<Places>, name: &'static str) -> Option<(TcpStream, Place)> {
     match listener.accept().await {
         Ok((stream, peer)) => {
-            let place = places.take(Caller::at(peer.ip()));
+            let place = places.take(peer.ip());
             place.map(|place| (stream, place)).map_err(|full| metrics::connection_refused(name, full.word())).ok()
         }
         Err(error) => {

@@ -12,9 +12,12 @@ use std::{
     time::Duration,
 };
 
+use axum::http::HeaderMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use super::proxies::Proxies;
 
 /// Bytes of one body that are not counted against what all bodies together may
 /// hold: payments are smaller, so nobody's large bodies keep them out.
@@ -95,6 +98,7 @@ pub struct PlacesMax {
 pub struct Places {
     table: Mutex<Table>,
     max: PlacesMax,
+    proxies: Arc<Proxies>,
 }
 
 #[derive(Debug, Default)]
@@ -109,6 +113,8 @@ struct Table {
 #[derive(Debug)]
 struct Held {
     caller: Caller,
+    /// The caller of the request under way, where a trusted proxy tells it.
+    behind: Option<Caller>,
     phase: Phase,
     since: Instant,
     worked: bool,
@@ -120,6 +126,7 @@ struct Held {
 /// The holdings of one caller.
 #[derive(Clone, Copy, Debug, Default)]
 struct Holding {
+    /// Connections; behind a proxy, requests under way.
     connections: usize,
     bytes: usize,
 }
@@ -149,23 +156,25 @@ pub struct BytesFull;
 
 impl Places {
     /// Makes the places of a listener.
-    pub fn new(max: PlacesMax) -> Arc<Self> {
-        Arc::new(Self { table: Mutex::default(), max })
+    pub fn new(max: PlacesMax, proxies: Arc<Proxies>) -> Arc<Self> {
+        Arc::new(Self { table: Mutex::default(), max, proxies })
     }
 
-    /// Takes a place for a new connection, if need be from one that only waits.
+    /// Takes a place for a new connection, if need be from one that only waits. A
+    /// trusted proxy may have all of them: its callers are counted one by one.
     ///
     /// # Errors
     /// Every place that the caller could have is being worked for.
-    pub fn take(self: &Arc<Self>, caller: Caller) -> Result<Place, Full> {
+    pub fn take(self: &Arc<Self>, peer: IpAddr) -> Result<Place, Full> {
+        let (caller, is_one) = (Caller::at(peer), !self.proxies.trust(peer));
         let mut table = self.table.lock();
-        if table.callers.get(&caller).is_some_and(|holding| holding.connections >= self.max.per_caller) {
+        if is_one && table.callers.get(&caller).is_some_and(|holding| holding.connections >= self.max.per_caller) {
             table.evict(Some(caller)).ok_or(Full::Caller)?;
         }
         if table.held.len() >= self.max.all {
             table.evict(None).ok_or(Full::All)?;
         }
-        Ok(Place { id: table.add(caller), places: Arc::clone(self) })
+        Ok(Place { id: table.add(caller), peer, places: Arc::clone(self) })
     }
 
     /// Makes the connection give way that waits for its caller most needlessly.
@@ -184,7 +193,8 @@ impl Table {
         let id = self.next;
         self.next += 1;
         let (since, evicted) = (Instant::now(), CancellationToken::new());
-        self.held.insert(id, Held { caller, phase: Phase::Fresh, since, worked: false, answered: false, evicted });
+        let (behind, phase) = (None, Phase::Fresh);
+        self.held.insert(id, Held { caller, behind, phase, since, worked: false, answered: false, evicted });
         self.callers.entry(caller).or_default().connections += 1;
         id
     }
@@ -202,11 +212,18 @@ impl Table {
 
     fn remove(&mut self, id: u64) -> Option<Held> {
         let held = self.held.remove(&id)?;
-        if let Some(holding) = self.callers.get_mut(&held.caller) {
+        self.leave(held.caller);
+        if let Some(behind) = held.behind {
+            self.leave(behind);
+        }
+        Some(held)
+    }
+
+    fn leave(&mut self, caller: Caller) {
+        if let Some(holding) = self.callers.get_mut(&caller) {
             holding.connections -= 1;
         }
-        self.forget(held.caller);
-        Some(held)
+        self.forget(caller);
     }
 
     fn forget(&mut self, caller: Caller) {
@@ -220,7 +237,22 @@ impl Table {
 #[derive(Debug)]
 pub struct Place {
     id: u64,
+    peer: IpAddr,
     places: Arc<Places>,
+}
+
+/// A request of a caller behind a proxy, for as long as it is under way.
+#[derive(Debug)]
+pub struct Asked(Arc<Place>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let mut table = self.0.places.table.lock();
+        // A connection that is gone has taken its request with it.
+        if let Some(behind) = table.held.get_mut(&self.0.id).and_then(|held| held.behind.take()) {
+            table.leave(behind);
+        }
+    }
 }
 
 impl Place {
@@ -272,10 +304,30 @@ impl Place {
         self.places.table.lock().held.get(&self.id).map(|held| (held.phase, held.since))
     }
 
+    /// Counts a request for the caller behind a trusted proxy, until what is returned is
+    /// dropped. One without a proxy is counted by its connection.
+    ///
+    /// # Errors
+    /// The caller has as many under way as it may have.
+    pub fn ask(self: &Arc<Self>, headers: &HeaderMap) -> Result<Option<Asked>, Full> {
+        let caller = self.places.proxies.caller(self.peer, headers);
+        if caller == self.peer {
+            return Ok(None);
+        }
+        let (caller, mut table) = (Caller::at(caller), self.places.table.lock());
+        if table.callers.get(&caller).is_some_and(|holding| holding.connections >= self.places.max.per_caller) {
+            return Err(Full::Caller);
+        }
+        let Some(held) = table.held.get_mut(&self.id) else { return Ok(None) };
+        held.behind = Some(caller);
+        table.callers.entry(caller).or_default().connections += 1;
+        Ok(Some(Asked(Arc::clone(self))))
+    }
+
     /// Counts the bytes of one body from now on.
     pub fn body(self: &Arc<Self>) -> BodyBytes {
         BodyBytes {
-            caller: self.places.table.lock().held.get(&self.id).map(|held| held.caller),
+            caller: self.places.table.lock().held.get(&self.id).map(|held| held.behind.unwrap_or(held.caller)),
             place: Arc::clone(self),
             seen: 0,
             counted: 0,
@@ -342,12 +394,16 @@ impl Drop for BodyBytes {
 mod tests {
     use super::*;
 
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
     fn caller(text: &str) -> Caller {
-        Caller::at(text.parse().expect("an address"))
+        Caller::at(address(text))
     }
 
     fn places(all: usize, per_caller: usize) -> Arc<Places> {
-        Places::new(PlacesMax { all, per_caller })
+        Places::new(PlacesMax { all, per_caller }, Arc::default())
     }
 
     #[test]
@@ -366,26 +422,26 @@ mod tests {
     #[tokio::test]
     async fn when_places_run_out_those_give_way_that_only_wait_and_the_worst_first() {
         let places = places(4, 4);
-        let working = places.take(caller("192.0.2.1")).expect("a place");
+        let working = places.take(address("192.0.2.1")).expect("a place");
         working.enter(Phase::Working);
-        let kept_alive = places.take(caller("192.0.2.1")).expect("a place");
+        let kept_alive = places.take(address("192.0.2.1")).expect("a place");
         kept_alive.worked();
         kept_alive.enter(Phase::Idle);
-        let (old, young) = (places.take(caller("192.0.2.9")), places.take(caller("192.0.2.9")));
+        let (old, young) = (places.take(address("192.0.2.9")), places.take(address("192.0.2.9")));
         let (old, young) = (old.expect("a place"), young.expect("a place"));
         let (told_old, told_young, told_kept) = (old.evicted(), young.evicted(), kept_alive.evicted());
-        let first = places.take(caller("192.0.2.2")).expect("the oldest that never worked gives way");
+        let first = places.take(address("192.0.2.2")).expect("the oldest that never worked gives way");
         first.enter(Phase::Working);
         assert_eq!((told_old.is_cancelled(), told_young.is_cancelled()), (true, false));
-        let second = places.take(caller("192.0.2.3")).expect("then the next");
+        let second = places.take(address("192.0.2.3")).expect("then the next");
         second.enter(Phase::Working);
         assert_eq!((told_young.is_cancelled(), told_kept.is_cancelled()), (true, false));
-        let third = places.take(caller("192.0.2.4")).expect("then an idle one");
+        let third = places.take(address("192.0.2.4")).expect("then an idle one");
         third.enter(Phase::Working);
         assert!(told_kept.is_cancelled());
-        assert!(matches!(places.take(caller("192.0.2.5")), Err(Full::All)), "who is worked for keeps the place");
+        assert!(matches!(places.take(address("192.0.2.5")), Err(Full::All)), "who is worked for keeps the place");
         drop(working);
-        assert!(places.take(caller("192.0.2.5")).is_ok());
+        assert!(places.take(address("192.0.2.5")).is_ok());
         drop((old, young, kept_alive));
         assert_eq!(places.count(), 3, "a place is given back once");
     }
@@ -393,21 +449,21 @@ mod tests {
     #[tokio::test]
     async fn a_caller_with_all_its_places_makes_room_among_its_own() {
         let places = places(100, 2);
-        let (one, two) = (places.take(caller("2001:db8::1")), places.take(caller("2001:db8::2")));
+        let (one, two) = (places.take(address("2001:db8::1")), places.take(address("2001:db8::2")));
         let (one, two) = (one.expect("a place"), two.expect("a place"));
         one.enter(Phase::Working);
-        let third = places.take(caller("2001:db8::3")).expect("the second gives way");
+        let third = places.take(address("2001:db8::3")).expect("the second gives way");
         assert!(two.evicted().is_cancelled() && !one.evicted().is_cancelled());
         third.enter(Phase::Working);
-        assert!(matches!(places.take(caller("2001:db8::4")), Err(Full::Caller)));
-        assert!(places.take(caller("2001:db9::4")).is_ok(), "others have theirs");
+        assert!(matches!(places.take(address("2001:db8::4")), Err(Full::Caller)));
+        assert!(places.take(address("2001:db9::4")).is_ok(), "others have theirs");
     }
 
     #[tokio::test]
     async fn bodies_hold_no_more_than_they_may_and_small_ones_are_always_read() {
         let places = places(2000, 2000);
-        let hold = |address: &str, bytes: usize| {
-            let mut body = Arc::new(places.take(caller(address)).expect("a place")).body();
+        let hold = |text: &str, bytes: usize| {
+            let mut body = Arc::new(places.take(text.parse().expect("an address")).expect("a place")).body();
             body.add(bytes).map(|()| body)
         };
         let large = BODY_UNCOUNTED + BODIES_PER_CALLER_MAX;
