@@ -204,7 +204,7 @@ async fn without_the_contract_each_payment_goes_alone() {
     let chain = Anvil::start().await;
     let without = || Home::on(&chain).server("settle_wait", "40s").network("in_flight_max", 1);
     for (home, said) in [(without(), "there is no batch contract"), (without().network("batch", "off"), "`batch` is")] {
-        let doctor = text_of(&home.run(&["doctor"]));
+        let doctor = text_of(&home.run(&["doctor", "--verbose"]));
         assert!(doctor.contains(said), "{doctor}");
         let before = chain.node.transactions_of(GAS_WALLET).await;
         let service = Arc::new(home.serve().await);
