@@ -87,16 +87,18 @@ fn origin(value: &Effective, report: &Report) -> String {
     let shown = match (value.secret, value.shown_as) {
         (false, _) => String::new(),
         (true, "") => "; not shown".to_owned(),
-        (true, what) => format!("; {} {what} only", count(&value.value)),
+        (true, what) => match count(&value.value) {
+            Some(entries) => format!("; only {what} are shown, {entries} in all"),
+            None => format!("; only its {what} is shown"),
+        },
     };
     source + &shown
 }
 
-/// Entries of a list, as a word before what they are.
-fn count(value: &str) -> String {
+/// The number of a list's entries; `None` for another value.
+fn count(value: &str) -> Option<usize> {
     let list = format!("v = {value}").parse::<toml::Table>().ok();
-    let entries = list.and_then(|table| table.get("v").and_then(toml::Value::as_array).map(Vec::len));
-    entries.map_or_else(|| "its".to_owned(), |count| count.to_string())
+    list.and_then(|table| table.get("v").and_then(toml::Value::as_array).map(Vec::len))
 }
 
 fn describe(file: Option<&Path>, report: &Report) -> Value {
