@@ -93,7 +93,7 @@ fn alternatives(word: &str) -> Vec<String> {
     inside.split(',').flat_map(|one| alternatives(&format!("{before}{one}{after}"))).collect()
 }
 
-/// Returns true for a document elsewhere: `host.example/path/document.md`.
+/// Returns true for a document elsewhere: its path begins with the name of a host.
 fn is_address(word: &str) -> bool {
     word.split_once('/').is_some_and(|(host, _)| host.contains('.'))
 }
