@@ -56,7 +56,7 @@ async fn row(service: &Service, settled: &Answer) -> Answer {
 
 /// Posts a body just as it is written.
 async fn post_text(service: &Service, path: &str, body: String) -> Answer {
-    let request = reqwest::Client::new().post(format!("{}{path}", service.url));
+    let request = e2e::http_client().post(format!("{}{path}", service.url));
     let answer = request.header("content-type", "application/json").body(body).send().await.expect("an answer");
     let status = answer.status().as_u16();
     let body: Value = answer.json().await.expect("JSON");

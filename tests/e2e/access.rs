@@ -12,7 +12,7 @@ const SHA256: &str = "4d6c39192af87696ddddcf065123941ea0f36007cb656145350788b93a
 const TOKEN: &str = "test-token-0000000000000001";
 
 async fn ask(url: &str, token: Option<&str>, body: &Value) -> (u16, Value) {
-    let mut request = reqwest::Client::new().post(url).json(body);
+    let mut request = e2e::http_client().post(url).json(body);
     if let Some(token) = token {
         request = request.bearer_auth(token);
     }
@@ -45,7 +45,7 @@ async fn without_a_known_key_nothing_is_read_and_with_one_only_its_payees_are_pa
     assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 0);
     let (_, answer) = ask(&settle, Some(TOKEN), &body).await;
     assert_eq!(answer["success"], true, "{answer}");
-    let listed = reqwest::Client::new().get(format!("{}/settlements", service.url)).bearer_auth(TOKEN).send().await;
+    let listed = e2e::http_client().get(format!("{}/settlements", service.url)).bearer_auth(TOKEN).send().await;
     assert_eq!(listed.expect("an answer").status(), 403, "the key has no scope `status`");
     assert_eq!(service.get("/supported").await.status, 200, "what can be paid with is no secret");
     assert!(!home.log().contains(TOKEN), "C: no token in the log");

@@ -40,7 +40,7 @@ async fn a_service_that_stops_leaves_its_balancer_without_a_failed_request() {
     let (leaving, staying) = (homes[0].serve().await, homes[1].serve().await);
     let balancer = Balancer::before(Program::HaProxy, &[&leaving.url, &staying.url]).await;
     let body = Draft::default().v2();
-    let client = reqwest::Client::new();
+    let client = e2e::http_client();
     let ask = async || {
         let answer = client.post(format!("{}/verify", balancer.url)).json(&body).send().await;
         answer.is_ok_and(|answer| answer.status() == 200)
@@ -120,7 +120,7 @@ async fn a_listener_on_the_loopback_address_of_ipv6_answers_to_its_names() {
         (health.status.code() == Some(0)).then_some(())
     })
     .await;
-    let client = reqwest::Client::new();
+    let client = e2e::http_client();
     for (host, status) in [("localhost", 200), ("[::1]", 200), ("127.0.0.1", 200), ("evil.example", 421)] {
         let ask = client.get(format!("http://[::1]:{port}/supported")).header("host", format!("{host}:{port}"));
         assert_eq!(ask.send().await.expect("an answer").status(), status, "{host}");

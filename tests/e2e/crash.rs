@@ -50,7 +50,7 @@ struct Seen {
 
 /// Settles new payments until the service is gone; counts the successes.
 async fn load(url: String, caller: u64, draw: Draw, seen: Arc<Seen>) {
-    let client = reqwest::Client::new();
+    let client = e2e::http_client();
     loop {
         let body = draw(caller).await;
         seen.begun.lock().expect("no panic").push(body.clone());

@@ -58,7 +58,7 @@ async fn ready(home: &Home) {
 
 /// Asks for payments to be settled and verified; the number of good answers.
 async fn pays(home: &Home) -> usize {
-    let client = reqwest::Client::new();
+    let client = e2e::http_client();
     let mut good = 0;
     for path in ["settle", "verify", "verify", "settle"] {
         let ask = client.post(format!("{}/{path}", home.url)).json(&Draft::default().v2());

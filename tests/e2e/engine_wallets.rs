@@ -108,7 +108,7 @@ async fn a_full_queue_is_told_before_anything_is_done() {
     // One is signed, 256 are in the queue, and 256 wait for it.
     let under_way = settle(&service, 513);
     home.queued(512).await;
-    let refused = reqwest::Client::new()
+    let refused = e2e::http_client()
         .post(format!("{}/settle", home.url))
         .json(&Draft::default().v2())
         .send()

@@ -27,7 +27,7 @@ async fn one_request_id_finds_every_line_of_its_settlement_and_the_settlement_it
     let chain = Anvil::start().await;
     let home = Home::on(&chain).logs_json("info,facilitator=debug");
     let service = home.serve().await;
-    let client = reqwest::Client::new();
+    let client = e2e::http_client();
     let body = Draft::default().v2();
     let post = |path: &str, id: &'static str| {
         client.post(format!("{}{path}", home.url)).header("x-request-id", id).json(&body).send()

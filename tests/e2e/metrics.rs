@@ -200,7 +200,7 @@ async fn ten_networks_have_fewer_than_3000_series_and_a_hundred_thousand_random_
         (open.as_deref() == Some("1")).then_some(())
     })
     .await;
-    let client = reqwest::Client::new();
+    let client = e2e::http_client();
     let honest = Draft::default().v2();
     let ask = |number: usize| {
         let (client, url, mut body) = (client.clone(), home.url.clone(), honest.clone());

@@ -38,7 +38,7 @@ async fn a_store_restored_from_an_old_copy_opens_no_wallet_until_the_operator_sa
     drop(third);
 
     let mut accepted = home.command(&["serve", "--accept-foreign-nonces"]).spawn().expect("the binary starts");
-    let client = reqwest::Client::new();
+    let client = e2e::http_client();
     let settle = async |draft: Draft| {
         let sent = client.post(format!("{}/settle", home.url)).json(&draft.v2()).send().await.ok()?;
         sent.json::<serde_json::Value>().await.ok()

@@ -371,7 +371,7 @@ async fn a_sponsored_payment_survives_a_kill_between_any_two_steps() {
             let body = payer.body();
             chain.node.stop_blocks().await;
             let before = chain.node.transactions_of(GAS_WALLET).await;
-            let client = reqwest::Client::new();
+            let client = e2e::http_client();
             let asked = client.post(format!("{}/settle", service.url)).json(&body).send();
             let watch = async {
                 wait_for_pending(&chain, GAS_WALLET, before + 1).await;
@@ -414,7 +414,7 @@ async fn no_sponsored_payment_is_lost_or_made_twice_when_the_process_is_killed_a
         for _ in 0..4 {
             bodies.push(Sponsored::new(&chain).await.body());
         }
-        let client = reqwest::Client::new();
+        let client = e2e::http_client();
         let url = format!("{}/settle", service.url);
         let asked = bodies.iter().map(|body| client.post(&url).json(body).send());
         let killed = async {

@@ -66,7 +66,7 @@ async fn supported_lists_both_versions_and_readiness_says_why() {
 
 /// B12: who has it already is told so, and no node is asked.
 async fn is_not_sent_twice(service: &Service, path: &str) {
-    let client = reqwest::Client::new();
+    let client = e2e::http_client();
     let ask = |tag: Option<HeaderValue>| {
         let request = client.get(format!("{}{path}", service.url));
         let request = tag.into_iter().fold(request, |request, tag| request.header(IF_NONE_MATCH, tag));
@@ -97,7 +97,7 @@ async fn members_of_the_protocol_are_in_errors_of_its_routes_only() {
     let chain = Anvil::start().await;
     let home = Home::on(&chain);
     let service = home.serve().await;
-    let client = reqwest::Client::new();
+    let client = e2e::http_client();
     let plain = ["code", "error", "requestId"];
     let verify = ["code", "error", "invalidMessage", "invalidReason", "isValid", "payer", "requestId"];
     let settle =

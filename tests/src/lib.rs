@@ -40,6 +40,12 @@ pub mod wallet;
 
 use std::{future::Future, time::Duration};
 
+/// An HTTP client.
+pub fn http_client() -> reqwest::Client {
+    chains_evm::install_ring();
+    reqwest::Client::new()
+}
+
 /// The longest that anything is waited for.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 

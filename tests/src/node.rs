@@ -13,7 +13,7 @@ pub struct Node {
 impl Node {
     /// A node at an address.
     pub fn at(url: impl Into<String>) -> Self {
-        Self { url: url.into(), client: reqwest::Client::new() }
+        Self { url: url.into(), client: crate::http_client() }
     }
 
     /// Calls a method; `None` when the node does not answer.

@@ -47,7 +47,7 @@ impl Prometheus {
             .stderr(Stdio::null())
             .spawn()
             .expect("Debian's package `prometheus` is installed");
-        let (url, client) = (format!("http://{address}"), reqwest::Client::new());
+        let (url, client) = (format!("http://{address}"), crate::http_client());
         let prometheus = Self { process, url, client, _folder: folder };
         eventually("Prometheus has scraped the service", || async {
             let up = prometheus.ask("/api/v1/query?query=up").await?;

@@ -87,7 +87,7 @@ impl Proxy {
     pub async fn before(node: &str) -> Self {
         let shared = Arc::new(Shared {
             node: node.to_owned(),
-            client: reqwest::Client::new(),
+            client: crate::http_client(),
             rules: Mutex::default(),
             requests: AtomicU64::new(0),
         });

@@ -54,4 +54,5 @@ pub mod simulation;
 pub mod tx;
 pub mod wallet;
 
+pub use chains_rpc::install_ring;
 pub use family::Evm;

@@ -85,6 +85,7 @@ impl LocalChain {
     /// # Errors
     /// The HTTP client cannot be made.
     pub fn at(url: impl Into<String>) -> Result<Self, LocalError> {
+        chains_rpc::install_ring();
         let client = reqwest::Client::builder().no_proxy().build().map_err(LocalError::Silent)?;
         Ok(Self { client, url: url.into() })
     }

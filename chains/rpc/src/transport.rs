@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use reqwest::{Client, Url, header::CONTENT_TYPE, redirect::Policy};
 
-use crate::error::Fault;
+use crate::{error::Fault, tls::install_ring};
 
 /// The time for which an idle connection is kept.
 const IDLE_MAX: Duration = Duration::from_mins(1);
@@ -45,6 +45,7 @@ impl Transport {
             return Err("is not an http or https URL".to_owned());
         }
         let host = host(&url).ok_or("names no host")?;
+        install_ring();
         let client = Client::builder()
             .timeout(limits.timeout)
             .connect_timeout(limits.timeout)

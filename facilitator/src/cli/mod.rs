@@ -33,7 +33,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
     config::{self, Config, Environment},
-    families::FAMILIES,
+    families::{self, FAMILIES},
 };
 
 /// The version, with the commit that it was built from where that is known.
@@ -94,6 +94,7 @@ pub async fn run(environment: Environment) -> ExitCode {
     };
     // Whatever a command writes, the store above all, is for this user only.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    families::set_up_tls();
     let ran = match cli.command {
         Command::Serve(command) => command.run(&environment).await,
         Command::Demo(command) => command.run(&environment).await,

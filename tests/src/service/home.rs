@@ -52,7 +52,7 @@ impl Home {
         config.set("store", "url", database);
         let (url, admin_url) = (format!("http://{listen}"), format!("http://{admin_listen}"));
         let log_filter = std::env::var("FACILITATOR_TEST_LOG").unwrap_or_else(|_| "info".into());
-        Self { folder, config, log_filter, url, admin_url, client: reqwest::Client::new() }.written()
+        Self { folder, config, log_filter, url, admin_url, client: crate::http_client() }.written()
     }
 
     /// Puts these nodes in the place of the chain's own.

@@ -103,7 +103,7 @@ async fn verify(home: &Home, service: &Service, time: Duration, method: Method, 
 }
 
 async fn gas_of_a_settlement(chain: &Anvil, home: &Home, method: Method) -> u128 {
-    let client = reqwest::Client::new();
+    let client = e2e::http_client();
     let settled: serde_json::Value = client
         .post(format!("{}/settle", home.url))
         .header("content-type", "application/json")
