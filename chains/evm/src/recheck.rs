@@ -3,14 +3,17 @@
 use alloy::primitives::{Bytes, hex};
 use chains_core::{Rejection, observation::Recheck, transaction::Plan};
 use chains_rpc::Agreement;
+use futures::future::join_all;
 
 use crate::{
+    call_batcher::eip3009::Item,
     context::Context,
     extension::sponsoring::steps::Body,
     reason,
     rpc::{Rpc, error::CallError, method::Call},
     simulation::Simulation,
     tx::{
+        gas,
         plan::{Method, TransferPlan},
         sign,
     },
@@ -42,6 +45,14 @@ pub(crate) async fn recheck(context: &Context, plans: &[Plan]) -> Vec<Recheck> {
     let mut answers: Vec<Option<Recheck>> = plans.iter().map(|plan| without_chain(context, plan)).collect();
     let open: Vec<(usize, &Plan)> =
         plans.iter().enumerate().filter(|(index, _)| answers.get(*index).is_some_and(Option::is_none)).collect();
+    let good = join_all(open.iter().map(|(_, plan)| is_good_by_lens(context, plan))).await;
+    for (index, _) in open.iter().zip(&good).filter(|(_, good)| **good).map(|(open, _)| open) {
+        if let Some(place) = answers.get_mut(*index) {
+            *place = Some(Recheck::Good);
+        }
+    }
+    let open: Vec<(usize, &Plan)> =
+        open.into_iter().zip(good).filter(|(_, good)| !good).map(|(open, _)| open).collect();
     let asked: Vec<&Plan> = open.iter().map(|(_, plan)| *plan).collect();
     let tried = try_out(context, &context.rpc, &asked).await;
     for (position, (index, plan)) in open.into_iter().enumerate() {
@@ -71,11 +82,29 @@ fn without_chain(context: &Context, plan: &Plan) -> Option<Recheck> {
     }
 }
 
+/// Returns true when the lens says that a transfer by EIP-3009 would succeed:
+/// many share a call. Anything else is left to a call of the plan's own.
+async fn is_good_by_lens(context: &Context, plan: &Plan) -> bool {
+    let Ok(body) = sign::body(plan) else { return false };
+    let Body::Settle(settle) = &*body else { return false };
+    let gas_max = settle.gas_limit.saturating_sub(context.config.gas_extra);
+    let Ok(gas_cap) = u32::try_from(gas_max) else { return false };
+    if settle.effect.method != Method::Eip3009 || settle.to != settle.effect.token {
+        return false;
+    }
+    let item = Item { token: settle.to, gas_cap, transfer: settle.data.clone(), signature: Bytes::new() };
+    let record = context.eip3009_batcher.ask(context.simulator(), &item).await;
+    record.is_ok_and(|record| {
+        let needed = gas::call_gas(record.gas_used, &settle.data);
+        record.succeeded && !record.pays_wrong_amount && needed <= gas_max
+    })
+}
+
 /// Returns what two endpoints say of a plan that one calls bad.
 async fn confirmed(context: &Context, plan: &Plan) -> Recheck {
     let ask = |rpc: Rpc| async move { try_out(context, &rpc, &[plan]).await?.pop().ok_or_else(CallError::unreadable) };
     match context.rpc.agree(ask, std::mem::discriminant).await {
-        Ok(Agreement::Agreed(answer)) => answer,
+        Ok(Agreement::Agreed(answer) | Agreement::Alone(answer)) => answer,
         Ok(Agreement::Disagreed(answers)) => {
             let hosts: Vec<_> = answers.into_iter().map(|(host, _)| host).collect();
             Recheck::Unknown(format!("the endpoints do not agree on a simulation: {}", hosts.join(", ")))
@@ -125,9 +154,14 @@ fn rejection(plan: &TransferPlan, text: &str, data: &[u8]) -> Rejection {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
     use alloy::primitives::{Address, B256, U256};
     use chains_core::Code;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::{
@@ -205,7 +239,45 @@ mod tests {
     async fn many_plans_share_a_request() {
         let node = FakeNode::start(|_, _| Say::Result(json!("0x"))).await;
         let context = fake_node::context(&node);
-        let answers = recheck(&context, &vec![plan(Method::Eip3009); 40]).await;
+        let answers = recheck(&context, &vec![plan(Method::Permit2); 40]).await;
         assert_eq!((answers, node.requests()), (vec![Recheck::Good; 40], 1));
+    }
+
+    /// The lens's answer to a call of so many items, each with this flag.
+    fn lens(params: &Value, flags: u8) -> Say {
+        let data = hex::decode(params[0]["data"].as_str().expect("data")).expect("hex");
+        let Some(size) = data.last_chunk::<2>().map(|size| usize::from(u16::from_be_bytes(*size))) else { panic!() };
+        let count = data.len().checked_sub(2 + size).and_then(|at| data.get(at).copied()).unwrap_or_default();
+        let mut answer = vec![0; 34];
+        (answer[0], answer[1]) = (1, count);
+        (0..count).for_each(|_| answer.extend([flags].into_iter().chain([0; 39])));
+        Say::Result(json!(hex::encode_prefixed(answer)))
+    }
+
+    #[tokio::test]
+    async fn many_plans_share_a_call_and_what_it_does_not_find_good_is_asked_by_itself() {
+        let of_lens = |params: &Value| params[0]["to"].is_null();
+        let direct = || {
+            let transfer = settle(Method::Eip3009);
+            Plan::new(TransferPlan { to: transfer.effect.token, ..transfer }.to_body()).valid_before(Some(NOW + 60))
+        };
+        // The flags say "asked" and "succeeded".
+        for (flags, calls_of_their_own) in [(0x81, 0), (0x01, 40)] {
+            let own = Arc::new(AtomicUsize::new(0));
+            let counter = Arc::clone(&own);
+            let node = FakeNode::start(move |_, params| {
+                if of_lens(params) {
+                    return lens(params, flags);
+                }
+                counter.fetch_add(1, Ordering::Relaxed);
+                Say::Result(json!("0x"))
+            })
+            .await;
+            let context = fake_node::context(&node);
+            let answers = recheck(&context, &vec![direct(); 40]).await;
+            assert_eq!(answers, vec![Recheck::Good; 40]);
+            assert_eq!(own.load(Ordering::Relaxed), calls_of_their_own, "{flags}");
+            assert!(node.requests() <= 5, "{}", node.requests());
+        }
     }
 }
