@@ -23,7 +23,7 @@ pub struct Block {
 }
 
 /// A block by height and name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockRef {
     /// Its height.
     pub number: u64,

@@ -26,6 +26,7 @@ use crate::{
     extension::sponsoring::ledger::Ledger,
     health::token_code::TokenCodeMonitor,
     method::permit2,
+    observe::Witnessed,
     rpc::Rpc,
     scheme::requirements::Timing,
     simulation::{BlockPlace, Price, Simulator},
@@ -79,6 +80,8 @@ pub(crate) struct Context {
     pub sponsorships: Semaphore,
     /// The least prices that nodes take.
     pub price_floors: Mutex<Floors>,
+    /// The blocks whose inclusions need no second look as long as the chain has them.
+    pub witnessed: Witnessed,
     /// The number of proofs so far; each goes through another endpoint first.
     pub looks: AtomicUsize,
 }
@@ -118,6 +121,7 @@ impl Context {
             ledger,
             sponsorships,
             price_floors: Mutex::default(),
+            witnessed: Witnessed::default(),
             looks: AtomicUsize::new(0),
         }
     }

@@ -20,9 +20,11 @@ const WITNESSES: usize = 2;
 /// The outcome of one question to the endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Agreement<T> {
-    /// Two say the same; or there is but one to ask, as only one is configured
-    /// or every other has been silent for [`SILENCE_MAX`](chains_core::chain::SILENCE_MAX).
+    /// Two say the same.
     Agreed(T),
+    /// There is but one to ask, as only one is configured or every other has
+    /// been silent for [`SILENCE_MAX`](chains_core::chain::SILENCE_MAX).
+    Alone(T),
     /// No two say the same: each with its host. Empty when one alone answers,
     /// and others that should answer do not.
     Disagreed(Vec<(String, T)>),
@@ -168,7 +170,7 @@ impl<E: Endpoint> Pool<E> {
     /// there is none at all.
     fn conclude<T>(&self, mut answers: Vec<(usize, T)>) -> Option<Agreement<T>> {
         if self.is_alone(&answers) {
-            return answers.pop().map(|(_, answer)| Agreement::Agreed(answer));
+            return answers.pop().map(|(_, answer)| Agreement::Alone(answer));
         }
         let host = |index: usize| self.endpoints().get(index).map_or_else(String::new, |e| e.host().to_owned());
         (!answers.is_empty())
@@ -352,7 +354,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn two_that_say_the_same_decide_and_one_alone_never_does() {
         let cases = [
-            (vec![Some(7)], Ok(Agreement::Agreed(7))),
+            (vec![Some(7)], Ok(Agreement::Alone(7))),
             (vec![Some(7), Some(7)], Ok(Agreement::Agreed(7))),
             (vec![Some(8), Some(7), Some(7)], Ok(Agreement::Agreed(7))),
             (vec![Some(7), Some(8), Some(7)], Ok(Agreement::Agreed(7))),
@@ -371,7 +373,7 @@ mod tests {
         let pool = pool(&[Some(7), None]);
         assert!(matches!(pool.agree(ask, |n| *n).await, Ok(Agreement::Disagreed(_))));
         tokio::time::advance(SILENCE_MAX).await;
-        assert_eq!(pool.agree(ask, |n| *n).await, Ok(Agreement::Agreed(7)));
+        assert_eq!(pool.agree(ask, |n| *n).await, Ok(Agreement::Alone(7)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -387,7 +389,7 @@ mod tests {
             };
             assert!(matches!(pool.agree(ask, |n| *n).await, Ok(Agreement::Disagreed(_))));
             tokio::time::advance(SILENCE_MAX).await;
-            let agreed = pool.agree(ask, |n| *n).await == Ok(Agreement::Agreed(7));
+            let agreed = pool.agree(ask, |n| *n).await == Ok(Agreement::Alone(7));
             assert_eq!(agreed, expected, "{words}");
         }
     }
@@ -403,7 +405,7 @@ mod tests {
         let alone = CallError::OneWitness { host: "node0".to_owned() };
         assert_eq!(pool.second_highest_of_two(ask).await, Err(alone));
         tokio::time::advance(SILENCE_MAX).await;
-        assert_eq!(pool.agree(ask, |n| *n).await, Ok(Agreement::Agreed(7)));
+        assert_eq!(pool.agree(ask, |n| *n).await, Ok(Agreement::Alone(7)));
         assert_eq!(pool.second_highest_of_two(ask).await, Ok(7));
     }
 
@@ -411,18 +413,17 @@ mod tests {
     async fn one_of_another_chain_is_not_missed() {
         let pool = pool(&[Some(7), None]);
         pool.endpoints()[1].1.disprove();
-        assert_eq!(pool.agree(ask, |n| *n).await, Ok(Agreement::Agreed(7)));
+        assert_eq!(pool.agree(ask, |n| *n).await, Ok(Agreement::Alone(7)));
         assert_eq!(pool.second_highest_of_two(ask).await, Ok(7));
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_hangs_for_ever_is_waited_for_only_at_first() {
         let pool = pool(&[Some(7), Some(HANGS)]);
-        for expected in
-            [Agreement::Disagreed(vec![("node0".to_owned(), 7)]), Agreement::Agreed(7), Agreement::Agreed(7)]
+        for expected in [Agreement::Disagreed(vec![("node0".to_owned(), 7)]), Agreement::Alone(7), Agreement::Alone(7)]
         {
             let began = tokio::time::Instant::now();
-            let quick = expected == Agreement::Agreed(7);
+            let quick = expected == Agreement::Alone(7);
             assert_eq!(pool.agree(ask, |n| *n).await, Ok(expected));
             assert_eq!(began.elapsed() < Duration::from_secs(1), quick, "{:?}", began.elapsed());
             tokio::time::advance(SILENCE_MAX).await;
@@ -460,7 +461,7 @@ mod tests {
         let agreed = Agreement::Agreed;
         let hangs = Some(u64::MAX);
         let cases = [
-            (vec![Some(7)], vec![agreed(7), agreed(1)]),
+            (vec![Some(7)], vec![Agreement::Alone(7), Agreement::Alone(1)]),
             (vec![Some(7), Some(7)], vec![agreed(7), agreed(1)]),
             (vec![Some(7), Some(9)], vec![disagreed(&[("node0", 7), ("node1", 9)]), agreed(1)]),
             (vec![Some(7), Some(9), Some(9)], vec![agreed(9), agreed(1)]),
@@ -482,7 +483,7 @@ mod tests {
         let pool = pool(&[Some(7), Some(u64::MAX)]);
         pool.note(1, &CallError::<No>::NoEndpoint);
         tokio::time::advance(SILENCE_MAX).await;
-        let agreed = vec![Agreement::Agreed(7), Agreement::Agreed(1)];
+        let agreed = vec![Agreement::Alone(7), Agreement::Alone(1)];
         assert_eq!(pool.agree_each(2, ask_two, |n| *n, u64::min).await, Ok(agreed));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chains_core::{Amount, clock::Millis};
+use chains_core::{Amount, clock::Millis, observation::BlockRef};
 
 use super::{Facts, Recipient, SettlementId, State, Status, Step, Transaction};
 
@@ -63,6 +63,22 @@ pub struct Followed {
     pub steps: Vec<Step>,
     /// The transactions that carry or carried them, oldest first.
     pub transactions: Vec<Transaction>,
+}
+
+/// A settled transfer in a block that the chain can no longer take back, or
+/// one that it took back: what the finality check needs to ask about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The settlement.
+    pub id: SettlementId,
+    /// Names its request in the log.
+    pub request_id: String,
+    /// The transaction that made the transfer.
+    pub transaction: String,
+    /// Its block as it was seen.
+    pub block: BlockRef,
+    /// True when the chain took it back.
+    pub taken_back: bool,
 }
 
 /// A settlement with everything that is known of it.

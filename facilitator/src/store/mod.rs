@@ -10,6 +10,8 @@ pub mod change;
 pub mod connect;
 #[cfg(test)]
 pub(crate) mod contract;
+#[cfg(test)]
+pub(crate) mod memory;
 pub mod sqlite;
 
 use std::{ops::Range, sync::Arc};
@@ -22,7 +24,7 @@ pub use change::{Change, OperatorWord, SendNote};
 use self::archive::{Archive, ArchiveCursor, Archived, ArchivedName, ArchivedNonces, Bounds, Departure};
 use crate::settlement::{
     Caller, Recipient, Record, SettlementId, Status, Timeline, Transaction,
-    record::{Followed, Loss},
+    record::{Due, Followed, Loss},
 };
 
 /// The store of settlements. A method returns when its effect is durable.
@@ -88,12 +90,12 @@ pub trait Store: Send + Sync {
     /// Settled, not finalized, in a block up to this height, the lowest first;
     /// those that the chain took back come last, so that they are not in the
     /// way of others. Called by the finality check.
-    async fn due_for_finality(
-        &self,
-        network: &Network,
-        block_number: u64,
-        limit: u32,
-    ) -> Result<Vec<Followed>, StoreError>;
+    async fn due_for_finality(&self, network: &Network, block_number: u64, limit: u32) -> Result<Vec<Due>, StoreError>;
+
+    /// Settlements by their ids, with everything that is needed to follow them,
+    /// oldest first. Called by the finality check for those that a block's
+    /// header does not answer for.
+    async fn followed(&self, ids: &[SettlementId]) -> Result<Vec<Followed>, StoreError>;
 
     /// Failed, not finalized, and still executable by whoever holds the
     /// payload, oldest first, after a given one. Called by the finality check.

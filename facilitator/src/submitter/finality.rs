@@ -6,12 +6,13 @@
 //! dropped that block, the bytes are sent again and an operator is told.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
 use chains_core::{
+    Network,
     chain::ChainUnavailable,
     observation::{BlockRef, Effect, Item, Observation},
 };
@@ -29,7 +30,10 @@ use super::{
 use crate::{
     logging::reminders::Reminders,
     metrics,
-    settlement::{SettlementId, State, Transaction, record::Followed},
+    settlement::{
+        SettlementId, State, Transaction,
+        record::{Due, Followed},
+    },
     store::{ApplyError, Change, StoreError},
 };
 
@@ -54,6 +58,24 @@ enum Trouble {
     Store(#[from] StoreError),
     #[error(transparent)]
     Apply(#[from] ApplyError),
+}
+
+/// The conclusions of one look, to be stored.
+#[derive(Default)]
+struct Round {
+    batch: Batch,
+    /// Those that the store knows to be taken back.
+    taken_back: HashSet<SettlementId>,
+    /// Transfers that the chain has not got any more.
+    gone: Vec<(Followed, Gone)>,
+}
+
+/// The prospects of a settled transfer that the chain has not got any more.
+enum Gone {
+    /// It can come again.
+    ForNow,
+    /// It cannot, and why.
+    ForGood(String),
 }
 
 /// The task that checks the finality of a network's settlements.
@@ -121,19 +143,59 @@ impl Check {
         let limit = LOOK_MAX.saturating_add(waiting);
         let due = context.store.due_for_finality(context.network(), final_block.number, limit).await?;
         let now = Instant::now();
-        let is_due = |followed: &Followed| {
-            let id = followed.facts.id;
-            !self.lost.contains(&id) && self.later.get(&id).is_none_or(|inquiry| inquiry.is_due(now))
+        let is_due = |due: &Due| {
+            !self.lost.contains(&due.id) && self.later.get(&due.id).is_none_or(|inquiry| inquiry.is_due(now))
         };
         let max = usize::try_from(LOOK_MAX).unwrap_or(usize::MAX);
         let due: Vec<_> = due.into_iter().filter(is_due).take(max).collect();
-        let full = due.len() == max;
-        let (views, mut batch) = (View::of_all(&due), Batch::default());
+        let (full, mut round) = (due.len() == max, Round::default());
+        let doubtful = self.by_their_blocks(due, &mut round.batch).await?;
+        if !doubtful.is_empty() {
+            let ids: Vec<SettlementId> = doubtful.iter().map(|due| due.id).collect();
+            let followed = context.store.followed(&ids).await?;
+            round.taken_back = doubtful.iter().filter(|due| due.taken_back).map(|due| due.id).collect();
+            self.by_their_transfers(&followed, final_block.number, &mut round).await?;
+        }
+        let finalized = !round.batch.is_empty();
+        round.batch.commit(&context).await?;
+        for (followed, gone) in round.gone {
+            self.tell_gone(&followed, gone, &round.taken_back);
+        }
+        Ok(full && finalized)
+    }
+
+    /// Finalizes the transfers whose blocks are part of the chain, as far as
+    /// that is enough; returns those of which more has to be asked.
+    async fn by_their_blocks(&mut self, due: Vec<Due>, batch: &mut Batch) -> Result<Vec<Due>, Trouble> {
+        let is_plain = |due: &Due| !due.taken_back && !self.later.contains_key(&due.id);
+        let blocks: BTreeSet<BlockRef> = due.iter().filter(|due| is_plain(due)).map(|due| due.block.clone()).collect();
+        let blocks: Vec<BlockRef> = blocks.into_iter().collect();
+        let there = if blocks.is_empty() { vec![] } else { self.context.chain.are_canonical(&blocks).await? };
+        let there: HashSet<BlockRef> =
+            blocks.into_iter().zip(there).filter(|(_, there)| *there == Some(true)).map(|(block, _)| block).collect();
+        let (stand, doubtful): (Vec<Due>, Vec<Due>) =
+            due.into_iter().partition(|due| is_plain(due) && there.contains(&due.block));
+        for Due { id, request_id, transaction, .. } in stand {
+            say_final(self.context.network(), id, &request_id, &transaction);
+            batch.change(Change::Finalize { id, transfer: None });
+        }
+        Ok(doubtful)
+    }
+
+    /// Looks for transfers themselves, each with its transaction.
+    async fn by_their_transfers(
+        &mut self,
+        due: &[Followed],
+        final_block: u64,
+        round: &mut Round,
+    ) -> Result<(), Trouble> {
+        let context = Arc::clone(&self.context);
+        let views = View::of_all(due);
         let carried: HashSet<usize> = views.iter().flat_map(|(_, places)| places).copied().collect();
         for (place, followed) in due.iter().enumerate() {
             if !carried.contains(&place) {
-                let finality = self.without_transaction(followed, final_block.number).await;
-                self.heed(followed, finality, &mut batch);
+                let finality = self.without_transaction(followed, final_block).await;
+                self.heed(followed, finality, round);
             }
         }
         let (views, places): (Vec<_>, Vec<_>) = views.into_iter().unzip();
@@ -141,13 +203,11 @@ impl Check {
         for (observation, places) in observations.into_iter().zip(places) {
             for (observation, place) in view::each(observation, places.len()).into_iter().zip(places) {
                 let followed = &due[place];
-                let finality = self.check(followed, observation, final_block.number).await;
-                self.heed(followed, finality, &mut batch);
+                let finality = self.check(followed, observation, final_block).await;
+                self.heed(followed, finality, round);
             }
         }
-        let finalized = !batch.is_empty();
-        batch.commit(&context).await?;
-        Ok(full && finalized)
+        Ok(())
     }
 
     async fn check(&self, followed: &Followed, observation: Observation, final_block: u64) -> Finality {
@@ -171,16 +231,13 @@ impl Check {
         }
     }
 
-    fn heed(&mut self, followed: &Followed, finality: Finality, batch: &mut Batch) {
+    fn heed(&mut self, followed: &Followed, finality: Finality, round: &mut Round) {
         let (id, request_id) = (followed.facts.id, &followed.facts.request_id);
         match finality {
             Finality::Stands { hash: now, block } => {
                 self.later.remove(&id);
-                tracing::debug!(
-                    request_id, settlement_id = %id, network = %self.context.network(),
-                    transaction = hash(followed), "final: the chain cannot take it back"
-                );
-                batch.change(Change::Finalize { id, transfer: other_transfer(&followed.state, now, block) });
+                say_final(self.context.network(), id, request_id, hash(followed));
+                round.batch.change(Change::Finalize { id, transfer: other_transfer(&followed.state, now, block) });
             }
             // It came again after a reorg, in a later block: looked at again with growing intervals.
             Finality::NotYet => {
@@ -196,33 +253,42 @@ impl Check {
                     metrics::unverified(self.context.network());
                 }
             }
-            Finality::TakenBack => self.taken_back(followed, batch),
+            Finality::TakenBack => {
+                let _: u32 = self.later.entry(id).or_default().put_off(Instant::now());
+                round.batch.change(Change::TakeBack { id, why: "the chain took its block back".into() });
+                round.gone.push((followed.clone(), Gone::ForNow));
+            }
             Finality::Lost(why) => {
-                let transaction = hash(followed);
-                tracing::error!(
-                    request_id, settlement_id = %id, transaction, network = %self.context.network(), error = why,
-                    "a transfer that was settled is not on the chain any more and cannot come again: the payee has no \
-                     money for it; run `facilitator audit`"
-                );
-                metrics::lost(self.context.network());
-                self.lost.insert(id);
-                batch.change(Change::TakeBack { id, why });
+                round.batch.change(Change::TakeBack { id, why: why.clone() });
+                round.gone.push((followed.clone(), Gone::ForGood(why)));
             }
         }
     }
 
-    /// The chain took a block back with a settled transfer: its bytes are sent again.
-    fn taken_back(&mut self, followed: &Followed, batch: &mut Batch) {
-        let id = followed.facts.id;
-        let inquiry = self.later.entry(id).or_default();
-        if inquiry.put_off(Instant::now()) == 1 {
-            tracing::error!(
-                request_id = followed.facts.request_id, settlement_id = %id, transaction = hash(followed),
-                network = %self.context.network(),
-                "reorg: the chain took back a block with a settled transfer; its bytes are sent again"
-            );
-            metrics::reorged(self.context.network());
-            batch.change(Change::TakeBack { id, why: "the chain took its block back".into() });
+    /// The store knows that the chain has not got a settled transfer any more:
+    /// the operator is told, and its bytes are sent again where it can come again.
+    fn tell_gone(&mut self, followed: &Followed, gone: Gone, taken_back: &HashSet<SettlementId>) {
+        let (id, request_id, network) = (followed.facts.id, &followed.facts.request_id, self.context.network());
+        let transaction = hash(followed);
+        match gone {
+            Gone::ForGood(why) => {
+                tracing::error!(
+                    request_id, settlement_id = %id, transaction, %network, error = why,
+                    "a transfer that was settled is not on the chain any more and cannot come again: the payee has no \
+                     money for it; run `facilitator audit`"
+                );
+                metrics::lost(network);
+                self.lost.insert(id);
+                return;
+            }
+            Gone::ForNow if taken_back.contains(&id) => {}
+            Gone::ForNow => {
+                tracing::error!(
+                    request_id, settlement_id = %id, transaction, %network,
+                    "reorg: the chain took back a block with a settled transfer; its bytes are sent again"
+                );
+                metrics::reorged(network);
+            }
         }
         let Some(transaction) = newest(followed) else { return };
         if let Some(mailer) = self.mailers.get(&transaction.gas_wallet) {
@@ -276,6 +342,10 @@ impl Check {
             | Effect::Continues(_) => {}
         }
     }
+}
+
+fn say_final(network: &Network, settlement_id: SettlementId, request_id: &str, transaction: &str) {
+    tracing::debug!(request_id, %settlement_id, %network, transaction, "final: the chain cannot take it back");
 }
 
 /// The transfer's transaction and block, where they are others than the stored ones.

@@ -3,7 +3,7 @@ use async_trait::async_trait;
 use super::{ChainUnavailable, QuoteError, SignError};
 use crate::{
     Amount, Rejection,
-    observation::{Block, Depth, Effect, FinalBlock, Item, Observation, Recheck, TransactionView, Urgency},
+    observation::{Block, BlockRef, Depth, Effect, FinalBlock, Item, Observation, Recheck, TransactionView, Urgency},
     transaction::{BroadcastResult, Fee, Plan, Purpose, SignedTransaction},
 };
 
@@ -122,6 +122,15 @@ pub trait Execution: Send + Sync {
     /// The newest block that the chain can no longer take back. Called by the
     /// finality check.
     async fn final_block(&self) -> Result<FinalBlock, ChainUnavailable>;
+
+    /// Returns, of each block, whether it is part of the chain, where that alone
+    /// says that the transfers which were seen in it are there; `None` where
+    /// they have to be looked for, or endpoints do not agree. Asked after
+    /// [`final_block`](Self::final_block), for blocks up to that one. Called by
+    /// the finality check.
+    async fn are_canonical(&self, blocks: &[BlockRef]) -> Result<Vec<Option<bool>>, ChainUnavailable> {
+        Ok(vec![None; blocks.len()])
+    }
 
     /// Looks for transactions, in as few requests as go. One answer for each,
     /// in order. What takes more than receipts is

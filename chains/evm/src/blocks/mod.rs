@@ -301,7 +301,7 @@ impl BlockTracker {
         };
         let key = |arrival: &Option<Arrival>| arrival.as_ref().map(|arrival| arrival.header.clone());
         match rpc.agree(ask, key).await? {
-            Agreement::Agreed(arrival) => Ok(arrival),
+            Agreement::Agreed(arrival) | Agreement::Alone(arrival) => Ok(arrival),
             Agreement::Disagreed(mut answers) if answers.len() == 1 => {
                 Ok(answers.pop().and_then(|(_, arrival)| arrival))
             }

@@ -64,7 +64,7 @@ where
     }
     let code = |said: &Result<T, Rejection>| said.as_ref().err().map(|rejection| rejection.code);
     match rpc.agree(ask, code).await.map_err(|error| rpc.unavailable(error))? {
-        Agreement::Agreed(said) => Ok(said?),
+        Agreement::Agreed(said) | Agreement::Alone(said) => Ok(said?),
         Agreement::Disagreed(answers) => {
             let said = |(host, said): &(String, Result<T, Rejection>)| {
                 let said = said.as_ref().map_or_else(|no| no.message.as_ref(), |_| "it is good");

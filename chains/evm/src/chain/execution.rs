@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use chains_core::{
     Amount, Rejection,
     chain::{ChainUnavailable, Execution, QuoteError, SignError},
-    observation::{Block, Depth, Effect, FinalBlock, Item, Observation, Recheck, TransactionView, Urgency},
+    observation::{Block, BlockRef, Depth, Effect, FinalBlock, Item, Observation, Recheck, TransactionView, Urgency},
     transaction::{BroadcastResult, Fee, Plan, Purpose, SignedTransaction},
 };
 use tokio::time::Instant;
@@ -233,6 +233,10 @@ impl Execution for EvmChain {
 
     async fn final_block(&self) -> Result<FinalBlock, ChainUnavailable> {
         blocks::final_block(&self.context).await
+    }
+
+    async fn are_canonical(&self, blocks: &[BlockRef]) -> Result<Vec<Option<bool>>, ChainUnavailable> {
+        observe::are_canonical(&self.context, blocks).await
     }
 
     async fn observe(&self, transactions: &[TransactionView<'_>]) -> Result<Vec<Observation>, ChainUnavailable> {

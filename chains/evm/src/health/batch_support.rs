@@ -26,7 +26,7 @@ pub(crate) async fn is_deployed(context: &Context) -> Result<bool, ChainUnavaila
         async move { Ok(rpc.call::<Bytes>(Call::code(context.batch_contract.address)).await? == code) }
     };
     match context.rpc.agree(ask, |there| *there).await {
-        Ok(Agreement::Agreed(there)) => Ok(there),
+        Ok(Agreement::Agreed(there) | Agreement::Alone(there)) => Ok(there),
         Ok(Agreement::Disagreed(_)) => Ok(false),
         Err(error) => Err(context.rpc.unavailable(error)),
     }

@@ -6,7 +6,7 @@ use chains_core::{
     observation::{Effect, Item},
 };
 
-use super::{authorization_use::UseSearch, investigation::FOR_EVER, newest_state::NewestState, verdict};
+use super::{authorization_use::UseSearch, canonical, investigation::FOR_EVER, newest_state::NewestState, verdict};
 use crate::{
     blocks,
     context::Context,
@@ -26,8 +26,10 @@ use crate::{
 /// No endpoint answered.
 pub(crate) async fn trace(context: &Context, item: &Item<'_>) -> Result<Effect, ChainUnavailable> {
     let ask = |rpc: Rpc| async move { at_endpoint(context, &rpc, item).await };
-    let said = context.rpc.agree(ask, verdict::effect_key).await;
-    Ok(verdict::merge_effects(said.map_err(|error| context.rpc.unavailable(error))?))
+    canonical::begin(context);
+    let said = context.rpc.agree(ask, verdict::effect_key).await.map_err(|error| context.rpc.unavailable(error))?;
+    canonical::note_effect_alone(context, &said);
+    Ok(verdict::merge_effects(said))
 }
 
 /// The authorization of a step as one endpoint shows it.

@@ -6,6 +6,7 @@
 //! | [`receipt`] | receipts and logs, read |
 //! | [`effect`] | what became of one step, as far as receipts tell, and beyond |
 //! | [`investigation`] | why a transfer is missing, or where else it was made |
+//! | [`canonical`] | blocks that are still part of the chain |
 //! | [`authorization`] | what became of an authorization without a transaction of ours |
 //! | [`authorization_use`], [`log_search`], [`trace`] | who used an authorization |
 //! | [`newest_state`] | the state of a block that is part of the chain |
@@ -20,6 +21,7 @@
 
 mod authorization;
 mod authorization_use;
+mod canonical;
 mod effect;
 mod investigation;
 mod log_search;
@@ -38,9 +40,12 @@ use chains_core::{
 };
 use futures::future::join_all;
 
-pub(crate) use self::authorization::trace as trace_authorization;
 #[cfg(test)]
 pub(crate) use self::effect::is_cancellation;
+pub(crate) use self::{
+    authorization::trace as trace_authorization,
+    canonical::{Witnessed, are_canonical},
+};
 use self::{
     effect::Look,
     placement::{Found, Placement},
@@ -91,9 +96,11 @@ async fn agreed(
     views: &[TransactionView<'_>],
     effort: Effort,
 ) -> Result<Vec<Observation>, ChainUnavailable> {
+    canonical::begin(context);
     let ask = |rpc| look(context, rpc, views, effort);
     let said = context.rpc.agree_each(views.len(), ask, verdict::key, verdict::join).await;
     let said = said.map_err(|error| context.rpc.unavailable(error))?;
+    canonical::note_alone(context, &said);
     let observations: Vec<_> = said.into_iter().map(verdict::merge).collect();
     for (view, observation) in views.iter().zip(&observations) {
         sponsored::note(context, view, observation);

@@ -58,7 +58,7 @@ pub(super) fn join(one: Observation, other: Observation) -> Observation {
 /// The observation on which endpoints agree.
 pub(super) fn merge(said: Agreement<Observation>) -> Observation {
     match said {
-        Agreement::Agreed(observation) => observation,
+        Agreement::Agreed(observation) | Agreement::Alone(observation) => observation,
         Agreement::Disagreed(answers) => two_alike(&answers),
     }
 }
@@ -66,7 +66,7 @@ pub(super) fn merge(said: Agreement<Observation>) -> Observation {
 /// The effect on which two endpoints agree.
 pub(super) fn merge_effects(said: Agreement<Effect>) -> Effect {
     match said {
-        Agreement::Agreed(effect) => effect,
+        Agreement::Agreed(effect) | Agreement::Alone(effect) => effect,
         Agreement::Disagreed(answers) => {
             let hosts: Vec<_> = answers.iter().map(|(host, _)| host.as_str()).collect();
             Effect::Unclear(format!("no two endpoints say the same of the authorization ({})", hosts.join(", ")))

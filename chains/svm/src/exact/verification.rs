@@ -246,7 +246,7 @@ impl Verification<'_> {
     async fn is_executed(&self, signature: Signature) -> Look<bool> {
         let said = observe::is_executed(&self.context.rpc, signature).await;
         match said.map_err(|error| self.unavailable(error))? {
-            Agreement::Agreed(executed) => Ok(executed),
+            Agreement::Agreed(executed) | Agreement::Alone(executed) => Ok(executed),
             Agreement::Disagreed(_) => {
                 Err(self.unavailable("the endpoints do not agree on whether the transaction has been executed"))
             }

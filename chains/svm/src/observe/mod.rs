@@ -125,7 +125,7 @@ fn case(view: &TransactionView<'_>) -> Result<Case, String> {
 /// The observation that endpoints' conclusions add up to. Pure.
 fn conclude(case: &Case, agreement: Agreement<Conclusion>, height: u64) -> Observation {
     let said = match agreement {
-        Agreement::Agreed(conclusion) => return observation(case, conclusion),
+        Agreement::Agreed(conclusion) | Agreement::Alone(conclusion) => return observation(case, conclusion),
         Agreement::Disagreed(said) => said,
     };
     let is_late = height > case.plan.body.last_valid_block_height.saturating_add(LAG_BLOCKS_MAX);

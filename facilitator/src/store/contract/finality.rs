@@ -4,7 +4,10 @@ use chains_core::{Amount, clock::Millis};
 
 use super::{Backend, build::*};
 use crate::{
-    settlement::{Facts, Failed, SettlementId, State, record::Followed},
+    settlement::{
+        Facts, Failed, SettlementId, State,
+        record::{Due, Followed},
+    },
     store::{Change, Store},
 };
 
@@ -13,7 +16,8 @@ fn ids(followed: &[Followed]) -> Vec<SettlementId> {
 }
 
 async fn due(store: &dyn Store, block_number: u64, limit: u32) -> Vec<SettlementId> {
-    ids(&store.due_for_finality(&network(), block_number, limit).await.expect("read"))
+    let due = store.due_for_finality(&network(), block_number, limit).await.expect("read");
+    due.into_iter().map(|due| due.id).collect()
 }
 
 fn executable(begun: &Begun, until: u64) -> Change {
@@ -37,7 +41,18 @@ pub(crate) async fn what_is_settled_and_not_final_is_due_by_its_block(backend: &
     for (what, number, limit, expected) in cases {
         assert_eq!(due(&*store, number, limit).await, expected, "{what}");
     }
-    let followed = store.due_for_finality(&network(), 30, 9).await.expect("read").remove(1);
+    let expected = Due {
+        id: high.id(),
+        request_id: high.facts.request_id.clone(),
+        transaction: "0xforeign".into(),
+        block: block(30),
+        taken_back: false,
+    };
+    assert_eq!(store.due_for_finality(&network(), 30, 9).await.expect("read").remove(1), expected);
+    let unknown = SettlementId::fresh();
+    let mut followed = store.followed(&[high.id(), unknown, low.id()]).await.expect("read");
+    assert_eq!(ids(&followed), [high.id(), low.id()], "the oldest first");
+    let followed = followed.remove(0);
     assert_eq!((&*followed.facts, &followed.state), (&high.facts, &State::Settled(settled("0xforeign", 30))));
     assert_eq!((followed.steps[0].plan.body(), &followed.transactions), (plan().body(), &vec![high.transaction]));
     store.close().await;
@@ -82,6 +97,8 @@ pub(crate) async fn a_transfer_that_was_taken_back_stays_settled_and_comes_last(
     assert_eq!((found.state, found.reorged_at), (State::Settled(settled(gone.hash(), 20)), Some(Millis(7_000))));
     assert_eq!(story(&*store, gone.id()).await, ["signed", "settled", "reorged"]);
     assert_eq!(due(&*store, 30, 9).await, [kept.id(), gone.id()]);
+    let listed = store.due_for_finality(&network(), 30, 9).await.expect("read");
+    assert_eq!(listed.iter().map(|due| due.taken_back).collect::<Vec<_>>(), [false, true]);
     assert_eq!(due(&*store, 30, 1).await, [kept.id()], "it is in nobody's way");
     apply(&*store, vec![Change::Finalize { id: gone.id(), transfer: Some((gone.hash().into(), block(25))) }]).await;
     assert_eq!(due(&*store, 30, 9).await, [kept.id()]);

@@ -58,7 +58,7 @@ use super::{
 };
 use crate::settlement::{
     Caller, Recipient, Record, SettlementId, Timeline, Transaction,
-    record::{Followed, Loss},
+    record::{Due, Followed, Loss},
 };
 
 /// Connections for the look-ups of the engine. More do not help: a look-up is a
@@ -230,13 +230,12 @@ impl Store for SqliteStore {
         read::unresolved(&self.readers, network, after, limit).await
     }
 
-    async fn due_for_finality(
-        &self,
-        network: &Network,
-        block_number: u64,
-        limit: u32,
-    ) -> Result<Vec<Followed>, StoreError> {
+    async fn due_for_finality(&self, network: &Network, block_number: u64, limit: u32) -> Result<Vec<Due>, StoreError> {
         read::due_for_finality(&self.readers, network, block_number, limit).await
+    }
+
+    async fn followed(&self, ids: &[SettlementId]) -> Result<Vec<Followed>, StoreError> {
+        read::followed_of(&self.readers, ids).await
     }
 
     async fn executable(

@@ -109,7 +109,7 @@ impl<'r> Reader<'r> {
         Ok(TransactionId(Uuid::from_bytes(self.bytes(column)?)))
     }
 
-    fn block(&self, number: &'static str, hash: &'static str) -> Result<Option<BlockRef>, StoreError> {
+    pub(super) fn block(&self, number: &'static str, hash: &'static str) -> Result<Option<BlockRef>, StoreError> {
         match (self.maybe_number(number)?, self.maybe_text(hash)?) {
             (Some(number), Some(hash)) => Ok(Some(BlockRef { number, hash })),
             (None, None) => Ok(None),

@@ -12,7 +12,7 @@ use crate::{
     },
     store::{
         StoreError,
-        sqlite::row::{self, ATTEMPT, RECORD, Reader, STEP, int},
+        sqlite::row::{self, ATTEMPT, RECORD, Reader, STEP},
     },
 };
 
@@ -73,27 +73,24 @@ fn executable_query(network: &Network, after: Option<SettlementId>, limit: u32) 
     query
 }
 
-pub(in crate::store::sqlite) async fn due_for_finality(
+/// Settlements by their ids, oldest first.
+pub(in crate::store::sqlite) async fn followed_of(
     pool: &SqlitePool,
-    network: &Network,
-    block_number: u64,
-    limit: u32,
+    ids: &[SettlementId],
 ) -> Result<Vec<Followed>, StoreError> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut found = followed(pool, due_query(network, block_number, false, limit)).await?;
-    if found.len() < limit {
-        found.extend(followed(pool, due_query(network, block_number, true, limit - found.len())).await?);
+    let mut found = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(IDS_MAX) {
+        found.extend(followed(pool, followed_query(ids)).await?);
     }
+    found.sort_by_key(|followed| followed.facts.id);
     Ok(found)
 }
 
-fn due_query(network: &Network, block_number: u64, taken_back: bool, limit: usize) -> QueryBuilder<Sqlite> {
-    let (index, reorged) =
-        if taken_back { ("settlement_taken_back", "IS NOT NULL") } else { ("settlement_due_for_finality", "IS NULL") };
-    let mut query = records(network, index);
-    query.push(" AND s.state = 'settled' AND s.finalized_at IS NULL AND s.reorged_at ").push(reorged);
-    query.push(" AND s.final_block_number <= ").push_bind(int(block_number));
-    query.push(" ORDER BY s.final_block_number LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+fn followed_query(ids: &[SettlementId]) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new(RECORD);
+    query.push(" FROM settlement s WHERE s.id IN (");
+    row::push_ids(&mut query, ids.iter().map(|id| id.0));
+    query.push(")");
     query
 }
 
@@ -326,8 +323,7 @@ pub(super) fn queries(network: &Network) -> Vec<QueryBuilder<Sqlite>> {
     let (settlement, transaction) = (SettlementId::fresh(), TransactionId::fresh());
     let mut queries = vec![
         open_query(network),
-        due_query(network, 1, false, 1),
-        due_query(network, 1, true, 1),
+        followed_query(&[settlement, settlement]),
         steps_query(&[settlement, settlement]),
         carriers_query(&[settlement, settlement]),
         transactions_query(&[transaction, transaction]),

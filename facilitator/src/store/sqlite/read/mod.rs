@@ -2,10 +2,12 @@
 //!
 //! | module | what it looks up |
 //! |---|---|
+//! | `due` | settled transfers that are due for the finality check |
 //! | `find` | settlements by what operators and tenants ask |
 //! | `followed` | settlements with their steps and transactions |
 //! | this one | everything else |
 
+mod due;
 mod find;
 mod followed;
 
@@ -17,8 +19,9 @@ use sqlx::{QueryBuilder, Sqlite, SqlitePool, sqlite::SqliteRow};
 #[cfg(test)]
 pub(super) use self::find::statement as find_statement;
 pub(super) use self::{
+    due::due_for_finality,
     find::find,
-    followed::{due_for_finality, executable, open_settlements, timeline, unresolved},
+    followed::{executable, followed_of, open_settlements, timeline, unresolved},
 };
 use super::row::{self, RECORD, Reader, int};
 use crate::{
@@ -36,6 +39,7 @@ const TRANSACTIONS_MAX: i64 = 256;
 #[cfg(test)]
 pub(super) fn queries(network: &Network) -> Vec<QueryBuilder<Sqlite>> {
     let mut queries = followed::queries(network);
+    queries.extend(due::queries(network));
     queries.extend([TRANSACTIONS_AT, LOSSES, HIGHEST_NONCE, super::archive::NONCES].map(QueryBuilder::new));
     let records = [format!("{BY_IDENTITY}?"), format!("{BY_ID}?"), format!("{BY_TENANT}?{AND_KEY}?")];
     queries.extend(records.map(|of| QueryBuilder::new(format!("{RECORD}{of}"))));
