@@ -19,6 +19,20 @@
 //! | [`lifecycle`] | the end of the process |
 //! | [`logging`] | the log, which neither waits nor fails |
 //! | [`machine`] | what the machine lacks, seen at the start |
+//!
+//! For tests alone: `simulation` runs the engine in memory against everything at once.
+
+/// True in a test that makes this mistake on purpose, to show that the
+/// simulation finds it; false in the program.
+macro_rules! mistake {
+    ($mutant:ident) => {{
+        #[cfg(test)]
+        let is_made = $crate::simulation::mutant::Mutant::$mutant.is_made();
+        #[cfg(not(test))]
+        let is_made = false;
+        is_made
+    }};
+}
 
 pub mod app;
 pub mod archive;
@@ -35,5 +49,7 @@ pub mod machine;
 pub mod metrics;
 pub mod payment;
 pub mod settlement;
+#[cfg(test)]
+mod simulation;
 pub mod store;
 pub mod submitter;

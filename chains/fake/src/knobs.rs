@@ -40,6 +40,7 @@ pub(crate) struct Knobs {
     pub trouble: Option<String>,
     pub warnings: Vec<String>,
     pub clarity: Clarity,
+    pub batch_max: usize,
     pub final_lag: u64,
     pub price: u64,
     /// Hashes of transactions that no block can include any more.
@@ -60,6 +61,7 @@ impl Default for Knobs {
             trouble: None,
             warnings: Vec::new(),
             clarity: Clarity::AtOnce,
+            batch_max: 1,
             final_lag: 4,
             price: 1,
             expired: HashSet::new(),
@@ -94,6 +96,21 @@ impl World {
     /// Scripts what happens to the next sends, first to last.
     pub fn script(&self, steps: impl IntoIterator<Item = SendStep>) {
         self.state.lock().knobs.script.extend(steps);
+    }
+
+    /// Forgets the script: the next sends arrive.
+    pub fn unscript(&self) {
+        self.state.lock().knobs.script.clear();
+    }
+
+    /// The hashes of the transactions that wait for a block.
+    pub fn waiting(&self) -> Vec<String> {
+        self.state.lock().pool.keys().cloned().collect()
+    }
+
+    /// Sets how many steps a transaction may carry.
+    pub fn set_batch_max(&self, steps: usize) {
+        self.state.lock().knobs.batch_max = steps;
     }
 
     /// The number of transactions that were sent, repeats counted.
@@ -219,6 +236,10 @@ impl World {
 
 /// The positions of the knobs, for the chain.
 impl World {
+    pub(crate) fn batch_max(&self) -> usize {
+        self.state.lock().knobs.batch_max
+    }
+
     pub(crate) fn clarity(&self) -> Clarity {
         self.state.lock().knobs.clarity
     }

@@ -69,6 +69,7 @@ impl Delivery {
                 state.owner = Owner::Waiting(Place { number, to });
                 Admission::Admitted(number)
             }
+            Owner::Waiting(place) if mistake!(GivesToAll) => Admission::Admitted(place.number),
             Owner::Waiting(_) | Owner::Given(_) => Admission::Taken,
             Owner::Decided => Admission::Decided,
         }

@@ -82,7 +82,9 @@ pub fn after_observation(observation: Observation, claimed_blocks: &[u64]) -> Ve
         Observation::Replaced => Verdict::Replaced,
         Observation::Expired(why) => Verdict::Expired(why),
         Observation::Unknown { nonce_used, why } => Verdict::Unknown { nonce_used, why },
-        Observation::Included(inclusion, _) if !inclusion.confirmed => Verdict::Confirming(inclusion.block),
+        Observation::Included(inclusion, _) if !inclusion.confirmed && !mistake!(UnconfirmedCounts) => {
+            Verdict::Confirming(inclusion.block)
+        }
         Observation::Included(inclusion, effects) if effects.len() != claimed_blocks.len() => Verdict::Unknown {
             nonce_used: true,
             why: format!(
@@ -105,6 +107,13 @@ fn after_effect(effect: Effect, inclusion: &Inclusion, claimed_block: u64) -> It
     let Inclusion { hash, block, .. } = inclusion;
     match effect {
         Effect::Done => ItemVerdict::Settled(Settled::by(hash.clone(), block.clone())),
+        Effect::Missing { .. } if mistake!(MissingSettles) => {
+            ItemVerdict::Settled(Settled::by(hash.clone(), block.clone()))
+        }
+        Effect::Unclear(_) if mistake!(UnclearFails) => {
+            let why = Rejection::new(reason::SETTLEMENT_PENDING, "nobody can tell");
+            ItemVerdict::Failed(Failed::new(why, Some(hash.clone()), Some(block.clone())))
+        }
         Effect::Missing { why, executable_until } => {
             let failed = Failed::new(why, Some(hash.clone()), Some(block.clone()));
             ItemVerdict::Failed(Failed { executable_until, ..failed })
@@ -236,6 +245,9 @@ pub enum Finality {
 /// chain can take back no block up to this height.
 pub fn finality(observation: Observation, final_block: u64) -> Finality {
     match observation {
+        Observation::Pending if mistake!(ReorgStands) => {
+            Finality::Stands { hash: String::new(), block: BlockRef { number: 0, hash: String::new() } }
+        }
         Observation::Pending => Finality::TakenBack,
         Observation::Unknown { why, .. } => Finality::AskAgain(why),
         Observation::Replaced => Finality::Lost("another transaction took its nonce".into()),

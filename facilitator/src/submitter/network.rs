@@ -144,6 +144,7 @@ async fn opening(context: &Context, status: Arc<WalletStatus>) -> Result<Opening
     if status.retired {
         return Ok(Opening { epoch: 0, next: next_nonce(stored.map(|stored| stored + 1), stored), status });
     }
+    let stored = if mistake!(NonceOfTheChain) { None } else { stored };
     let chain = context.chain.nonce(wallet, Depth::Latest).await?;
     let epoch = context.ownership.acquire(context.network(), wallet).await?;
     Ok(Opening { epoch, next: next_nonce(chain, stored), status })

@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use chains_core::{
     Amount, Rejection,
     chain::{ChainUnavailable, Execution, QuoteError, SignError},
-    observation::{Block, Depth, FinalBlock, Observation, Recheck, TransactionView, Urgency},
+    observation::{Block, Depth, Effect, FinalBlock, Item, Observation, Recheck, TransactionView, Urgency},
     transaction::{BroadcastResult, Fee, Plan, Purpose, SignedTransaction},
 };
 use sha2::{Digest, Sha256};
@@ -56,6 +56,18 @@ impl Execution for FakeChain {
         false
     }
 
+    fn batch_max(&self, _: &Plan) -> usize {
+        self.world.batch_max()
+    }
+
+    fn check_valid(&self, plan: &Plan) -> Result<(), Rejection> {
+        let time = self.world.block(self.world.height()).map_or(0, |block| block.timestamp);
+        if plan.valid_before.is_some_and(|end| end <= time) {
+            return Err(Rejection::new(EXPIRED, "the payment is valid no longer"));
+        }
+        Ok(())
+    }
+
     fn sign(
         &self,
         gas_wallet: &str,
@@ -73,10 +85,10 @@ impl Execution for FakeChain {
         };
         let actions =
             plans.iter().map(|plan| Ok((*Action::of(plan)?).clone())).collect::<Result<Vec<_>, SignError>>()?;
-        let time = self.world.block(self.world.height()).map_or(0, |block| block.timestamp);
-        let is_void = |plan: &Plan| plan.valid_before.is_some_and(|end| end <= time);
-        if plans.iter().any(is_void) {
-            return Err(SignError::Void(Rejection::new(EXPIRED, "the payment is valid no longer")));
+        let mut valid = plans.iter().map(|plan| self.check_valid(plan));
+        match valid.next() {
+            Some(Err(void)) if valid.all(|valid| valid.is_err()) => return Err(SignError::Void(void)),
+            Some(_) | None => {}
         }
         let price = Terms::of(fee)?.price;
         let transaction = Transaction { gas_wallet: gas_wallet.to_owned(), nonce, price, actions };
@@ -136,6 +148,11 @@ impl Execution for FakeChain {
     async fn observe(&self, transactions: &[TransactionView<'_>]) -> Result<Vec<Observation>, ChainUnavailable> {
         self.ask()?;
         Ok(transactions.iter().map(|view| self.look(view, Search::Receipts)).collect())
+    }
+
+    async fn trace_authorization(&self, item: &Item<'_>) -> Result<Effect, ChainUnavailable> {
+        self.ask()?;
+        Ok(self.trace(item))
     }
 
     async fn investigate(&self, transaction: &TransactionView<'_>) -> Result<Observation, ChainUnavailable> {

@@ -9,7 +9,20 @@ use crate::{
     action::{Action, GAS, Transfer},
     knobs::Clarity,
     scheme::{EXPIRED, NONCE_USED},
+    world::Mined,
 };
+
+/// The reason why a transfer elsewhere does not count yet.
+const SHALLOW: &str = "it was executed in a block that is not deep enough";
+
+/// The latest chain time that a store's integers hold.
+const FOR_EVER: u64 = i64::MAX.unsigned_abs();
+
+/// Returns whether a transaction in a block did what a step wanted. It may carry others besides.
+fn did(mined: &Mined, item: &Item<'_>) -> bool {
+    let Ok(action) = Action::of(item.plan) else { return false };
+    mined.transaction.actions.iter().zip(&mined.done).any(|(other, done)| *done && *other == *action)
+}
 
 /// The reach of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +48,7 @@ impl FakeChain {
         };
         let depth = self.world.height().saturating_sub(block.number).saturating_add(1);
         let effects = (0..view.items.len()).map(|i| match view.items.get(i) {
-            Some(item) if is_clear => self.effect(item, mined.done.get(i) == Some(&true)),
+            Some(item) if is_clear => self.effect(item, did(&mined, item)),
             _ => Effect::Unclear("the world does not tell".to_owned()),
         });
         let effects = effects.collect();
@@ -85,6 +98,34 @@ impl FakeChain {
         }
     }
 
+    /// The newest height that has the configured confirmations.
+    fn confirmed_height(&self) -> u64 {
+        self.world.height().saturating_sub(self.parameters.confirmations.saturating_sub(1))
+    }
+
+    /// The fate of a transfer without any transaction of ours.
+    pub(super) fn trace(&self, item: &Item<'_>) -> Effect {
+        let action = match Action::of(item.plan) {
+            Ok(action) => action,
+            Err(error) => return Effect::Unclear(error.to_string()),
+        };
+        let Transfer { from, nonce, valid_before, .. } = action.transfer();
+        let missing = |code, why: &'static str, executable_until| Effect::Missing {
+            why: Rejection::new(code, why),
+            executable_until,
+        };
+        let confirmed = self.confirmed_height();
+        let time = self.world.block(confirmed).map_or(0, |block| block.timestamp);
+        match self.world.executed(from, nonce) {
+            _ if self.world.clarity() == Clarity::Never => Effect::Unclear("the world does not tell".to_owned()),
+            Some((block, _)) if block.number > confirmed => Effect::Unclear(SHALLOW.to_owned()),
+            Some((block, hash)) => Effect::Elsewhere { hash, block },
+            None if self.world.is_used(from, nonce) => missing(NONCE_USED, "the payer cancelled the nonce", None),
+            None if valid_before.is_some_and(|end| end <= time) => missing(EXPIRED, "it expired", None),
+            None => missing(EXPIRED, "it is executed nowhere", Some(valid_before.unwrap_or(FOR_EVER))),
+        }
+    }
+
     /// The fate of a transfer that our transaction did not make.
     fn effect_elsewhere(&self, transfer: &Transfer, item: &Item<'_>) -> Effect {
         let Transfer { from, nonce, valid_before, .. } = transfer;
@@ -93,6 +134,7 @@ impl FakeChain {
             executable_until,
         };
         match self.world.executed(from, nonce) {
+            Some((block, _)) if block.number > self.confirmed_height() => Effect::Unclear(SHALLOW.to_owned()),
             Some((block, hash)) if block.number > item.claimed_block => Effect::Elsewhere { hash, block },
             Some(_) => missing(NONCE_USED, "the payment was made before this settlement", None),
             None if self.world.is_used(from, nonce) => missing(NONCE_USED, "the payer cancelled the nonce", None),

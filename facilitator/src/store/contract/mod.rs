@@ -33,7 +33,44 @@ pub(crate) trait Backend: Sync {
 /// Makes a test of each guarantee.
 macro_rules! store_contract {
     ($backend:expr) => {
-        $crate::store::contract::store_contract! { $backend =>
+        $crate::store::contract::engine_contract!($backend);
+        $crate::store::contract::guarantees! { $backend =>
+            operator {
+                the_word_ends_only_what_is_unresolved,
+                the_word_never_overrides_a_proof,
+                the_word_works_beside_the_owner,
+                of_many_words_one_counts,
+                a_settlement_ended_by_the_word_is_not_due_for_finality,
+                a_failure_by_the_word_is_watched_as_long_as_it_can_be_executed,
+            }
+            find {
+                find_narrows_by_every_filter,
+                find_pages_through_everything_once,
+            }
+            archive {
+                only_what_is_over_for_good_may_leave,
+                an_archived_payment_is_refused_for_ever,
+                a_nonce_of_an_archived_transaction_is_known_for_ever,
+                settlements_that_share_a_transaction_leave_when_all_are_over,
+                a_place_that_may_still_be_used_keeps_its_settlement,
+                a_departure_happens_once_and_only_at_the_files_end,
+            }
+            timeline {
+                the_timeline_shows_every_send,
+                a_send_makes_signed_broadcast_and_nothing_else,
+                acceptance_is_remembered,
+                each_transition_leaves_its_event,
+                a_long_text_is_cut,
+            }
+        }
+    };
+}
+pub(crate) use store_contract;
+
+/// Makes a test of each guarantee that the submitter depends on.
+macro_rules! engine_contract {
+    ($backend:expr) => {
+        $crate::store::contract::guarantees! { $backend =>
             begin {
                 one_payment_is_one_row_under_200_concurrent_claims,
                 a_claimed_payment_does_not_fail_its_neighbours,
@@ -83,14 +120,6 @@ macro_rules! store_contract {
                 a_payment_executed_elsewhere_counts_as_final,
                 losses_are_the_shares_of_the_fees_that_were_paid,
             }
-            operator {
-                the_word_ends_only_what_is_unresolved,
-                the_word_never_overrides_a_proof,
-                the_word_works_beside_the_owner,
-                of_many_words_one_counts,
-                a_settlement_ended_by_the_word_is_not_due_for_finality,
-                a_failure_by_the_word_is_watched_as_long_as_it_can_be_executed,
-            }
             owners {
                 each_owner_has_a_larger_epoch,
                 a_carry_of_an_older_epoch_is_refused,
@@ -100,27 +129,12 @@ macro_rules! store_contract {
                 open_settlements_come_back_oldest_first,
                 unresolved_settlements_come_in_pages,
             }
-            find {
-                find_narrows_by_every_filter,
-                find_pages_through_everything_once,
-            }
-            archive {
-                only_what_is_over_for_good_may_leave,
-                an_archived_payment_is_refused_for_ever,
-                a_nonce_of_an_archived_transaction_is_known_for_ever,
-                settlements_that_share_a_transaction_leave_when_all_are_over,
-                a_place_that_may_still_be_used_keeps_its_settlement,
-                a_departure_happens_once_and_only_at_the_files_end,
-            }
-            timeline {
-                the_timeline_shows_every_send,
-                a_send_makes_signed_broadcast_and_nothing_else,
-                acceptance_is_remembered,
-                each_transition_leaves_its_event,
-                a_long_text_is_cut,
-            }
         }
     };
+}
+pub(crate) use engine_contract;
+
+macro_rules! guarantees {
     ($backend:expr => $($part:ident { $($guarantee:ident,)* })*) => {
         $($(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,4 +144,4 @@ macro_rules! store_contract {
         )*)*
     };
 }
-pub(crate) use store_contract;
+pub(crate) use guarantees;

@@ -147,6 +147,9 @@ impl Worker {
             }
             let changes = signed.iter().flat_map(changes).collect();
             let signed_at = Instant::now();
+            if mistake!(SendsBeforeStoring) {
+                signed.iter().for_each(|signed| self.outbox.push(Outgoing::from(&signed.transaction)));
+            }
             match self.context.store.apply(changes, self.context.now()).await {
                 Ok(_) => {
                     self.time_stages(&signed, began, signed_at);
@@ -214,8 +217,8 @@ impl Worker {
         for Signed { works, transaction } in signed {
             // All of its steps were stored with it, or none.
             match is_stored(&*self.context.store, &works, &transaction).await {
-                Some(true) => stored.push(Signed { works, transaction }),
-                Some(false) => {
+                Some(true) if !mistake!(ForgetsLostCommits) => stored.push(Signed { works, transaction }),
+                Some(_) => {
                     for work in works {
                         self.refuse(work, Refusal::Unavailable(NotNow::Store)).await;
                     }

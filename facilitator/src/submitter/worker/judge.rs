@@ -130,7 +130,12 @@ impl Worker {
                     tracked.nonce_used = true;
                     tracked.seen_at.get_or_insert(now);
                     tracked.confirmed_at = Some(block.number + self.parameters.confirmations.saturating_sub(1));
-                    tracked.inquiry.close();
+                    // One that was deep enough before a reorg is not looked for with the blocks: its proof is asked for.
+                    if tracked.is_included() {
+                        tracked.inquiry.put_off(now);
+                    } else {
+                        tracked.inquiry.close();
+                    }
                 }
                 Verdict::Included(inclusion, items) => {
                     included(tracked, &inclusion, items, depth, now, &mut batch, &mut afterwards);
@@ -163,6 +168,7 @@ impl Worker {
                 tracing::error!(network = %self.context.network(), %error, "ends could not be stored; they are asked for again");
                 for id in ids {
                     if let Some(tracked) = self.tracked.get_mut(id) {
+                        tracked.in_doubt = true;
                         tracked.inquiry.put_off(now);
                     }
                 }
@@ -203,6 +209,7 @@ impl Worker {
                     metrics::gas_spent(self.context.network(), &self.status.wallet, purpose, fee_paid, decimals);
                 }
                 tracked.transaction.state = TransactionState::Included { hash, block };
+                tracked.in_doubt = false;
             }
         }
         for (id, index) in ended {
@@ -238,8 +245,9 @@ impl Worker {
             self.trace(work);
         }
         self.ask_what_is_due(Instant::now());
+        // Once: what the nodes say to it may lead here again before the next block.
         if let Some(oldest) = self.tracked.oldest()
-            && oldest.send_again
+            && std::mem::take(&mut oldest.send_again)
         {
             let outgoing = Outgoing::from(&oldest.transaction);
             self.outbox.push(outgoing);
@@ -275,7 +283,7 @@ fn purpose(inclusion: &Inclusion, items: &[ItemVerdict]) -> Purpose {
 
 /// No block has it. One that a block had before is open again, and sent again.
 fn pending(tracked: &mut Tracked, depth: Depth, batch: &mut Batch, afterwards: &mut Afterwards) {
-    if tracked.is_included() {
+    if tracked.may_be_stored_as_included() {
         batch.change(Change::Reopen { transaction: tracked.transaction.id });
         afterwards.reopened.push(tracked.transaction.id);
     } else if tracked.nonce_used {
@@ -345,7 +353,7 @@ fn included(
 fn replaced(tracked: &mut Tracked, batch: &mut Batch, afterwards: &mut Afterwards) {
     let id = tracked.transaction.id;
     let why = "its nonce is used, and no block has any of its attempts".to_owned();
-    if tracked.is_included() {
+    if tracked.may_be_stored_as_included() {
         batch.change(Change::Reopen { transaction: id });
     }
     batch.change(Change::Kill { transaction: id, why });
@@ -353,7 +361,9 @@ fn replaced(tracked: &mut Tracked, batch: &mut Batch, afterwards: &mut Afterward
         let Carried { entry, number, plan, .. } = item.clone();
         Work::stored(entry, number, plan)
     };
-    afterwards.orphans.extend(tracked.items.iter().filter(|item| !item.ended).map(orphan));
+    if !mistake!(ForgetsOrphans) {
+        afterwards.orphans.extend(tracked.items.iter().filter(|item| !item.ended).map(orphan));
+    }
     afterwards.gone.push(id);
 }
 

@@ -42,6 +42,9 @@ pub struct Tracked {
     pub view: Arc<View>,
     /// True when its nonce is used: then it holds no place any more.
     pub nonce_used: bool,
+    /// True when a commit about it failed, which may be stored all the same:
+    /// the store may know that a block includes it.
+    pub in_doubt: bool,
     /// True while it is being looked for.
     pub looking: bool,
     /// The height from which on its block is deep enough, or its death is to be seen once more.
@@ -102,6 +105,7 @@ impl Tracked {
             items,
             view,
             nonce_used,
+            in_doubt: false,
             looking: false,
             confirmed_at: None,
             dead_at: None,
@@ -123,6 +127,11 @@ impl Tracked {
         matches!(self.transaction.state, TransactionState::Included { .. })
     }
 
+    /// Returns true when the store may know that a block includes it.
+    pub const fn may_be_stored_as_included(&self) -> bool {
+        self.in_doubt || self.is_included()
+    }
+
     /// Notes that it was seen to be dead at this height; returns true when it
     /// was at an earlier one too, and nothing else was seen since. It is looked
     /// for once more with the next block.
@@ -136,7 +145,7 @@ impl Tracked {
     pub fn reopen(&mut self) {
         self.transaction.state = TransactionState::Open;
         self.transaction.attempts.iter_mut().for_each(|attempt| attempt.inclusion = None);
-        (self.nonce_used, self.send_again) = (false, true);
+        (self.nonce_used, self.send_again, self.in_doubt) = (false, true, false);
     }
 
     /// Returns true when this block may include it: it lists one of its
@@ -315,6 +324,9 @@ impl TrackedSet {
 
     /// Those whose bytes are to be sent again at this height, in order.
     pub fn take_unsent(&mut self, block: u64, resend_after: u64) -> Vec<TransactionId> {
+        if mistake!(NeverSendsAgain) {
+            return vec![];
+        }
         let wanted = self.by_id.values_mut().filter(|tracked| tracked.wants_send(block, resend_after));
         let mut taken: Vec<_> = wanted
             .map(|tracked| {

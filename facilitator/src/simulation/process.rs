@@ -1,0 +1,89 @@
+//! One life of the service, which ends by a crash.
+
+use std::{sync::Arc, time::Duration};
+
+use chains_core::protocol::Request;
+use tokio::{runtime::Runtime, task::JoinHandle};
+
+use super::scene::Scene;
+use crate::{
+    in_flight::Registry,
+    lifecycle::Lifecycle,
+    limits::{local::LocalLimits, payer_failures::FailureLimit},
+    payment::{Payments, SettleOutcome, Waits},
+    settlement::{Caller, Key},
+    store::{Store, memory::MemoryStore},
+    submitter::{Context, Submitter, ownership::FileLockOwnership, status::NetworkStatus},
+};
+
+/// The time for which a request waits.
+const SETTLE_WAIT: Duration = Duration::from_millis(400);
+
+/// The service over a scene.
+pub(super) struct Process {
+    runtime: Runtime,
+    payments: Arc<Payments>,
+    lifecycle: Lifecycle,
+}
+
+impl Process {
+    /// Starts it: it takes up what the disk holds.
+    pub fn start(scene: &Scene) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let runtime = runtime.unwrap_or_else(|error| panic!("a runtime: {error}"));
+        let _inside = runtime.enter();
+        let lifecycle = Lifecycle::default();
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::open(scene.disk.clone()));
+        let limit = FailureLimit { failures_max: usize::MAX, window: Duration::from_hours(1) };
+        let chain = scene.chain();
+        let budgets = [(chain.network().clone(), chain.parameters().loss_budget)];
+        let registry = Arc::new(Registry::new(Arc::new(LocalLimits::new(limit, budgets))));
+        let context = Context {
+            chain,
+            store: Arc::clone(&store),
+            registry: Arc::clone(&registry),
+            clock: scene.clock.clone(),
+            ownership: Arc::new(FileLockOwnership::new(Arc::clone(&store))),
+            status: NetworkStatus::default(),
+            accept_foreign_nonces: true,
+        };
+        let submitter = Arc::new(Submitter::start(Arc::new(context), &lifecycle));
+        let waits = Waits { settle: SETTLE_WAIT, verified_hold: Duration::ZERO, supported: Duration::ZERO };
+        let tasks = lifecycle.tasks.clone();
+        let payments = Arc::new(Payments::new(vec![submitter], store, registry, scene.clock.clone(), waits, tasks));
+        Self { runtime, payments, lifecycle }
+    }
+
+    /// Asks for a payment to be settled.
+    #[expect(clippy::disallowed_methods, reason = "a request of a test ends with its process")]
+    pub fn ask(&self, request: Request, key: Option<String>) -> JoinHandle<SettleOutcome> {
+        let payments = Arc::clone(&self.payments);
+        let caller = Caller { tenant: String::new(), key: key.map(Key::Server) };
+        self.runtime.spawn(async move { payments.settle(request, caller, "request").await.1 })
+    }
+
+    /// Lets the tasks make so many steps each, in no time.
+    pub fn turn(&self, turns: u32) {
+        self.runtime.block_on(async {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+
+    /// Lets time pass.
+    pub fn wait(&self, scene: &Scene, millis: u64) {
+        scene.clock.advance(millis);
+        self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(millis)).await });
+    }
+
+    /// The answer to a request, if there is one.
+    pub fn answer(&self, asked: JoinHandle<SettleOutcome>) -> SettleOutcome {
+        self.runtime.block_on(asked).unwrap_or_else(|error| panic!("a request panicked: {error}"))
+    }
+
+    /// The task that panicked, if one did.
+    pub fn died(&self) -> Option<String> {
+        self.lifecycle.died()
+    }
+}

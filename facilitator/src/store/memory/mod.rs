@@ -1,0 +1,350 @@
+//! A store in memory, for tests that make more steps a second than a disk takes.
+//!
+//! It passes the engine's part of the store's contract, so that a simulation
+//! over it means something. Its [`Disk`] outlives it, as a file does.
+
+mod tables;
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use chains_core::{Identity, Network, clock::Millis};
+use parking_lot::Mutex;
+
+use self::tables::{Row, Tables};
+use crate::{
+    settlement::{
+        Caller, Facts, Recipient, Record, SettlementId, State, Timeline, Transaction,
+        record::{Due, Event, Followed, Loss, Sends},
+    },
+    store::{
+        ApplyError, Change, OperatorWord, Query, SendNote, Store, StoreError,
+        archive::{Archive, ArchiveCursor, Archived, ArchivedName, ArchivedNonces, Bounds, Departure},
+    },
+};
+
+/// The fault of the next write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriteFault {
+    /// Nothing is stored, and the caller is told of a failure.
+    Fails,
+    /// Everything is stored, and the caller is told of a failure all the same.
+    AnswerLost,
+}
+
+/// The state that a process leaves behind.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Disk(Arc<Mutex<Content>>);
+
+#[derive(Debug, Default)]
+struct Content {
+    tables: Tables,
+    fault: Option<WriteFault>,
+}
+
+impl Disk {
+    /// Lets the next write fail.
+    pub fn fail(&self, fault: WriteFault) {
+        self.0.lock().fault = Some(fault);
+    }
+
+    /// Lets writes succeed again.
+    pub fn heal(&self) {
+        self.0.lock().fault = None;
+    }
+
+    /// Every settlement, oldest first.
+    pub fn settlements(&self) -> Vec<Followed> {
+        let content = self.0.lock();
+        content.tables.settlements.values().map(|row| content.tables.followed(row)).collect()
+    }
+
+    /// The facts of what is settled, oldest first.
+    pub fn settled(&self) -> Vec<Arc<Facts>> {
+        let content = self.0.lock();
+        let rows = content.tables.settlements.values().filter(|row| matches!(row.state, State::Settled(_)));
+        rows.map(|row| Arc::clone(&row.facts)).collect()
+    }
+
+    /// The settlement of a payment.
+    pub fn record(&self, identity: &Identity) -> Option<Record> {
+        let content = self.0.lock();
+        content.tables.by_identity(identity).map(|row| content.tables.record(row))
+    }
+
+    /// Returns whether a settlement's story has an event of this kind.
+    pub fn tells(&self, id: SettlementId, kind: &str) -> bool {
+        self.story(id).iter().any(|event| event.kind == kind)
+    }
+
+    /// The events of a settlement, oldest first.
+    pub fn story(&self, id: SettlementId) -> Vec<Event> {
+        self.0.lock().tables.settlements.get(&id).map(|row| row.events.clone()).unwrap_or_default()
+    }
+
+    /// Returns whether bytes of this hash are stored.
+    pub fn knows(&self, hash: &str) -> bool {
+        let content = self.0.lock();
+        let mut attempts = content.tables.carriers.values().flat_map(|carrier| &carrier.transaction.attempts);
+        attempts.any(|attempt| attempt.signed.hash == hash)
+    }
+}
+
+/// A store over a disk in memory.
+pub(crate) struct MemoryStore {
+    disk: Disk,
+    closed: AtomicBool,
+}
+
+impl MemoryStore {
+    /// Opens a disk.
+    pub const fn open(disk: Disk) -> Self {
+        Self { disk, closed: AtomicBool::new(false) }
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Tables) -> T) -> Result<T, StoreError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(StoreError::Closed);
+        }
+        Ok(read(&self.disk.0.lock().tables))
+    }
+
+    /// Settlements of a network that are wanted, after a given one.
+    fn page(
+        &self,
+        network: &Network,
+        after: Option<SettlementId>,
+        limit: u32,
+        is_wanted: impl Fn(&Row) -> bool,
+    ) -> Result<Vec<Followed>, StoreError> {
+        self.read(|tables| {
+            let rows = tables.settlements.iter().filter(|(id, row)| {
+                after.is_none_or(|after| **id > after) && row.facts.network == *network && is_wanted(row)
+            });
+            rows.take(usize::try_from(limit).unwrap_or(usize::MAX)).map(|(_, row)| tables.followed(row)).collect()
+        })
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn apply(&self, changes: Vec<Change>, at: Millis) -> Result<Vec<SettlementId>, ApplyError> {
+        let applied = self.read(|_| ()).map_err(ApplyError::Store).and_then(|()| {
+            let mut content = self.disk.0.lock();
+            let fault = content.fault.take();
+            if fault == Some(WriteFault::Fails) {
+                return Err(ApplyError::Store(sqlx::Error::WorkerCrashed.into()));
+            }
+            let applied = content.tables.apply(changes, at)?;
+            if fault == Some(WriteFault::AnswerLost) {
+                return Err(ApplyError::Store(sqlx::Error::WorkerCrashed.into()));
+            }
+            Ok(applied)
+        });
+        // A process may die after the commit, before it hears of it.
+        tokio::task::yield_now().await;
+        applied
+    }
+
+    async fn deliver(&self, id: SettlementId, to: Recipient, at: Millis) -> Result<bool, StoreError> {
+        self.read(|_| ())?;
+        Ok(self.disk.0.lock().tables.deliver(id, to, at))
+    }
+
+    async fn resolve(&self, _: OperatorWord) -> Result<bool, StoreError> {
+        self.read(|_| false)
+    }
+
+    fn note_sent(&self, notes: Vec<SendNote>) {
+        let mut content = self.disk.0.lock();
+        notes.iter().for_each(|note| content.tables.note(note));
+    }
+
+    async fn own_wallet(&self, network: &Network, gas_wallet: &str, _: &str) -> Result<u64, StoreError> {
+        self.read(|_| ())?;
+        let mut content = self.disk.0.lock();
+        let epoch = content.tables.epochs.entry((network.clone(), gas_wallet.to_owned())).or_default();
+        *epoch += 1;
+        Ok(*epoch)
+    }
+
+    async fn by_identity(&self, identity: &Identity) -> Result<Option<Record>, StoreError> {
+        self.read(|tables| tables.by_identity(identity).map(|row| tables.record(row)))
+    }
+
+    async fn by_key(&self, caller: &Caller) -> Result<Option<Record>, StoreError> {
+        self.read(|tables| tables.by_key(caller).map(|row| tables.record(row)))
+    }
+
+    async fn record(&self, id: SettlementId) -> Result<Option<Record>, StoreError> {
+        self.read(|tables| tables.settlements.get(&id).map(|row| tables.record(row)))
+    }
+
+    async fn open_settlements(&self, network: &Network) -> Result<Vec<Followed>, StoreError> {
+        self.page(network, None, u32::MAX, |row| row.state == State::Open)
+    }
+
+    async fn unresolved(
+        &self,
+        network: &Network,
+        after: Option<SettlementId>,
+        limit: u32,
+    ) -> Result<Vec<Followed>, StoreError> {
+        self.page(network, after, limit, |row| matches!(row.state, State::Unresolved { .. }))
+    }
+
+    async fn due_for_finality(&self, network: &Network, block_number: u64, limit: u32) -> Result<Vec<Due>, StoreError> {
+        let due = |row: &Row| {
+            let State::Settled(settled) = &row.state else { return None };
+            let block = settled.block().filter(|block| block.number <= block_number)?.clone();
+            let is_due = row.facts.network == *network && row.finalized_at.is_none();
+            let (id, request_id) = (row.facts.id, row.facts.request_id.clone());
+            let (transaction, taken_back) = (settled.hash().to_owned(), row.reorged_at.is_some());
+            is_due.then_some(Due { id, request_id, transaction, block, taken_back })
+        };
+        let mut found: Vec<Due> =
+            self.read(|tables| tables.settlements.values().filter_map(|row| due(row)).collect())?;
+        found.sort_by_key(|due| (due.taken_back, due.block.number));
+        found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(found)
+    }
+
+    async fn followed(&self, ids: &[SettlementId]) -> Result<Vec<Followed>, StoreError> {
+        let mut found: Vec<Followed> = self.read(|tables| {
+            ids.iter().filter_map(|id| tables.settlements.get(id)).map(|row| tables.followed(row)).collect()
+        })?;
+        found.sort_by_key(|followed| followed.facts.id);
+        Ok(found)
+    }
+
+    async fn executable(
+        &self,
+        network: &Network,
+        after: Option<SettlementId>,
+        limit: u32,
+    ) -> Result<Vec<Followed>, StoreError> {
+        self.page(network, after, limit, |row| {
+            matches!(&row.state, State::Failed(failed) if failed.executable_until.is_some())
+                && row.finalized_at.is_none()
+        })
+    }
+
+    async fn highest_nonce(&self, network: &Network, gas_wallet: &str) -> Result<Option<u64>, StoreError> {
+        self.read(|tables| {
+            let carriers = tables.carriers.values();
+            let own =
+                carriers.filter(|carrier| carrier.network == *network && carrier.transaction.gas_wallet == gas_wallet);
+            own.filter_map(|carrier| carrier.transaction.nonce).max()
+        })
+    }
+
+    async fn transactions_at(
+        &self,
+        network: &Network,
+        gas_wallet: &str,
+        nonces: Range<u64>,
+    ) -> Result<Vec<Transaction>, StoreError> {
+        let mut found: Vec<Transaction> = self.read(|tables| {
+            let own = tables
+                .carriers
+                .values()
+                .filter(|carrier| carrier.network == *network && carrier.transaction.gas_wallet == gas_wallet);
+            let own = own.filter(|carrier| carrier.transaction.nonce.is_some_and(|nonce| nonces.contains(&nonce)));
+            own.map(|carrier| carrier.transaction.clone()).collect()
+        })?;
+        found.sort_by_key(|transaction| transaction.nonce);
+        Ok(found)
+    }
+
+    async fn losses(&self, network: &Network, since: Millis) -> Result<Vec<Loss>, StoreError> {
+        let mut losses: Vec<Loss> = self.read(|tables| {
+            let rows = tables.settlements.values().filter(|row| row.facts.network == *network);
+            rows.filter_map(|row| tables.loss(row)).filter(|loss| loss.at >= since).collect()
+        })?;
+        losses.sort_by_key(|loss| loss.at);
+        Ok(losses)
+    }
+
+    async fn timeline(&self, id: SettlementId) -> Result<Option<Timeline>, StoreError> {
+        self.read(|tables| {
+            let row = tables.settlements.get(&id)?;
+            let transactions = tables.transactions(row).into_iter().map(|transaction| {
+                let sends = transaction.attempts.iter();
+                let sends = sends.map(|attempt| Sends { hash: attempt.signed.hash.clone(), ..Sends::default() });
+                let sends = sends.collect();
+                (transaction, sends)
+            });
+            let (record, steps, events) = (tables.record(row), row.steps.clone(), row.events.clone());
+            Some(Timeline { record, steps, transactions: transactions.collect(), events })
+        })
+    }
+
+    async fn find(&self, query: &Query) -> Result<Vec<Record>, StoreError> {
+        self.read(|tables| {
+            let newest = tables.settlements.values().rev().map(|row| tables.record(row));
+            newest.take(usize::try_from(query.limit).unwrap_or(usize::MAX)).collect()
+        })
+    }
+
+    async fn departing(&self, _: Bounds, _: Option<ArchiveCursor>, _: u32) -> Result<Vec<Timeline>, StoreError> {
+        self.read(|_| vec![])
+    }
+
+    async fn staying(&self, _: Bounds) -> Result<u64, StoreError> {
+        self.read(|_| 0)
+    }
+
+    async fn begin_archive(&self, _: Archive) -> Result<(), StoreError> {
+        self.read(|_| ())
+    }
+
+    async fn depart(&self, _: &Departure) -> Result<bool, StoreError> {
+        self.read(|_| false)
+    }
+
+    async fn archives(&self) -> Result<Vec<Archive>, StoreError> {
+        self.read(|_| vec![])
+    }
+
+    async fn archived(&self, _: ArchivedName<'_>) -> Result<Option<Archived>, StoreError> {
+        self.read(|_| None)
+    }
+
+    async fn archived_nonces(&self, _: &Network) -> Result<Vec<ArchivedNonces>, StoreError> {
+        self.read(|_| vec![])
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.read(|_| ())
+    }
+
+    async fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+}
+
+mod tests {
+    use super::*;
+    use crate::store::contract::{Backend, engine_contract};
+
+    struct InMemory(Disk);
+
+    #[async_trait]
+    impl Backend for InMemory {
+        async fn open(&self) -> Arc<dyn Store> {
+            Arc::new(MemoryStore::open(self.0.clone()))
+        }
+
+        async fn operate(&self) -> Arc<dyn Store> {
+            self.open().await
+        }
+    }
+
+    engine_contract!(InMemory(Disk::default()));
+}
