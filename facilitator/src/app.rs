@@ -24,12 +24,12 @@ use crate::{
     payment::{Payments, Waits},
     store::{
         Store,
-        connect::{Access, ConnectError, connect},
-        sqlite::open::Migrations,
+        connect::{Access, ConnectError, Location, connect},
+        schema::Migrations,
     },
     submitter::{
         Context, Submitter,
-        ownership::{FileLockOwnership, Ownership},
+        ownership::{Ownership, StoreLockOwnership},
         status::NetworkStatus,
     },
 };
@@ -82,12 +82,12 @@ pub async fn start(
     lifecycle: Lifecycle,
 ) -> Result<Running, StartError> {
     let migrations = if config.store.auto_migrate { Migrations::Apply } else { Migrations::Require };
-    let store = connect(&config.store.url, Access::Own(migrations)).await?;
-    let (file, store_path, store_url) = (config.file.clone(), config.store.path.clone(), config.store.url.clone());
+    let store = connect(&config.store.location, Access::Own(migrations)).await?;
+    let (file, location) = (config.file.clone(), config.store.location.clone());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let budgets = config.chains.iter().map(|chain| (chain.network().clone(), chain.parameters().loss_budget));
     let registry = Arc::new(Registry::new(Arc::new(LocalLimits::new(config.payers.limit, budgets))));
-    let ownership: Arc<dyn Ownership> = Arc::new(FileLockOwnership::new(Arc::clone(&store)));
+    let ownership: Arc<dyn Ownership> = Arc::new(StoreLockOwnership::new(Arc::clone(&store)));
     let public = listen(config.server.listen, "server.listen").await?;
     let admin = listen(config.admin.listen, "admin.listen").await?;
     let submitters = config.chains.into_iter().map(|chain| {
@@ -123,7 +123,6 @@ pub async fn start(
     let admin_router = http::admin::router(Admin {
         metrics,
         payments: Arc::clone(&payments),
-        store_url,
         hosts: admin_hosts,
         token_sha256: config.admin.token_sha256,
         draining: lifecycle.leaving.clone(),
@@ -142,12 +141,12 @@ pub async fn start(
     let stop = lifecycle.stop.clone();
     lifecycle.tasks.spawn(async move { looking.keep_looking(stop).await });
     files.say(server.places);
-    say_what_runs(&payments, file.as_deref(), &store_path, [address, admin_address]);
+    say_what_runs(&payments, file.as_deref(), &location, [address, admin_address]);
     Ok(Running { address, lifecycle, drain_delay: server.drain_delay, payments, store })
 }
 
 /// One line with everything that tells this process from another.
-fn say_what_runs(payments: &Payments, file: Option<&Path>, store: &Path, [public, admin]: [SocketAddr; 2]) {
+fn say_what_runs(payments: &Payments, file: Option<&Path>, store: &Location, [public, admin]: [SocketAddr; 2]) {
     let wallets = payments.chains().flat_map(|chain| {
         let network = chain.network();
         chain.gas_wallets().iter().map(move |wallet| format!("{network}:{wallet}"))
@@ -158,7 +157,7 @@ fn say_what_runs(payments: &Payments, file: Option<&Path>, store: &Path, [public
         configuration = %file.map_or("none: the defaults alone".into(), Path::to_string_lossy),
         networks = payments.networks().join(" "),
         wallets = wallets.collect::<Vec<_>>().join(" "),
-        store = %store.display(),
+        store = %store,
         %public,
         %admin,
         "the service runs"

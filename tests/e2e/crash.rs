@@ -20,7 +20,7 @@ use e2e::{
     payer::Draft,
     permit2::{Permit2Draft, allow},
     proxy::Proxy,
-    service::{Home, Service},
+    service::{Home, Service, Stored},
     svm,
     validator::{PAYERS, Validator, fee_payer, payee},
 };
@@ -117,8 +117,13 @@ async fn draw_evm(chain: &Anvil, caller: u64) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_paid_twice_when_the_process_is_killed_at_any_moment() {
+    nothing_is_lost_or_paid_twice_when_the_process_is_killed_at_any_moment_in(Stored::of_environment()).await;
+}
+
+pub async fn nothing_is_lost_or_paid_twice_when_the_process_is_killed_at_any_moment_in(stored: Stored) {
     let chain = Arc::new(Anvil::start().await);
     let home = Home::on(&*chain)
+        .stored_in(stored)
         .network("in_flight_max", 64)
         .network("fee_per_gas_max", "500000000000")
         .network("bump_after_blocks", 2);

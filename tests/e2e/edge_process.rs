@@ -12,7 +12,7 @@ use e2e::{
     anvil::Anvil,
     eventually,
     payer::Draft,
-    service::{Home, binary, text_of},
+    service::{Home, Stored, binary, text_of},
 };
 use serde_json::Value;
 
@@ -138,7 +138,7 @@ async fn a_hangup_drains_unless_it_is_ignored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_is_for_this_user_only() {
     let chain = Anvil::start().await;
-    let home = Home::on(&chain);
+    let home = Home::on(&chain).stored_in(Stored::Sqlite);
     let database = home.database();
     fs::write(&database, "").expect("written");
     fs::set_permissions(&database, fs::Permissions::from_mode(0o644)).expect("an old store");

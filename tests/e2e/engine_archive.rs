@@ -13,7 +13,7 @@ use e2e::{
     anvil::{Anvil, PAYEE, USDC},
     eventually,
     payer::Draft,
-    service::{Home, Service, text_of},
+    service::{Home, Service, Stored, text_of},
 };
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _};
@@ -96,8 +96,12 @@ fn path(home: &Home, name: &str) -> PathBuf {
 /// K16: beside the running service, and after its restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn archived_settlements_stay_refused_audited_and_found() {
+    archived_settlements_stay_refused_audited_and_found_in(Stored::of_environment()).await;
+}
+
+pub async fn archived_settlements_stay_refused_audited_and_found_in(stored: Stored) {
     let chain = Anvil::start().await;
-    let home = Home::on(&chain);
+    let home = Home::on(&chain).stored_in(stored);
     let service = home.serve().await;
     let mut paid = vec![];
     for _ in 0..PAYMENTS {
@@ -161,7 +165,7 @@ async fn archived_settlements_stay_refused_audited_and_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_between_file_and_store_loses_no_settlement_and_doubles_none() {
     let chain = Anvil::start().await;
-    let home = Home::on(&chain);
+    let home = Home::on(&chain).stored_in(Stored::Sqlite);
     let service = home.serve().await;
     let mut paid = vec![];
     for _ in 0..PAYMENTS {

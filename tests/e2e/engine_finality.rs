@@ -6,7 +6,7 @@ use e2e::{
     anvil::{Anvil, PAYEE, USDC},
     eventually,
     payer::Draft,
-    service::{Home, Service},
+    service::{Home, Service, Stored},
 };
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -34,8 +34,12 @@ fn are_final(rows: &[Value]) -> usize {
 /// K12: the block is final two epochs of 64 slots later, and not 64 blocks later as elsewhere.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_settlement_becomes_final_when_the_chain_says_so_also_after_a_restart() {
+    every_settlement_becomes_final_when_the_chain_says_so_also_after_a_restart_in(Stored::of_environment()).await;
+}
+
+pub async fn every_settlement_becomes_final_when_the_chain_says_so_also_after_a_restart_in(stored: Stored) {
     let chain = Anvil::start_with(&["--block-time", "1", "--slots-in-an-epoch", "64"]).await;
-    let home = Home::on(&chain).network("in_flight_max", 64);
+    let home = Home::on(&chain).stored_in(stored).network("in_flight_max", 64);
     let service = Arc::new(home.serve().await);
     let payments = stream::iter(0..PAYMENTS).map(|_| {
         let service = Arc::clone(&service);

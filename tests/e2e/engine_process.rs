@@ -7,7 +7,7 @@ use e2e::{
     eventually,
     payer::Draft,
     proxy::{Fault, Proxy, Times},
-    service::{Home, text_of},
+    service::{Home, Stored, text_of},
     stranger::settle_without_blocks,
 };
 use sqlx::{Connection as _, Executor as _};
@@ -16,7 +16,7 @@ use sqlx::{Connection as _, Executor as _};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_that_opens_the_database_through_a_link_is_refused() {
     let chain = Anvil::start().await;
-    let home = Home::on(&chain);
+    let home = Home::on(&chain).stored_in(Stored::Sqlite);
     let _service = home.serve().await;
     let folder = tempfile::tempdir().expect("a folder");
     let by_file = folder.path().join("linked.db");
@@ -24,7 +24,8 @@ async fn a_second_process_that_opens_the_database_through_a_link_is_refused() {
     let by_folder = folder.path().join("linked");
     std::os::unix::fs::symlink(home.path(), &by_folder).expect("linked");
     for path in [by_file, by_folder.join("facilitator.db")] {
-        let other = Home::on(&chain).section("store", "url", format!("sqlite://{}", path.display()));
+        let other =
+            Home::on(&chain).stored_in(Stored::Sqlite).section("store", "url", format!("sqlite://{}", path.display()));
         let second = tokio::task::spawn_blocking(move || {
             let mut command = other.command(&["serve"]);
             let mut process = command.stderr(std::process::Stdio::piped()).spawn().expect("the binary starts");
@@ -50,7 +51,7 @@ const GRACE: Duration = Duration::from_secs(45);
 #[tokio::test(flavor = "multi_thread")]
 async fn told_to_stop_it_ends_though_the_store_cannot_be_written() {
     let chain = Anvil::start().await;
-    let home = Home::on(&chain).server("settle_wait", "1s");
+    let home = Home::on(&chain).stored_in(Stored::Sqlite).server("settle_wait", "1s");
     let mut service = home.serve().await;
     let under_way = Draft::default().v2();
     settle_without_blocks(&chain, &service, &under_way).await;
@@ -69,7 +70,7 @@ async fn told_to_stop_it_ends_though_the_store_cannot_be_written() {
 #[tokio::test(flavor = "multi_thread")]
 async fn told_to_stop_it_ends_though_the_store_has_no_tables() {
     let chain = Anvil::start().await;
-    let home = Home::on(&chain).server("settle_wait", "1s");
+    let home = Home::on(&chain).stored_in(Stored::Sqlite).server("settle_wait", "1s");
     let mut service = home.serve().await;
     settle_without_blocks(&chain, &service, &Draft::default().v2()).await;
     let mut other = open(&home).await;
@@ -93,7 +94,7 @@ async fn open(home: &Home) -> sqlx::SqliteConnection {
 #[tokio::test(flavor = "multi_thread")]
 async fn told_to_stop_it_ends_though_the_store_cannot_be_read() {
     let chain = Anvil::start().await;
-    let home = Home::on(&chain).server("settle_wait", "1s");
+    let home = Home::on(&chain).stored_in(Stored::Sqlite).server("settle_wait", "1s");
     let mut service = home.serve().await;
     settle_without_blocks(&chain, &service, &Draft::default().v2()).await;
     for name in ["facilitator.db", "facilitator.db-wal"] {

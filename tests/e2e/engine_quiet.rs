@@ -11,7 +11,7 @@ use e2e::{
     eventually,
     payer::Draft,
     proxy::{Fault, Proxy, Times},
-    service::{Home, Service},
+    service::{Home, Service, Stored},
     stranger::settle_without_blocks,
 };
 
@@ -19,7 +19,7 @@ use e2e::{
 #[tokio::test(flavor = "multi_thread")]
 async fn asking_whether_it_is_ready_writes_nothing() {
     let chain = Anvil::start().await;
-    let home = Home::on(&chain);
+    let home = Home::on(&chain).stored_in(Stored::Sqlite);
     let service = home.serve().await;
     assert!(service.post("/settle", &Draft::default().v2()).await.is_good());
     let wal = home.path().join("facilitator.db-wal");

@@ -9,7 +9,7 @@ use e2e::{
     payer::Draft,
     permit2::{Permit2Draft, allow},
     proxy::{Fault, Proxy, Times},
-    service::{Answer, Home, Service, text_of},
+    service::{Answer, Home, Service, Stored, text_of},
     stranger::{Overtaken, Way, overtake, overtake_late, settle_without_blocks, spend_first, sweep_and_execute},
 };
 use futures::future::join_all;
@@ -18,9 +18,14 @@ use serde_json::Value;
 const TRACES: [&str; 4] = ["debug_traceTransaction", "debug_traceBlockByNumber", "trace_transaction", "trace_block"];
 
 async fn start(wait: &str) -> (Anvil, Proxy, Home, Service) {
+    start_in(Stored::of_environment(), wait).await
+}
+
+async fn start_in(stored: Stored, wait: &str) -> (Anvil, Proxy, Home, Service) {
     let chain = Anvil::start().await;
     let proxy = Proxy::before(&chain.node.url).await;
-    let home = Home::on(&chain).rpc(&[&proxy.url]).server("settle_wait", wait).network("in_flight_max", 2);
+    let home = Home::on(&chain).stored_in(stored).rpc(&[&proxy.url]);
+    let home = home.server("settle_wait", wait).network("in_flight_max", 2);
     let service = home.serve().await;
     (chain, proxy, home, service)
 }
@@ -98,7 +103,12 @@ fn resolve(home: &Home, id: &str, word: &str, reason: &[&str]) -> (bool, String)
 /// K01: the operator has looked where the service cannot.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_s_word_with_a_reason_ends_an_unresolved_settlement_and_overrides_no_proof() {
-    let (chain, proxy, home, service) = start("1s").await;
+    the_operator_s_word_with_a_reason_ends_an_unresolved_settlement_and_overrides_no_proof_in(Stored::of_environment())
+        .await;
+}
+
+pub async fn the_operator_s_word_with_a_reason_ends_an_unresolved_settlement_and_overrides_no_proof_in(stored: Stored) {
+    let (chain, proxy, home, service) = start_in(stored, "1s").await;
     let proven = service.decided(&Draft::default().v2()).await;
     assert!(proven.is_good(), "{proven:?}");
     withhold_proofs(&proxy);

@@ -7,7 +7,7 @@ use e2e::{
     eventually,
     payer::Draft,
     proxy::{Fault, Proxy, Times},
-    service::{Home, text_of},
+    service::{Home, Stored, text_of},
 };
 use serde_json::{Value, json};
 
@@ -78,6 +78,7 @@ async fn the_first_line_says_what_runs_and_no_line_holds_a_secret_a_body_or_a_pa
     let proxy = Proxy::before(&chain.node.url).await;
     let node = format!("{}/v2/canary-of-a-path?key=canary-of-a-node", proxy.url);
     let home = Home::on(&chain)
+        .stored_in(Stored::Sqlite)
         .rpc(&[&node])
         .server("settle_wait", "2s")
         .network("recheck_interval", "200ms")

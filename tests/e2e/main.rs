@@ -15,6 +15,7 @@
 //! | [`differential`] | verdicts are the official facilitator's, or differ for a reason that is written down |
 //! | [`replay`] | one payment, one success |
 //! | [`faults`] | nothing is lost when the chain or the way to it misbehaves |
+//! | [`stores`] | PostgreSQL keeps what a SQLite file keeps |
 //! | [`recovery`] | what a start trusts, and what a reorg changes |
 //! | [`upgrades`] | a token that becomes another one is paid with no more |
 //! | [`wallets`] | code that tells a simulation from a transaction pays for nothing with our gas |
@@ -96,6 +97,7 @@ mod sdk_svm;
 mod smart_wallet_svm;
 mod sponsored_evm;
 mod status;
+mod stores;
 mod tidy;
 mod upgrades;
 mod upto_evm;

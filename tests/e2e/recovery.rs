@@ -6,7 +6,7 @@ use e2e::{
     anvil::{Anvil, GAS_WALLET, PAYEE, USDC},
     eventually,
     payer::Draft,
-    service::Home,
+    service::{Home, Stored},
 };
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use serde_json::json;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_restored_from_an_old_copy_opens_no_wallet_until_the_operator_says_so() {
     let chain = Anvil::start().await;
-    let home = Home::on(&chain);
+    let home = Home::on(&chain).stored_in(Stored::Sqlite);
     let first = home.serve().await;
     assert!(first.post("/settle", &Draft::default().v2()).await.is_good());
     assert_eq!(first.stop(), Some(0));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use e2e::{
     anvil::{Anvil, GAS_WALLET, PAYEE, USDC},
     payer::Draft,
-    service::{Answer, Home, Service},
+    service::{Answer, Home, Service, Stored},
 };
 use serde_json::{Value, json};
 
@@ -36,8 +36,12 @@ fn assert_one_success(answers: &[Answer]) -> String {
 /// B06, E03.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_settles_of_one_payment_in_both_versions_succeed_once() {
+    two_hundred_settles_of_one_payment_in_both_versions_succeed_once_in(Stored::of_environment()).await;
+}
+
+pub async fn two_hundred_settles_of_one_payment_in_both_versions_succeed_once_in(stored: Stored) {
     let chain = Anvil::start().await;
-    let home = Home::on(&chain);
+    let home = Home::on(&chain).stored_in(stored);
     let service = Arc::new(home.serve().await);
     let v2 = Draft::default();
     let answers = settle_all(&service, vec![v2.v2(); 200]).await;

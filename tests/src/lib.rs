@@ -7,6 +7,7 @@
 //! | [`node`] | JSON-RPC to it, with anvil's own methods |
 //! | [`payer`] | signs payments by EIP-3009, writes request bodies of v1 and v2 |
 //! | [`permit2`] | signs payments by Permit2, writes request bodies |
+//! | [`postgres`] | a PostgreSQL server |
 //! | [`prometheus`] | Prometheus, which scrapes the service, and its tool |
 //! | [`service`] | the built `facilitator` binary on a free port, configured key by key |
 //! | [`validator`] | a validator that looks like devnet |
@@ -28,6 +29,7 @@ pub mod liar_svm;
 pub mod node;
 pub mod payer;
 pub mod permit2;
+pub mod postgres;
 pub mod prometheus;
 pub mod proxy;
 pub mod sdk;

@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::eventually;
 
 use self::config::{Config, LocalNetwork};
-pub use self::home::{Home, text_of};
+pub use self::home::{Home, STORE_VARIABLE, Stored, text_of};
 
 /// A running service; killed when dropped.
 pub struct Service {

@@ -11,9 +11,10 @@ use crate::{
     store::{
         Change, Store,
         archive::Bounds,
-        connect::{Access, Migrations, connect},
+        connect::{Access, Location, connect},
         contract::Backend,
         contract::build::{self, AT, Begun, apply, begun, flush, owned, timeline},
+        schema::Migrations,
     },
 };
 
@@ -36,8 +37,7 @@ impl Place {
     }
 
     async fn connect(&self, access: Access) -> Arc<dyn Store> {
-        let url = format!("sqlite://{}", self.0.path().join("facilitator.db").display());
-        connect(&url, access).await.expect("opened")
+        connect(&Location::Sqlite(self.0.path().join("facilitator.db")), access).await.expect("opened")
     }
 
     fn file(&self) -> PathBuf {

@@ -48,9 +48,9 @@ impl Archive {
     pub(super) async fn run(self, environment: &Environment) -> anyhow::Result<ExitCode> {
         let now = SystemClock.now();
         let before = self.bound(now)?;
-        let url = self.config.load_store(environment)?.url;
+        let location = self.config.load_store(environment)?.location;
         // Beside a running service too: this access takes no lock.
-        let store = connect(&url, Access::Operate).await?;
+        let store = connect(&location, Access::Operate).await?;
         let moved = archive(&*store, &self.to, Bounds::before(before, now), now).await?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&describe(&moved))?);

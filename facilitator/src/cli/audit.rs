@@ -84,7 +84,7 @@ impl Audit {
     }
 
     async fn compare(&self, config: &Config, from: Option<Millis>) -> anyhow::Result<ExitCode> {
-        let store = connect(&config.store.url, Access::Read).await?;
+        let store = connect(&config.store.location, Access::Read).await?;
         let archives = store.archives().await?;
         let mut names = BTreeSet::new();
         for file in &self.archive {

@@ -20,11 +20,11 @@ use crate::{
     store::{
         Change, Store,
         connect::{Access, connect},
-        sqlite::open::Migrations,
+        schema::Migrations,
     },
     submitter::{
         decide::{NextNonce, next_nonce},
-        ownership::{FileLockOwnership, Ownership},
+        ownership::{Ownership, StoreLockOwnership},
     },
 };
 
@@ -97,7 +97,7 @@ async fn deploy(config: &Config, target: &Target) -> anyhow::Result<ExitCode> {
     let contracts = contracts(config, target).await?;
     let migrations = if config.store.auto_migrate { Migrations::Apply } else { Migrations::Require };
     // The service owns the store while it runs, and with it the gas wallets' nonces.
-    let store = connect(&config.store.url, Access::Own(migrations)).await?;
+    let store = connect(&config.store.location, Access::Own(migrations)).await?;
     for (chain, contract) in contracts {
         let network = chain.network();
         if contract.deployed {
@@ -125,7 +125,7 @@ async fn deploy_one(chain: &dyn Chain, store: &Arc<dyn Store>) -> anyhow::Result
     let wallet = chain.gas_wallets().first().context("there is no gas wallet")?;
     let block = chain.next_block(None, Urgency::Closely).await?;
     let nonce = free_nonce(chain, &**store, wallet).await?;
-    let epoch = FileLockOwnership::new(Arc::clone(store)).acquire(chain.network(), wallet).await?;
+    let epoch = StoreLockOwnership::new(Arc::clone(store)).acquire(chain.network(), wallet).await?;
     let fee = chain.quote(Purpose::DeployBatchContract)?;
     let balance = chain.balance(wallet).await?;
     if balance < fee.amount_max {

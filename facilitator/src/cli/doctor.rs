@@ -80,7 +80,7 @@ async fn examine(config: &Config) -> Vec<Finding> {
     findings.extend(of_file(config));
     findings.extend(offline::of_listeners(config));
     // A store that cannot be opened is told of above.
-    let store = connect(&config.store.url, Access::Read).await.ok();
+    let store = connect(&config.store.location, Access::Read).await.ok();
     let online = join_all(config.chains.iter().map(|chain| ask(chain, store.as_deref()))).await;
     findings.extend(online.into_iter().flatten());
     findings

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::ConfigFile;
-use crate::{config::Environment, store::sqlite::open::migrate_file};
+use crate::{config::Environment, store::connect::migrate};
 
 /// Brings the store's schema up to date.
 #[derive(Debug, Args)]
@@ -21,13 +21,12 @@ pub(super) struct Migrate {
 
 impl Migrate {
     pub(super) async fn run(self, environment: &Environment) -> anyhow::Result<ExitCode> {
-        let store = self.config.load_store(environment)?;
-        let (before, after) = migrate_file(&store.path).await?;
-        let path = store.path.display();
+        let location = self.config.load_store(environment)?.location;
+        let (before, after) = migrate(&location).await?;
         if before == after {
-            println!("{path}: schema version {after} already; nothing was done");
+            println!("{location}: schema version {after} already; nothing was done");
         } else {
-            println!("{path}: schema version {before} → {after}");
+            println!("{location}: schema version {before} → {after}");
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -36,7 +36,9 @@ impl Serve {
         let log = logging::to_stderr(&config.server.log, config.server.log_json)?;
         machine::check_clock(SystemClock.now())?;
         no_core_dumps();
-        machine::keep_private(&config.store.path);
+        if let Some(file) = config.store.location.file() {
+            machine::keep_private(file);
+        }
         say_what_the_environment_sets(&config);
         let served = serve(config, self.accept_foreign_nonces).await;
         log.flush();

@@ -19,7 +19,7 @@ use crate::{
     store::{
         OperatorWord, Query, Store,
         archive::{Archived, ArchivedEnd, ArchivedName},
-        connect::{Access, connect},
+        connect::{Access, Location, connect},
     },
 };
 
@@ -55,15 +55,15 @@ pub(super) struct Settlement {
 
 impl Settlement {
     pub(super) async fn run(self, environment: &Environment) -> anyhow::Result<ExitCode> {
-        let url = self.config.load_store(environment)?.url;
+        let location = self.config.load_store(environment)?.location;
         // Beside a running service too: neither access takes the lock.
         let access = if self.resolve.is_some() { Access::Operate } else { Access::Read };
-        let store = connect(&url, access).await?;
+        let store = connect(&location, access).await?;
         let found = match &self.archive {
             None => find(&*store, &self.name).await?,
             Some(file) => crate::archive::find(file, &store.archives().await?, &self.name)?,
         };
-        let Some(timeline) = found else { return self.tell_rest(&*store, &url).await };
+        let Some(timeline) = found else { return self.tell_rest(&*store, &location).await };
         if let (Some(word), Some(reason)) = (&self.resolve, &self.reason) {
             return resolve(&*store, &timeline.record, word, reason).await;
         }
@@ -115,7 +115,7 @@ impl Units {
 
 impl Settlement {
     /// Says what the store knows of a settlement that is not in it.
-    async fn tell_rest(&self, store: &dyn Store, url: &str) -> anyhow::Result<ExitCode> {
+    async fn tell_rest(&self, store: &dyn Store, location: &Location) -> anyhow::Result<ExitCode> {
         let name = &self.name;
         let archived = match name.parse::<Uuid>() {
             Ok(id) => store.archived(ArchivedName::Id(SettlementId(id))).await?,
@@ -131,7 +131,7 @@ impl Settlement {
             let paths: Vec<_> = files.iter().map(|archive| archive.path.as_str()).collect();
             format!("It may be archived: look with --archive FILE, which may be {}", paths.join(" or "))
         };
-        anyhow::bail!("no settlement in {url} has the id, a transaction or the request id {name}. {elsewhere}")
+        anyhow::bail!("no settlement in {location} has the id, a transaction or the request id {name}. {elsewhere}")
     }
 }
 

@@ -1,8 +1,11 @@
 //! The service's own sections. Networks are their families' affair.
 
-use std::{collections::HashSet, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, path::Path, time::Duration};
 
-use chains_core::{Secret, config::Section};
+use chains_core::{
+    Secret,
+    config::{Section, Source},
+};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -15,6 +18,8 @@ use crate::{
         },
     },
     limits::payer_failures::FailureLimit,
+    machine,
+    store::connect::Location,
 };
 
 /// The shortest and the longest `settle_wait`: a settle request waits for the
@@ -95,12 +100,10 @@ pub struct Payers {
 }
 
 /// `[store]`: what must survive.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Store {
-    /// The SQLite file.
-    pub path: PathBuf,
-    /// The same as a URL.
-    pub url: String,
+    /// The database.
+    pub location: Location,
     /// True when `serve` brings an older schema up to date.
     pub auto_migrate: bool,
 }
@@ -286,40 +289,57 @@ pub(super) fn payers(mut section: Section) -> Option<Payers> {
 }
 
 pub(super) fn store(mut section: Section) -> Option<Store> {
-    let auto_migrate = section.required("auto_migrate");
+    let auto_migrate = section.optional::<bool>("auto_migrate");
     let url = match section.peek("url") {
         Some(url) if url.starts_with("sqlite:") => section.required::<String>("url")?,
         // Taken as a secret: the URLs of other databases hold passwords.
         _ => section.required::<Secret>("url")?.expose().to_owned(),
     };
-    let (scheme, rest) = url.split_once(':').unwrap_or(("", &url));
-    let path = match (scheme, rest.strip_prefix("//").unwrap_or(rest)) {
-        ("sqlite", path) if is_file(path) => Some(PathBuf::from(path)),
-        ("sqlite", _) => {
-            section.problem(
-                "url",
-                "does not name a file",
-                "write sqlite:// and a path, such as \"sqlite://facilitator.db\"",
-            );
-            None
+    let (password_file, direct) =
+        (section.optional::<String>("password_file"), section.optional::<Secret>("direct_url"));
+    let location = Location::of(&url).inspect_err(|error| section.problem("url", error.seen(), error.fix())).ok()?;
+    let location = match location {
+        Location::Sqlite(_) => {
+            let given = [("password_file", password_file.is_some()), ("direct_url", direct.is_some())];
+            for (key, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
+                section.problem(key, "is given, and `store.url` names a SQLite file", "remove it");
+            }
+            location
         }
-        ("postgres" | "postgresql", _) => {
-            let fix =
-                "write \"sqlite://facilitator.db\"; one instance on SQLite stores thousands of settlements a second";
-            section.problem("url", "names PostgreSQL, which this version cannot store in yet", fix);
-            None
-        }
-        _ => {
-            section.problem("url", "names no database that is known", "write \"sqlite://facilitator.db\"");
-            None
+        Location::Postgres(mut place) => {
+            if let Some(direct) = direct {
+                let past = (*place).clone().past_pooler(&direct);
+                *place = past.inspect_err(|_| section.problem("direct_url", NO_POSTGRES.0, NO_POSTGRES.1)).ok()?;
+            }
+            if let Some(path) = password_file {
+                *place = place.with_password(&password(&mut section, &path)?);
+            }
+            Location::Postgres(place)
         }
     };
-    Some(Store { path: path?, url, auto_migrate: auto_migrate? })
+    // A SQLite file has one process. On a server others may run, of this release and of another.
+    let otherwise = location.file().is_some();
+    if auto_migrate.is_none() {
+        section.assume("auto_migrate", otherwise, Source::Default);
+    }
+    Some(Store { location, auto_migrate: auto_migrate.unwrap_or(otherwise) })
 }
 
-/// A database in memory would lose what was sent; parameters would be ignored.
-fn is_file(path: &str) -> bool {
-    !path.is_empty() && !path.starts_with(':') && !path.contains('?')
+/// The mistake of a second URL, and its remedy.
+const NO_POSTGRES: (&str, &str) = ("is no URL of PostgreSQL", "write postgres://USER@HOST:PORT/DATABASE");
+
+/// The password in a file that nobody else can read.
+fn password(section: &mut Section, path: &str) -> Option<Secret> {
+    let is_private = machine::is_private(Path::new(path));
+    let read = is_private.and_then(|is_private| Ok((is_private, std::fs::read_to_string(path)?)));
+    let (seen, fix) = match read {
+        Ok((true, text)) if !text.trim().is_empty() => return Some(Secret::new(text.trim().to_owned())),
+        Ok((true, _)) => (format!("names {path}, which is empty"), "write the password into it".to_owned()),
+        Ok((false, _)) => (format!("names {path}, which others can read"), format!("run: chmod 600 {path}")),
+        Err(error) => (format!("names {path}: {error}"), "name a readable file".to_owned()),
+    };
+    section.problem("password_file", seen, fix);
+    None
 }
 
 pub(super) fn redis(root: &mut Section) {

@@ -79,7 +79,7 @@ fn a_network_is_all_that_must_be_written() {
     assert_eq!(config.server.settle_wait, std::time::Duration::from_secs(20));
     assert_eq!((config.server.body_max, config.server.log_json), (262_144, false));
     assert_eq!((config.admin.token_sha256, config.store.auto_migrate), (None, true));
-    assert_eq!(config.store.path, Path::new("facilitator.db"));
+    assert_eq!(config.store.location.file(), Some(Path::new("facilitator.db")));
     assert!(matches!(config.auth.keys, Keys::Open));
 }
 
@@ -173,7 +173,7 @@ fn strings_read_variables() {
         ("sqlite://${not a name}", "${not a name}"),
     ];
     for (url, path) in cases {
-        assert_eq!(good(&file(url), &variables).store.path, Path::new(path), "{url}");
+        assert_eq!(good(&file(url), &variables).store.location.file(), Some(Path::new(path)), "{url}");
     }
 }
 
@@ -223,7 +223,12 @@ fn mistakes_name_the_key_and_the_way_out() {
             "auth.keys[0].scopes",
             "verify, settle, status",
         ),
-        ("[store]\nurl = \"postgres://u:canary@h/d\"".into(), &[], "store.url", "sqlite://facilitator.db"),
+        ("[store]\nurl = \"postgres://u:canary@h:x/d\"".into(), &[], "store.url", "postgres://USER@HOST"),
+        ("[store]\nurl = \"mysql://u:canary@h/d\"".into(), &[], "store.url", "sqlite://facilitator.db"),
+        ("[store]\nurl = \"postgres://h/d\"\npassword_file = \"/no\"".into(), &[], "store.password_file", "readable"),
+        ("[store]\nurl = \"postgres://h/d\"\ndirect_url = \"canary\"".into(), &[], "store.direct_url", "USER@HOST"),
+        ("[store]\npassword_file = \"/no\"".into(), &[], "store.password_file", "remove it"),
+        ("[store]\ndirect_url = \"postgres://canary@h/d\"".into(), &[], "store.direct_url", "remove it"),
         ("[store]\nurl = \"sqlite::memory:\"".into(), &[], "store.url", "a path"),
         ("[store]\nurl = \"facilitator.db\"".into(), &[], "store.url", "sqlite://"),
         ("[store]\nauto_migrate = \"yes\"".into(), &[], "store.auto_migrate", "true or false"),
@@ -264,7 +269,7 @@ fn the_store_is_found_without_keys_and_networks() {
     write("[store]\nurl = \"sqlite://${DIR}/a.db\"\n[networks.x]\ngas_wallets = [\"${NOPE}\"]\nodd = 1\n");
     let environment: Environment = [("DIR", "/data")].into_iter().collect();
     let store = load_store(Some(&path), &environment).expect("read");
-    assert_eq!(store.path, Path::new("/data/a.db"));
+    assert_eq!(store.location.file(), Some(Path::new("/data/a.db")));
     let named: Environment = [(FILE_VARIABLE, path.display().to_string())].into_iter().collect();
     let unset = load_store(None, &named).expect_err("DIR is not set").problems();
     assert_eq!(unset.iter().map(|p| p.key.as_str()).collect::<Vec<_>>(), ["store.url"], "{unset:?}");

@@ -20,7 +20,7 @@ use super::{
     host::{self, Hosts},
     status,
 };
-use crate::{metrics::exposition::Exposition, payment::Payments, store::connect::size};
+use crate::{metrics::exposition::Exposition, payment::Payments};
 
 /// The state that the admin listener's handlers share.
 #[derive(Clone)]
@@ -29,8 +29,6 @@ pub struct Admin {
     pub metrics: Exposition,
     /// The source of the gauges.
     pub payments: Arc<Payments>,
-    /// The URL of the store.
-    pub store_url: String,
     /// The names that are answered to.
     pub hosts: Hosts,
     /// SHA-256 of the token that is asked for; `None` asks for none.
@@ -90,8 +88,10 @@ impl Admin {
 
 async fn metrics(State(admin): State<Admin>) -> Response {
     admin.payments.measure();
-    let size = size(&admin.store_url);
-    crate::metrics::store_size(size.bytes, size.log_bytes);
+    // A database that does not answer shows in other places.
+    if let Ok(size) = admin.payments.store().size().await {
+        crate::metrics::store_size(size.bytes, size.log_bytes);
+    }
     let media_type = HeaderValue::from_static(Exposition::MEDIA_TYPE);
     ([(header::CONTENT_TYPE, media_type)], admin.metrics.render()).into_response()
 }

@@ -350,10 +350,13 @@ pub fn notes_dropped() {
     counter!(NOTES_DROPPED).increment(1);
 }
 
-/// Sets the sizes of the database file and of its write-ahead log, in bytes.
-pub fn store_size(bytes: u64, wal_bytes: u64) {
+/// Sets the sizes of the database and of its write-ahead log, in bytes, where
+/// the log is its own.
+pub fn store_size(bytes: u64, wal_bytes: Option<u64>) {
     gauge!(STORE_BYTES).set(wide(bytes));
-    gauge!(STORE_WAL_BYTES).set(wide(wal_bytes));
+    if let Some(wal_bytes) = wal_bytes {
+        gauge!(STORE_WAL_BYTES).set(wide(wal_bytes));
+    }
 }
 
 fn flag(is_so: bool) -> f64 {

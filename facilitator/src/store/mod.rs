@@ -1,9 +1,9 @@
 //! Everything that must survive: settlements, their signed bytes, their ends.
 //!
 //! The trait speaks of transitions of the domain, not of tables. [`connect`]
-//! names the database; [`sqlite`] keeps everything in one file; `contract` is
-//! the suite that every implementation passes. Writes that arrive together
-//! share one commit.
+//! names the database. `sql` is the store in tables; [`sqlite`] opens them in
+//! one file, [`postgres`] on a server. `contract` is the suite that both pass.
+//! Writes that arrive together share one commit.
 
 pub mod archive;
 pub mod change;
@@ -12,6 +12,9 @@ pub mod connect;
 pub(crate) mod contract;
 #[cfg(test)]
 pub(crate) mod memory;
+pub mod postgres;
+pub mod schema;
+mod sql;
 pub mod sqlite;
 
 use std::{ops::Range, sync::Arc};
@@ -61,9 +64,15 @@ pub trait Store: Send + Sync {
     fn note_sent(&self, notes: Vec<SendNote>);
 
     /// Takes the ownership of a gas wallet, and returns its new epoch: larger
-    /// than any before. A `Carry` of an older epoch is refused from then on.
+    /// than any before. The owner's name is that of one process alone. A `Carry` of an older epoch is refused from then on.
     /// Called before the wallet's worker opens.
     async fn own_wallet(&self, network: &Network, gas_wallet: &str, owner: &str) -> Result<u64, StoreError>;
+
+    /// Raises the epoch of a gas wallet that this owner has, and returns the
+    /// new one; `None` when another has the wallet. Called after a commit of
+    /// unknown outcome, before a look at what is stored: a commit of an older
+    /// epoch that is still on its way is over when this returns.
+    async fn raise_epoch(&self, network: &Network, gas_wallet: &str, owner: &str) -> Result<Option<u64>, StoreError>;
 
     /// The settlement of a payment. Called for every settle.
     async fn by_identity(&self, identity: &Identity) -> Result<Option<Record>, StoreError>;
@@ -167,8 +176,20 @@ pub trait Store: Send + Sync {
     /// nothing. Called by `/ready`.
     async fn check(&self) -> Result<(), StoreError>;
 
+    /// The bytes that the database takes now. Called by the metrics.
+    async fn size(&self) -> Result<Size, StoreError>;
+
     /// Writes what is still to be written and stops. Called last at shutdown.
     async fn close(&self);
+}
+
+/// The bytes that a database takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// The database.
+    pub bytes: u64,
+    /// Its write-ahead log, where it has one of its own.
+    pub log_bytes: Option<u64>,
 }
 
 /// A look-up of settlements. A filter that is `None` does not narrow it.
@@ -204,6 +225,19 @@ pub enum StoreError {
     /// The database failed.
     #[error("the store failed: {0}")]
     Database(#[source] Arc<sqlx::Error>),
+    /// The database did not answer in time. Whether a write was made is known
+    /// after a look.
+    #[error("the database did not answer in time")]
+    NoAnswer,
+    /// Another process owns the database, or has owned it meanwhile.
+    #[error(
+        "{0} owns the database now, or has owned it since this process lost its connection: nothing is stored meanwhile. \
+         Where that is another process, stop one of the two and start this one again"
+    )]
+    Taken(String),
+    /// The database cannot be used as it is now.
+    #[error("{0}")]
+    Unusable(Arc<str>),
     /// A row holds what this program never writes.
     #[error("row {row} of {table} cannot be read: {column} is not what this program writes")]
     Inconsistent {

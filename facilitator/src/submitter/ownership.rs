@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chains_core::Network;
+use uuid::Uuid;
 
 use crate::store::{Store, StoreError};
 
@@ -13,25 +14,35 @@ use crate::store::{Store, StoreError};
 pub trait Ownership: Send + Sync {
     /// Takes the wallet; returns the epoch. Called before the wallet's worker opens.
     async fn acquire(&self, network: &Network, gas_wallet: &str) -> Result<u64, StoreError>;
+
+    /// Returns a newer epoch of a wallet that is still this owner's; `None` when
+    /// it is another's. Called after a commit of unknown outcome, before a look
+    /// at what is stored: nothing of an older epoch is stored any more then.
+    async fn renew(&self, network: &Network, gas_wallet: &str) -> Result<Option<u64>, StoreError>;
 }
 
-/// Ownership by the lock of the store's file: the process that holds it owns
-/// every wallet.
-pub struct FileLockOwnership {
+/// Ownership by the lock of the store: the process that holds it owns every
+/// wallet.
+pub struct StoreLockOwnership {
     store: Arc<dyn Store>,
     owner: String,
 }
 
-impl FileLockOwnership {
+impl StoreLockOwnership {
     /// Ownership through a store that this process has locked.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, owner: format!("process {}", std::process::id()) }
+        // Processes of other machines have the same numbers.
+        Self { store, owner: format!("process {}, {}", std::process::id(), Uuid::now_v7()) }
     }
 }
 
 #[async_trait]
-impl Ownership for FileLockOwnership {
+impl Ownership for StoreLockOwnership {
     async fn acquire(&self, network: &Network, gas_wallet: &str) -> Result<u64, StoreError> {
         self.store.own_wallet(network, gas_wallet, &self.owner).await
+    }
+
+    async fn renew(&self, network: &Network, gas_wallet: &str) -> Result<Option<u64>, StoreError> {
+        self.store.raise_epoch(network, gas_wallet, &self.owner).await
     }
 }

@@ -14,7 +14,33 @@ use super::{
     Service, binary,
     config::{Config, LocalNetwork},
 };
-use crate::{PATIENCE, anvil::free_port};
+use crate::{PATIENCE, anvil::free_port, postgres::Postgres};
+
+/// The variable that has every test store in PostgreSQL, unless the test says where.
+pub const STORE_VARIABLE: &str = "E2E_STORE";
+
+/// The databases that a service can store in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// A SQLite file.
+    Sqlite,
+    /// A PostgreSQL server of its own.
+    Postgres,
+}
+
+impl Stored {
+    /// Returns the one that the environment names, else SQLite.
+    ///
+    /// # Panics
+    /// If the environment names another one.
+    pub fn of_environment() -> Self {
+        match std::env::var(STORE_VARIABLE).as_deref() {
+            Err(_) | Ok("sqlite") => Self::Sqlite,
+            Ok("postgres") => Self::Postgres,
+            Ok(other) => panic!("{STORE_VARIABLE} is {other:?}: sqlite or postgres"),
+        }
+    }
+}
 
 /// A place with a configuration and a store, where the service runs and runs again.
 ///
@@ -28,6 +54,7 @@ use crate::{PATIENCE, anvil::free_port};
 /// ```
 pub struct Home {
     folder: TempDir,
+    postgres: Option<Postgres>,
     config: Config,
     log_filter: String,
     /// The address of the public listener.
@@ -45,14 +72,34 @@ impl Home {
     pub fn on(chain: &impl LocalNetwork) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (listen, admin_listen) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
-        let database = format!("sqlite://{}", folder.path().join("facilitator.db").display());
         let mut config = Config::of(chain);
         config.set("server", "listen", listen.as_str());
         config.set("admin", "listen", admin_listen.as_str());
-        config.set("store", "url", database);
         let (url, admin_url) = (format!("http://{listen}"), format!("http://{admin_listen}"));
         let log_filter = std::env::var("FACILITATOR_TEST_LOG").unwrap_or_else(|_| "info".into());
-        Self { folder, config, log_filter, url, admin_url, client: crate::http_client() }.written()
+        let client = crate::http_client();
+        let home = Self { folder, postgres: None, config, log_filter, url, admin_url, client };
+        home.stored_in(Stored::of_environment())
+    }
+
+    /// Stores in another database, which is empty.
+    #[must_use]
+    pub fn stored_in(mut self, stored: Stored) -> Self {
+        self.postgres = match stored {
+            Stored::Sqlite => None,
+            Stored::Postgres => Some(Postgres::start()),
+        };
+        let file = format!("sqlite://{}", self.database().display());
+        self.config.set("store", "url", self.postgres.as_ref().map_or(file, |server| server.url("postgres")));
+        self.section("store", "auto_migrate", true)
+    }
+
+    /// Returns the server that this home's service stores in.
+    ///
+    /// # Panics
+    /// If it stores in a file.
+    pub fn postgres(&self) -> &Postgres {
+        self.postgres.as_ref().expect("stored in PostgreSQL")
     }
 
     /// Puts these nodes in the place of the chain's own.
@@ -118,7 +165,7 @@ impl Home {
         self.path().join("facilitator.toml")
     }
 
-    /// Returns the path of the database.
+    /// Returns the path of the database, where it is a file.
     pub fn database(&self) -> PathBuf {
         self.path().join("facilitator.db")
     }

@@ -9,7 +9,10 @@ use crate::{
     cli::EXIT_CONFIG,
     config::{Config, Store},
     http::auth::Keys,
-    store::sqlite::open::{Inspection, inspect},
+    store::{
+        connect::{Location, inspect},
+        schema::Inspection,
+    },
 };
 
 /// Entries of a list of keys that are looked at; more gas wallets than anybody has.
@@ -25,24 +28,28 @@ pub(super) fn of_problem(problem: Problem) -> Finding {
 /// The store, as the service would find it.
 pub(super) async fn of_store(store: &Store) -> Finding {
     const REFUSES: &str = "the service refuses to start";
-    let path = store.path.display();
-    let Inspection { version, needed, holder } = match inspect(&store.path).await {
+    let path = store.location.to_string();
+    let Inspection { version, needed, holder } = match inspect(&store.location).await {
         Ok(inspection) => inspection,
         Err(error) => {
-            let fix = "check that `store.url` names a SQLite file that this user can read and write";
-            return Finding::new(Severity::Error, "store", path.to_string(), error.to_string(), REFUSES, fix);
+            let fix = match store.location {
+                Location::Sqlite(_) => "check that `store.url` names a SQLite file that this user can read and write",
+                Location::Postgres(_) => "check the server, and `store.url`",
+            };
+            return Finding::new(Severity::Error, "store", path, error.to_string(), REFUSES, fix);
         }
     };
     let holder = holder.map_or_else(String::new, |holder| format!(", in use by {holder}"));
-    let folder = store.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder =
+        store.location.file().and_then(std::path::Path::parent).filter(|folder| !folder.as_os_str().is_empty());
     match version {
         None if folder.is_some_and(|folder| !folder.is_dir()) => {
             let fix = "make the directory, or correct `store.url`";
-            Finding::new(Severity::Error, "store", path.to_string(), "its directory does not exist", REFUSES, fix)
+            Finding::new(Severity::Error, "store", path, "its directory does not exist", REFUSES, fix)
         }
-        None => Finding::fine("store", path.to_string(), "no database yet: the first start makes it"),
+        None => Finding::fine("store", path, "no database yet: the first start makes it"),
         Some(version) => {
-            let (subject, seen) = (path.to_string(), format!("schema version {version} of {needed}{holder}"));
+            let (subject, seen) = (path, format!("schema version {version} of {needed}{holder}"));
             if version > needed {
                 let fix = "run the newer release that wrote it, or restore the copy made before the upgrade";
                 Finding::new(Severity::Error, "store", subject, seen, REFUSES, fix)
@@ -113,17 +120,17 @@ pub(super) fn of_listeners(config: &Config) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::Environment, store::sqlite::open::migrate_file};
+    use crate::{config::Environment, store::connect::migrate};
 
     #[tokio::test]
     async fn a_store_is_judged_as_the_service_would_find_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let store =
-            |name: &str, auto_migrate| Store { path: folder.path().join(name), url: String::new(), auto_migrate };
+            |name: &str, auto_migrate| Store { location: Location::Sqlite(folder.path().join(name)), auto_migrate };
         std::fs::write(folder.path().join("text.db"), "no database at all, but long enough for a header")
             .expect("written");
         std::fs::write(folder.path().join("empty.db"), "").expect("written");
-        migrate_file(&folder.path().join("good.db")).await.expect("migrated");
+        migrate(&Location::Sqlite(folder.path().join("good.db"))).await.expect("migrated");
         let cases = [
             ("new.db", true, Severity::Ok, "no database yet", ""),
             ("good.db", false, Severity::Ok, "schema version 1 of 1", ""),

@@ -94,8 +94,16 @@ fn every_documented_key_is_in_force_with_its_source() {
     let config = read_file(&file(&keys, &network, network.value)).unwrap_or_else(|r| panic!("{:?}", r.problems()));
     let shown = config.report.effective();
     // These have no value unless somebody writes one.
-    let absent =
-        ["forwarded_by", "token_sha256", "keystore_password", "valid_for_max", "fee_payers_former", "implementation"];
+    let absent = [
+        "forwarded_by",
+        "token_sha256",
+        "password_file",
+        "direct_url",
+        "keystore_password",
+        "valid_for_max",
+        "fee_payers_former",
+        "implementation",
+    ];
     for documented in keys.iter().filter(|documented| !absent.contains(&documented.key)) {
         let inner = documented.head.trim_matches(['[', ']']);
         let head = table(&documented.head);

@@ -12,6 +12,10 @@ use sqlx::{
 };
 
 use super::{file, lock::FileLock};
+use crate::store::{
+    Size,
+    schema::{self, Inspection, Migrations, SchemaError},
+};
 
 /// Wait for a lock of SQLite. Only tools beside the service, such as a backup
 /// or an operator's command, hold one, and only for moments.
@@ -31,16 +35,7 @@ const LOG_PAGES: &str = "4000";
 
 /// Every version of the schema. A new file is only seen when this one is
 /// compiled again; a test compares the two.
-pub(super) static MIGRATOR: Migrator = sqlx::migrate!("../migrations/sqlite");
-
-/// The way to treat a schema that is older than this program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Migrations {
-    /// Bring it up to date.
-    Apply,
-    /// Refuse to open it.
-    Require,
-}
+pub(in crate::store) static MIGRATOR: Migrator = sqlx::migrate!("../migrations/sqlite");
 
 /// The reason why a database cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -72,25 +67,9 @@ pub enum OpenError {
     /// There is no database to read.
     #[error("{} does not exist: nothing was ever stored there. Correct `store.url`, or start the service once", .0.display())]
     Missing(PathBuf),
-    /// The schema is older than this program, and may not be changed.
-    #[error("the schema has version {found}, this program needs {needed}. Run `facilitator migrate`")]
-    Outdated {
-        /// The version in the file.
-        found: i64,
-        /// The version this program works with.
-        needed: i64,
-    },
-    /// The schema is newer than this program.
-    #[error(
-        "the schema has version {found}, this program knows up to {known}: a newer release has used this database. \
-         Run that release, or restore the copy made before the upgrade"
-    )]
-    Newer {
-        /// The version in the file.
-        found: i64,
-        /// The newest version this program knows.
-        known: i64,
-    },
+    /// The schema is not this program's.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
     /// A migration failed.
     #[error(
         "the schema cannot be brought up to date: {0}. Nothing was changed; keep a copy of the file and report this"
@@ -101,24 +80,13 @@ pub enum OpenError {
     Database(#[from] sqlx::Error),
 }
 
-/// The parts of a database that can be seen without changing it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inspection {
-    /// The version of its schema; `None` when there is no database yet.
-    pub version: Option<i64>,
-    /// The version this program works with.
-    pub needed: i64,
-    /// The process that owns it now.
-    pub holder: Option<String>,
-}
-
 /// Looks at a database without changing it. Called by the doctor.
 pub async fn inspect(path: &Path) -> Result<Inspection, OpenError> {
     let Ok(path) = file::resolve(path) else {
-        return Ok(Inspection { version: None, needed: newest(), holder: None });
+        return Ok(Inspection { version: None, needed: schema::newest(&MIGRATOR), holder: None });
     };
     let (version, holder) = (version(&path).await?, FileLock::holder(&path));
-    Ok(Inspection { version, needed: newest(), holder })
+    Ok(Inspection { version, needed: schema::newest(&MIGRATOR), holder })
 }
 
 /// Brings a database up to date, and says from which version to which.
@@ -131,7 +99,7 @@ pub async fn migrate_file(path: &Path) -> Result<(i64, i64), OpenError> {
     let mut connection = connect(&writing(&path)).await?;
     migrate(&mut connection, Migrations::Apply).await?;
     connection.close().await?;
-    Ok((before, newest()))
+    Ok((before, schema::newest(&MIGRATOR)))
 }
 
 /// The file that a path leads to; see [`file::resolve`].
@@ -190,27 +158,24 @@ pub(super) async fn readers(path: &Path, connections: u32) -> Result<SqlitePool,
 
 pub(super) async fn migrate(connection: &mut SqliteConnection, migrations: Migrations) -> Result<(), OpenError> {
     let found = version_in(connection).await?;
-    refuse_newer(found)?;
+    schema::not_newer(found, &MIGRATOR)?;
     match migrations {
-        Migrations::Require if found < newest() => Err(OpenError::Outdated { found, needed: newest() }),
-        Migrations::Require => Ok(()),
+        Migrations::Require => Ok(schema::current(found, &MIGRATOR)?),
         Migrations::Apply => MIGRATOR.run_direct(None, connection, false).await.map_err(OpenError::Migrate),
     }
 }
 
 pub(super) async fn must_be_current(path: &Path) -> Result<(), OpenError> {
     let found = version(path).await?.ok_or_else(|| OpenError::Missing(path.to_owned()))?;
-    refuse_newer(found)?;
-    if found < newest() { Err(OpenError::Outdated { found, needed: newest() }) } else { Ok(()) }
+    Ok(schema::current(found, &MIGRATOR)?)
 }
 
-fn refuse_newer(found: i64) -> Result<(), OpenError> {
-    let known = newest();
-    if found > known { Err(OpenError::Newer { found, known }) } else { Ok(()) }
-}
-
-fn newest() -> i64 {
-    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
+/// Returns the bytes that the file and its log take; none where they are not there.
+pub(super) fn size(path: &Path) -> Size {
+    let mut log = path.to_owned().into_os_string();
+    log.push("-wal");
+    let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    Size { bytes: bytes(path), log_bytes: Some(bytes(Path::new(&log))) }
 }
 
 async fn version(path: &Path) -> Result<Option<i64>, OpenError> {

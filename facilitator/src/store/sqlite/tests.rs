@@ -10,14 +10,13 @@ use chains_core::clock::Millis;
 use futures::future::join_all;
 use tempfile::TempDir;
 
-use super::{
-    SqliteStore,
-    open::{self, Migrations},
-};
+use super::open;
 use crate::store::{
     ApplyError, Store,
-    connect::{Access, connect},
+    connect::{Access, Location, connect},
     contract::{Backend, build::*, store_contract},
+    schema::Migrations,
+    sql::SqlStore,
 };
 
 struct File(TempDir);
@@ -32,11 +31,11 @@ impl File {
     }
 
     async fn connect(&self, access: Access) -> Arc<dyn Store> {
-        connect(&format!("sqlite://{}", self.path().display()), access).await.expect("opened")
+        connect(&Location::Sqlite(self.path()), access).await.expect("opened")
     }
 
-    async fn sqlite(&self) -> SqliteStore {
-        SqliteStore::open(&self.path(), Migrations::Apply).await.expect("opened")
+    async fn sqlite(&self) -> SqlStore {
+        super::own(&self.path(), Migrations::Apply).await.expect("opened")
     }
 
     /// Does what another program may do to the file.

@@ -31,6 +31,17 @@ pub(super) const STORE_RETRY: Duration = Duration::from_millis(250);
 /// Wait before a step of a stored settlement that cannot be begun now is tried again.
 const STEP_RETRY: Duration = Duration::from_secs(2);
 
+/// The wallet after a commit of unknown outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Renewed {
+    /// It is this process's, under a newer epoch.
+    Ours,
+    /// It is another's.
+    Lost,
+    /// The store is closed.
+    Closed,
+}
+
 impl Worker {
     /// Begins what waits, as far as there are places.
     pub(super) async fn begin_what_waits(&mut self) {
@@ -213,6 +224,11 @@ impl Worker {
     /// After a commit of unknown outcome: waits until the store answers, goes
     /// on with what it holds, and gives back the rest.
     async fn find_out_what_was_stored(&mut self, signed: Vec<Signed>) {
+        match self.renew_epoch().await {
+            Renewed::Ours => {}
+            Renewed::Lost => return self.lose_wallet(signed).await,
+            Renewed::Closed => return,
+        }
         let mut stored = Vec::new();
         for Signed { works, transaction } in signed {
             // All of its steps were stored with it, or none.
@@ -227,6 +243,22 @@ impl Worker {
             }
         }
         self.hand_over(stored);
+    }
+
+    /// Takes a newer epoch of the wallet, as soon as the store answers: what an
+    /// older one has not stored by then, it never will.
+    pub(super) async fn renew_epoch(&mut self) -> Renewed {
+        loop {
+            match self.context.ownership.renew(self.context.network(), &self.status.wallet).await {
+                Ok(Some(epoch)) => {
+                    self.epoch = epoch;
+                    return Renewed::Ours;
+                }
+                Ok(None) => return Renewed::Lost,
+                Err(StoreError::Closed) => return Renewed::Closed,
+                Err(_) => tokio::time::sleep(STORE_RETRY).await,
+            }
+        }
     }
 
     /// Another owner has the wallet: this worker signs nothing more.

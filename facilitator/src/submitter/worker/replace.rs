@@ -8,7 +8,12 @@ use chains_core::{
     transaction::{Plan, Purpose},
 };
 
-use super::{Worker, begin::STORE_RETRY, outbox::Outgoing, tracked::Tracked};
+use super::{
+    Worker,
+    begin::{Renewed, STORE_RETRY},
+    outbox::Outgoing,
+    tracked::Tracked,
+};
 use crate::{
     metrics::{self, Replaced},
     settlement::{Attempt, AttemptKind, Transaction, TransactionId, TransactionState},
@@ -196,6 +201,9 @@ impl Worker {
             Ok(_) => signed,
             Err(error @ (ApplyError::Store(_) | ApplyError::Claimed(_) | ApplyError::EpochOver)) => {
                 tracing::error!(%error, wallet = self.status.wallet, "attempts could not be stored; the store is asked which it holds");
+                if self.renew_epoch().await != Renewed::Ours {
+                    return;
+                }
                 stored_of(&self.context, &self.status.wallet, signed).await
             }
         };

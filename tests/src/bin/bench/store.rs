@@ -16,6 +16,7 @@ use chains_core::{
     observation::{BlockRef, Inclusion},
     transaction::{Fee, Plan, SignedTransaction},
 };
+use e2e::postgres::Postgres;
 use facilitator::{
     archive::archive,
     settlement::{
@@ -25,7 +26,8 @@ use facilitator::{
     store::{
         Change, SendNote, Store,
         archive::Bounds,
-        connect::{Access, Migrations, connect},
+        connect::{Access, Location, connect},
+        schema::Migrations,
     },
 };
 use tokio::task::JoinSet;
@@ -45,39 +47,29 @@ const ANSWER: &str = "\"success\":true";
 
 /// The lines of the store; `wanted` says which names are asked for.
 pub(crate) async fn run(report: &mut Report, time: Duration, wanted: impl Fn(&str) -> bool) {
-    if !wanted("store: begin, end, finalize, archive") {
-        return;
-    }
     let count = usize::try_from(time.as_secs()).expect("seconds") * PAYMENTS_PER_SECOND;
+    if wanted("store: begin, end, finalize, archive") {
+        in_a_file(report, count).await;
+    }
+    if wanted("store on PostgreSQL: begin, end, finalize, archive") {
+        // As the file of the other: on a disk.
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+        let server = Postgres::start_with(&target, "fsync=on");
+        let location = Location::of(&server.url("postgres")).expect("a URL");
+        let folder = tempfile::tempdir().expect("a folder");
+        payments(report, "store on PostgreSQL", &location, count).await;
+        archived(report, "store on PostgreSQL", &location, (count, &folder.path().join("archive.jsonl"))).await;
+    }
+}
+
+async fn in_a_file(report: &mut Report, count: usize) {
     // Beside the build: on a disk, which a folder for temporary files may not be.
     let folder = tempfile::tempdir_in(Path::new(env!("CARGO_MANIFEST_DIR")).join("../target")).expect("a folder");
-    let file = folder.path().join("facilitator.db");
-    let url = format!("sqlite://{}", file.display());
-    let store = connect(&url, Access::Own(Migrations::Apply)).await.expect("a store");
-    let network: Network = "eip155:84532".parse().expect("CAIP-2");
-    let epoch = store.own_wallet(&network, WALLET, "the benchmark").await.expect("owned");
-    let payments: Arc<Vec<_>> = Arc::new((0..count).map(|number| Payment::new(&network, epoch, number)).collect());
-
-    phase(report, "store: begin", &store, &payments, Payment::begin).await;
-    phase(report, "store: end", &store, &payments, Payment::end).await;
-    let began = Instant::now();
-    for part in payments.chunks(256) {
-        let finalities = part.iter().map(|payment| Change::Finalize { id: payment.facts.id, transfer: None }).collect();
-        store.apply(finalities, Millis(9_000)).await.expect("final");
-    }
-    report.add(Row::rate("store: finalize, 256 at a time", u64::try_from(count).expect("a count"), began.elapsed()));
-    store.close().await;
+    let (file, lines) = (folder.path().join("facilitator.db"), folder.path().join("archive.jsonl"));
+    let location = Location::Sqlite(file.clone());
+    payments(report, "store", &location, count).await;
     let whole = bytes(&file);
-
-    let operator = connect(&url, Access::Operate).await.expect("a store");
-    let lines = folder.path().join("archive.jsonl");
-    let bounds = Bounds { settled_before: Millis(10_000), failed_before: Millis(10_000) };
-    let began = Instant::now();
-    let moved = archive(&*operator, &lines, bounds, Millis(10_000)).await.expect("archived");
-    let took = began.elapsed();
-    assert_eq!(usize::try_from(moved.settlements).expect("a count"), count, "all are over");
-    report.add(Row::rate("store: archive", moved.settlements, took));
-    operator.close().await;
+    archived(report, "store", &location, (count, &lines)).await;
     sqlx::Executor::execute(&mut connection(&file).await, "VACUUM").await.expect("vacuumed");
     let size = |what: &str, bytes: u64| {
         let bytes = bytes / u64::try_from(count).expect("a count");
@@ -86,6 +78,36 @@ pub(crate) async fn run(report: &mut Report, time: Duration, wanted: impl Fn(&st
     report.sizes.push(size("in the store", whole));
     report.sizes.push(size("in the store once archived", bytes(&file)));
     report.sizes.push(size("in the archive", bytes(&lines)));
+}
+
+/// Begins, ends and finalizes payments.
+async fn payments(report: &mut Report, name: &str, location: &Location, count: usize) {
+    let store = connect(location, Access::Own(Migrations::Apply)).await.expect("a store");
+    let network: Network = "eip155:84532".parse().expect("CAIP-2");
+    let epoch = store.own_wallet(&network, WALLET, "the benchmark").await.expect("owned");
+    let payments: Arc<Vec<_>> = Arc::new((0..count).map(|number| Payment::new(&network, epoch, number)).collect());
+    phase(report, &format!("{name}: begin"), &store, &payments, Payment::begin).await;
+    phase(report, &format!("{name}: end"), &store, &payments, Payment::end).await;
+    let began = Instant::now();
+    for part in payments.chunks(256) {
+        let finalities = part.iter().map(|payment| Change::Finalize { id: payment.facts.id, transfer: None }).collect();
+        store.apply(finalities, Millis(9_000)).await.expect("final");
+    }
+    let count = u64::try_from(count).expect("a count");
+    report.add(Row::rate(&format!("{name}: finalize, 256 at a time"), count, began.elapsed()));
+    store.close().await;
+}
+
+/// Moves all of them into a file.
+async fn archived(report: &mut Report, name: &str, location: &Location, (count, lines): (usize, &Path)) {
+    let operator = connect(location, Access::Operate).await.expect("a store");
+    let bounds = Bounds { settled_before: Millis(10_000), failed_before: Millis(10_000) };
+    let began = Instant::now();
+    let moved = archive(&*operator, lines, bounds, Millis(10_000)).await.expect("archived");
+    let took = began.elapsed();
+    assert_eq!(usize::try_from(moved.settlements).expect("a count"), count, "all are over");
+    report.add(Row::rate(&format!("{name}: archive"), moved.settlements, took));
+    operator.close().await;
 }
 
 async fn connection(file: &Path) -> sqlx::SqliteConnection {

@@ -5,14 +5,17 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use super::*;
 use crate::store::{
     StoreError,
-    sqlite::open::{MIGRATOR, OpenError},
+    sqlite::{
+        self,
+        open::{MIGRATOR, OpenError},
+    },
 };
 
 #[tokio::test]
 async fn a_second_process_is_refused_and_told_what_to_do() {
     let file = File::fresh();
     let store = file.sqlite().await;
-    let refused = SqliteStore::open(&file.path(), Migrations::Apply).await.expect_err("it is in use").to_string();
+    let refused = sqlite::own(&file.path(), Migrations::Apply).await.expect_err("it is in use").to_string();
     let pid = std::process::id();
     for part in [&format!("process {pid} holds"), "facilitator.db.lock", "Stop the other process", "`store.url`"] {
         assert!(refused.contains(part), "{part:?} in {refused:?}");
@@ -42,9 +45,9 @@ async fn a_link_to_a_database_is_that_database() {
         let paths =
             ["absolute.db", "relative.db", "folder/chain.db", "folder/up/facilitator.db", "folder/../absolute.db"];
         for path in paths {
-            let first = SqliteStore::open(&at(path), Migrations::Apply).await.expect(path);
+            let first = sqlite::own(&at(path), Migrations::Apply).await.expect(path);
             for other in paths.into_iter().chain(["facilitator.db"]) {
-                let refused = SqliteStore::open(&at(other), Migrations::Apply).await;
+                let refused = sqlite::own(&at(other), Migrations::Apply).await;
                 assert!(matches!(refused, Err(OpenError::Locked { .. })), "{path}, then {other}: {refused:?}");
                 assert!(open::inspect(&at(other)).await.expect(other).holder.is_some(), "{path}, then {other}");
             }
@@ -58,7 +61,7 @@ async fn a_link_to_a_database_is_that_database() {
 async fn a_circle_of_links_is_refused() {
     let file = File::fresh();
     symlink("facilitator.db", file.path()).expect("linked");
-    let refused = SqliteStore::open(&file.path(), Migrations::Apply).await;
+    let refused = sqlite::own(&file.path(), Migrations::Apply).await;
     assert!(matches!(refused, Err(OpenError::File { .. })), "{refused:?}");
 }
 
@@ -82,7 +85,7 @@ async fn what_is_stored_is_for_this_user_alone() {
 #[tokio::test]
 async fn a_reader_beside_the_owner_sees_commits_and_writes_nothing() {
     let file = File::fresh();
-    assert!(matches!(SqliteStore::open_to_read(&file.path()).await, Err(OpenError::Missing(_))));
+    assert!(matches!(sqlite::read(&file.path()).await, Err(OpenError::Missing(_))));
     let store = owned(&file).await;
     let reader = file.connect(Access::Read).await;
     let [one] = begun(&*store).await;
@@ -102,18 +105,18 @@ async fn a_reader_beside_the_owner_sees_commits_and_writes_nothing() {
 #[tokio::test]
 async fn a_schema_of_another_release_is_refused_with_the_way_out() {
     let file = File::fresh();
-    let old = SqliteStore::open(&file.path(), Migrations::Require).await.expect_err("no schema yet").to_string();
+    let old = sqlite::own(&file.path(), Migrations::Require).await.expect_err("no schema yet").to_string();
     assert!(old.contains("Run `facilitator migrate`"), "{old}");
     assert_eq!(open::migrate_file(&file.path()).await.expect("migrated").0, 0);
-    SqliteStore::open(&file.path(), Migrations::Require).await.expect("current").close().await;
+    sqlite::own(&file.path(), Migrations::Require).await.expect("current").close().await;
     file.tamper(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
          VALUES (9999, 'later', TRUE, x'00', 0)",
     )
     .await;
-    let new = SqliteStore::open(&file.path(), Migrations::Apply).await.expect_err("too new").to_string();
+    let new = sqlite::own(&file.path(), Migrations::Apply).await.expect_err("too new").to_string();
     assert!(new.contains("a newer release has used this database"), "{new}");
-    for refused in [SqliteStore::open_to_read(&file.path()).await, SqliteStore::open_to_operate(&file.path()).await] {
+    for refused in [sqlite::read(&file.path()).await, sqlite::operate(&file.path()).await] {
         assert!(refused.expect_err("too new").to_string().contains("9999"));
     }
 }
@@ -128,7 +131,7 @@ fn every_migration_file_is_compiled_in() {
 async fn a_directory_that_is_not_there_is_named() {
     let file = File::fresh();
     let path = file.0.path().join("missing").join("facilitator.db");
-    let error = SqliteStore::open(&path, Migrations::Apply).await.expect_err("no directory").to_string();
+    let error = sqlite::own(&path, Migrations::Apply).await.expect_err("no directory").to_string();
     assert!(error.contains("missing/facilitator.db") && error.contains("`store.url`"), "{error}");
     assert_eq!(open::inspect(&path).await.expect("looked at").version, None);
 }

@@ -8,7 +8,7 @@ use crate::{
     store::{
         Query,
         archive::{ArchivedName, Bounds},
-        sqlite::{admit, archive, read},
+        sql::{admit, archive, read, statement::Dialect::Sqlite},
     },
 };
 
@@ -79,7 +79,7 @@ async fn each_list_is_read_by_an_index_of_its_own() {
     ];
     for (what, query, index) in cases {
         for query in [query.clone(), Query { before: Some(facts(1).id), ..query.clone() }] {
-            let (steps, _) = plan(&mut connection, read::find_statement(&query).sql().as_str()).await;
+            let (steps, _) = plan(&mut connection, read::find_statement(Sqlite, &query).sql()).await;
             let first = &steps[0];
             assert!(first.split(' ').any(|word| word == index), "{what}: {steps:?}");
             let in_order = !steps.iter().any(|step| step.contains("TEMP B-TREE"));
@@ -127,7 +127,7 @@ fn queries() -> Vec<Query> {
 async fn no_look_up_reads_a_table_that_grows_from_end_to_end() {
     let (_file, mut connection) = empty().await;
     for query in queries() {
-        let whole = scan(&mut connection, read::find_statement(&query).sql().as_str()).await;
+        let whole = scan(&mut connection, read::find_statement(Sqlite, &query).sql()).await;
         let in_order =
             [&query.transaction, &query.payer, &query.nonce, &query.tenant].iter().all(|text| text.is_none())
                 && query.network.is_none();
@@ -137,17 +137,18 @@ async fn no_look_up_reads_a_table_that_grows_from_end_to_end() {
     }
     let facts = facts(1);
     let (bounds, after) = (Bounds { settled_before: AT, failed_before: AT }, Some((AT, facts.id)));
-    let mut statements = read::queries(&network());
+    let network = network();
+    let mut statements = read::queries(Sqlite, &network);
     statements.extend([
-        archive::statement(ArchivedName::Id(facts.id)),
-        archive::statement(ArchivedName::Identity(&facts.identity)),
-        archive::choose_statement(bounds, None, 64),
-        archive::choose_statement(bounds, after, 64),
-        admit::identities(&[&facts]),
+        archive::statement(Sqlite, ArchivedName::Id(facts.id)),
+        archive::statement(Sqlite, ArchivedName::Identity(&facts.identity)),
+        archive::choose_statement(Sqlite, bounds, None, 64),
+        archive::choose_statement(Sqlite, bounds, after, 64),
+        admit::identities(Sqlite, &[&facts]),
     ]);
     for statement in statements {
         let sql = statement.sql();
-        let whole = scan(&mut connection, sql.as_str()).await;
-        assert!(whole.as_deref().is_none_or(|step| MAY_SCAN.contains(&step)), "{}: {whole:?}", sql.as_str());
+        let whole = scan(&mut connection, sql).await;
+        assert!(whole.as_deref().is_none_or(|step| MAY_SCAN.contains(&step)), "{sql}: {whole:?}");
     }
 }

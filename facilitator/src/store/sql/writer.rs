@@ -4,10 +4,13 @@
 //! There is no timer: under light load a request is its own commit at once;
 //! under heavy load the disk sets the pace and groups grow by themselves.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chains_core::{Network, clock::Millis};
-use sqlx::{Connection as _, SqliteConnection, error::ErrorKind, sqlite::SqliteConnectOptions};
+use sqlx::{
+    error::{DatabaseError, ErrorKind},
+    postgres::PgDatabaseError,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -17,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     NOTES_MAX,
     admit::Refusal,
-    open,
+    database::{Connection, Connector, Owned},
     write::{self, Verdicts, WriteError},
 };
 use crate::{
@@ -28,6 +31,10 @@ use crate::{
 /// Requests that share a commit at most. Beyond, a group is no cheaper for
 /// each of its members, and all of them wait longer.
 const GROUP_MAX: usize = 64;
+
+/// Tries of a group that another process comes in the way of. Each time that
+/// process has got on.
+const TURNS_MAX: u32 = 5;
 
 /// The longest that a note waits for a commit to take it along.
 const NOTES_WAIT: Duration = Duration::from_millis(250);
@@ -41,6 +48,14 @@ pub(super) struct Owner {
     pub at: Millis,
 }
 
+/// A wallet of an owner, whose epoch is to be raised.
+#[derive(Debug)]
+pub(super) struct Raise {
+    pub network: Network,
+    pub gas_wallet: String,
+    pub owner: String,
+}
+
 /// A request to the writer.
 #[derive(Debug)]
 pub(super) enum Request {
@@ -52,6 +67,8 @@ pub(super) enum Request {
     Resolve { word: OperatorWord, answer: oneshot::Sender<Result<bool, StoreError>> },
     /// [`Store::own_wallet`](crate::store::Store::own_wallet).
     Own { owner: Owner, answer: oneshot::Sender<Result<u64, StoreError>> },
+    /// [`Store::raise_epoch`](crate::store::Store::raise_epoch).
+    Raise { raise: Raise, answer: oneshot::Sender<Result<Option<u64>, StoreError>> },
     /// [`Store::check`](crate::store::Store::check): answered without a commit.
     Ping { answer: oneshot::Sender<Result<(), StoreError>> },
 }
@@ -59,6 +76,12 @@ pub(super) enum Request {
 impl Request {
     const fn writes(&self) -> bool {
         !matches!(self, Self::Ping { .. })
+    }
+
+    /// The wallet that a request takes, and its owner's name.
+    fn owned(&self) -> Option<((String, String), String)> {
+        let Self::Own { owner, .. } = self else { return None };
+        Some(((owner.network.as_str().to_owned(), owner.gas_wallet.clone()), owner.name.clone()))
     }
 
     /// Answers the caller. One that gave up waiting gets none; its request is
@@ -82,6 +105,9 @@ impl Request {
             Self::Own { answer, .. } => {
                 drop(answer.send(result.map(|verdicts| verdicts.epochs.pop_front().unwrap_or_default())));
             }
+            Self::Raise { answer, .. } => {
+                drop(answer.send(result.map(|verdicts| verdicts.raised.pop_front().unwrap_or_default())));
+            }
             Self::Ping { answer } => drop(answer.send(result.map(|_| ()))),
         }
     }
@@ -99,17 +125,18 @@ impl From<Refusal> for ApplyError {
 
 /// The writer's state.
 pub(super) struct Writer {
-    options: SqliteConnectOptions,
+    connector: Arc<dyn Connector>,
     /// `None` after a failure that leaves open what the connection is in the
     /// middle of; the next commit makes a new one.
-    connection: Option<SqliteConnection>,
+    connection: Option<Connection>,
+    owned: Owned,
     notes: Vec<SendNote>,
     notes_due: Option<Instant>,
 }
 
 impl Writer {
-    pub(super) fn new(options: SqliteConnectOptions, connection: SqliteConnection) -> Self {
-        Self { options, connection: Some(connection), notes: Vec::new(), notes_due: None }
+    pub(super) fn new(connector: Arc<dyn Connector>, connection: Connection) -> Self {
+        Self { connector, connection: Some(connection), owned: Owned::new(), notes: Vec::new(), notes_due: None }
     }
 
     /// Writes what comes until `stop`, or until nobody can ask any more; then
@@ -121,6 +148,7 @@ impl Writer {
         stop: CancellationToken,
     ) {
         let mut group = Vec::with_capacity(GROUP_MAX);
+        let mut nothing = Verdicts::default();
         loop {
             tokio::select! {
                 biased;
@@ -133,7 +161,8 @@ impl Writer {
                         self.take_notes(&mut notes);
                         self.commit(&mut group).await;
                     } else {
-                        group.drain(..).for_each(|request| request.answer(Ok(&mut Verdicts::default())));
+                        let alive = self.reconnect().await;
+                        group.drain(..).for_each(|request| request.answer(alive.as_ref().map(|()| &mut nothing).map_err(Clone::clone)));
                     }
                 }
                 () = due(self.notes_due) => {
@@ -155,6 +184,14 @@ impl Writer {
         }
     }
 
+    /// Makes a connection where the last one is gone.
+    async fn reconnect(&mut self) -> Result<(), StoreError> {
+        if self.connection.is_none() {
+            self.connection = Some(self.connector.connect(&self.owned).await?);
+        }
+        Ok(())
+    }
+
     fn take_notes(&mut self, waiting: &mut mpsc::Receiver<SendNote>) {
         while self.notes.len() < NOTES_MAX
             && let Ok(note) = waiting.try_recv()
@@ -165,9 +202,9 @@ impl Writer {
 
     /// Commits a group and answers each of its requests.
     async fn commit(&mut self, group: &mut Vec<Request>) {
-        match self.attempt(group).await {
+        match self.attempt_in_turn(group).await {
             Ok(mut verdicts) => group.drain(..).for_each(|request| request.answer(Ok(&mut verdicts))),
-            Err(error) if is_own_fault(&error) && group.len() + self.notes.len() > 1 => {
+            Err(error) if fault(&error) != Fault::Store && group.len() + self.notes.len() > 1 => {
                 // One request contradicts the schema or the stored rows. It must
                 // not fail its neighbours, so each goes alone; notes, which
                 // nothing depends on, are left out.
@@ -179,7 +216,7 @@ impl Writer {
                 self.notes.clear();
                 for request in group.drain(..) {
                     let mut alone = vec![request];
-                    let mut result = self.attempt(&alone).await.map_err(StoreError::from);
+                    let mut result = self.attempt_in_turn(&alone).await.map_err(StoreError::from);
                     if let Some(request) = alone.pop() {
                         request.answer(result.as_mut().map_err(|error| error.clone()));
                     }
@@ -193,24 +230,40 @@ impl Writer {
         self.notes_due = (!self.notes.is_empty()).then(|| Instant::now() + NOTES_WAIT);
     }
 
+    /// Commits a group. Where another process wrote one of its rows at the same
+    /// time, the group is looked at again: that process has finished by then.
+    async fn attempt_in_turn(&mut self, group: &[Request]) -> Result<Verdicts, WriteError> {
+        let mut turns = TURNS_MAX;
+        loop {
+            turns -= 1;
+            match self.attempt(group).await {
+                Err(error) if turns > 0 && fault(&error) == Fault::Race => {
+                    tracing::debug!(%error, "a commit met another process's; it is made again");
+                }
+                written => return written,
+            }
+        }
+    }
+
     /// One transaction. After an error nothing of the group counts as stored
-    /// or as not stored, unless the error is the group's own fault.
+    /// or as not stored, unless the group or a race is at fault.
     async fn attempt(&mut self, group: &[Request]) -> Result<Verdicts, WriteError> {
         let started = Instant::now();
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => open::connect(&self.options).await?,
+            None => self.connector.connect(&self.owned).await?,
         };
-        let written = write::transaction(&mut connection, group, &self.notes).await;
+        let written = write::transaction(&mut connection.session(), group, &self.notes).await;
         match &written {
             Ok(_) => {
                 self.connection = Some(connection);
+                self.owned.extend(group.iter().filter_map(Request::owned));
                 self.notes.clear();
                 crate::metrics::committed(started.elapsed(), group.len());
             }
             Err(error) => {
                 crate::metrics::commit_failed();
-                if is_own_fault(error) && write::rollback(&mut connection).await.is_ok() {
+                if fault(error) != Fault::Store && connection.session().rollback().await.is_ok() {
                     self.connection = Some(connection);
                 }
             }
@@ -218,12 +271,8 @@ impl Writer {
         written
     }
 
-    async fn close(&mut self) -> Option<Result<(), sqlx::Error>> {
-        let mut connection = self.connection.take()?;
-        Some(match write::checkpoint(&mut connection).await {
-            Ok(()) => connection.close().await,
-            Err(error) => Err(error),
-        })
+    async fn close(&mut self) -> Option<Result<(), StoreError>> {
+        Some(self.connection.take()?.finish().await)
     }
 }
 
@@ -234,13 +283,37 @@ async fn due(at: Option<Instant>) {
     }
 }
 
-/// Returns true when the group, and not the database, is at fault: nothing of
-/// it is stored, and the connection is good.
-fn is_own_fault(error: &WriteError) -> bool {
+/// The part that is to blame for a failed commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// The group: nothing of it is stored, and the connection is good.
+    Group,
+    /// Another process that wrote at the same time: as [`Group`](Self::Group).
+    Race,
+    /// The database: nothing is known.
+    Store,
+}
+
+fn fault(error: &WriteError) -> Fault {
     match error {
-        WriteError::Contradiction(_) => true,
-        WriteError::Sql(error) => {
-            error.as_database_error().is_some_and(|error| !matches!(error.kind(), ErrorKind::Other))
-        }
+        WriteError::Raced => Fault::Race,
+        WriteError::Store(StoreError::Contradiction(_)) => Fault::Group,
+        WriteError::Store(StoreError::Database(error)) => error.as_database_error().map_or(Fault::Store, of_database),
+        WriteError::Store(_) => Fault::Store,
+    }
+}
+
+/// The database's own words. PostgreSQL's codes have five letters, of which the
+/// first two are the class: 22 a value that a column refuses, 23 a constraint,
+/// 40 a transaction that lost against another.
+fn of_database(error: &dyn DatabaseError) -> Fault {
+    let code = error.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::code);
+    match code.map(|code| code.get(..2).unwrap_or_default()) {
+        Some("40") => Fault::Race,
+        Some("23") if error.is_unique_violation() => Fault::Race,
+        Some("22" | "23") => Fault::Group,
+        Some(_) => Fault::Store,
+        None if matches!(error.kind(), ErrorKind::Other) => Fault::Store,
+        None => Fault::Group,
     }
 }

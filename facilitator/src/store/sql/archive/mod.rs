@@ -12,16 +12,18 @@ mod leave;
 mod nonces;
 
 use chains_core::Network;
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
-use uuid::Uuid;
 
 #[cfg(test)]
-pub(super) use self::choose::statement as choose_statement;
+pub(in crate::store) use self::choose::statement as choose_statement;
 pub(super) use self::{
     choose::{choose, count_older},
     leave::{is_busy, leave},
 };
-use super::row::{Reader, int};
+use super::{
+    database::{Pool, Row, Session},
+    row::{Reader, int},
+    statement::{Dialect, Statement},
+};
 use crate::{
     settlement::{Failed, Status},
     store::{
@@ -31,29 +33,34 @@ use crate::{
 };
 
 /// Reads a network's archived nonces.
-pub(super) const NONCES: &str = "SELECT r.gas_wallet, r.first, r.last FROM archived_nonces r WHERE r.network = ? \
+pub(super) const NONCES: &str = "SELECT r.gas_wallet, r.first, r.last FROM archived_nonces r WHERE r.network = $1 \
      ORDER BY r.gas_wallet, r.first";
 
-const ARCHIVE: &str = "r.id, r.path, r.length, r.settlements, r.created_at FROM archive r";
+const ARCHIVE_COLUMNS: &str = "r.id, r.path, r.length, r.settlements, r.created_at";
 
 /// Makes a file known, before settlements leave for it.
-pub(super) async fn begin(connection: &mut SqliteConnection, archive: &Archive) -> Result<(), sqlx::Error> {
-    let insert = "INSERT INTO archive (id, path, length, settlements, created_at) VALUES (?, ?, ?, ?, ?)";
-    let insert = sqlx::query(insert).bind(archive.id.as_bytes().as_slice()).bind(&archive.path);
-    let insert = insert.bind(int(archive.length)).bind(int(archive.settlements)).bind(int(archive.created_at.0));
-    insert.execute(connection).await.map(|_| ())
+pub(super) async fn begin(session: &mut Session<'_>, archive: &Archive) -> Result<(), StoreError> {
+    let values = [
+        archive.id.into(),
+        archive.path.as_str().into(),
+        int(archive.length).into(),
+        int(archive.settlements).into(),
+        int(archive.created_at.0).into(),
+    ];
+    let mut insert = Statement::new(session.dialect(), "");
+    insert.insert("archive", ["id", "path", "length", "settlements", "created_at"], [values]);
+    session.run(insert).await.map(|_| ())
 }
 
-pub(super) async fn archives(pool: &SqlitePool) -> Result<Vec<Archive>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT ");
-    query.push(ARCHIVE).push(" ORDER BY r.number");
-    query.build().fetch_all(pool).await?.iter().map(archive).collect()
+pub(super) async fn archives(pool: &Pool) -> Result<Vec<Archive>, StoreError> {
+    let query = Statement::new(pool.dialect(), format!("SELECT {ARCHIVE_COLUMNS} FROM archive r ORDER BY r.number"));
+    pool.all(query).await?.iter().map(archive).collect()
 }
 
-fn archive(row: &SqliteRow) -> Result<Archive, StoreError> {
+fn archive(row: &Row) -> Result<Archive, StoreError> {
     let read = Reader::new(row, "archive", "path");
     Ok(Archive {
-        id: Uuid::from_bytes(read.bytes("id")?),
+        id: read.id("id")?,
         path: read.text("path")?,
         length: read.number("length")?,
         settlements: read.number("settlements")?,
@@ -62,20 +69,24 @@ fn archive(row: &SqliteRow) -> Result<Archive, StoreError> {
 }
 
 /// The statement that looks an archived settlement up.
-pub(super) fn statement(name: ArchivedName<'_>) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT a.id AS settlement, a.state, a.final_transaction, a.reason, a.message, r.id, r.path, r.length, \
-         r.settlements, r.created_at FROM archived_settlement a CROSS JOIN archive r ON r.number = a.archive WHERE ",
+pub(in crate::store) fn statement(dialect: Dialect, name: ArchivedName<'_>) -> Statement<'_> {
+    let mut query = Statement::new(
+        dialect,
+        format!(
+            "SELECT a.id AS settlement, a.state, a.final_transaction, a.reason, a.message, {ARCHIVE_COLUMNS} \
+             FROM archived_settlement a {} archive r ON r.number = a.archive WHERE ",
+            dialect.join()
+        ),
     );
     match name {
-        ArchivedName::Id(id) => query.push("a.id = ").push_bind(id.0.as_bytes().to_vec()),
-        ArchivedName::Identity(identity) => query.push("a.identity = ").push_bind(identity.as_bytes().to_vec()),
+        ArchivedName::Id(id) => query.push("a.id = ").bind(id),
+        ArchivedName::Identity(identity) => query.push("a.identity = ").bind(identity.as_bytes().as_slice()),
     };
     query
 }
 
-pub(super) async fn archived(pool: &SqlitePool, name: ArchivedName<'_>) -> Result<Option<Archived>, StoreError> {
-    let row = statement(name).build().fetch_optional(pool).await?;
+pub(super) async fn archived(pool: &Pool, name: ArchivedName<'_>) -> Result<Option<Archived>, StoreError> {
+    let row = pool.first(statement(pool.dialect(), name)).await?;
     let Some(row) = &row else { return Ok(None) };
     let read = Reader::new(row, "archived_settlement", "settlement");
     let transaction = read.maybe_text("final_transaction")?;
@@ -93,8 +104,8 @@ pub(super) async fn archived(pool: &SqlitePool, name: ArchivedName<'_>) -> Resul
     Ok(Some(Archived { id: read.settlement("settlement")?, end, archive: archive(row)? }))
 }
 
-pub(super) async fn archived_nonces(pool: &SqlitePool, network: &Network) -> Result<Vec<ArchivedNonces>, StoreError> {
-    let rows = sqlx::query(NONCES).bind(network.as_str()).fetch_all(pool).await?;
+pub(super) async fn archived_nonces(pool: &Pool, network: &Network) -> Result<Vec<ArchivedNonces>, StoreError> {
+    let rows = pool.all(Statement::of(pool.dialect(), NONCES, [network.as_str().into()])).await?;
     let nonces = |row| {
         let read = Reader::new(row, "archived_nonces", "gas_wallet");
         let nonces = read.number("first")?..=read.number("last")?;

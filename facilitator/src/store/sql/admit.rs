@@ -1,14 +1,18 @@
 //! The calls of a group that are refused, found before anything is written.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chains_core::{Identity, Network};
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
-use super::{group::Call, row, write::ROWS_MAX};
+use super::{
+    database::Session,
+    group::Call,
+    statement::{Dialect, Statement},
+    write::ROWS_MAX,
+};
 use crate::{
     settlement::{Caller, Facts, Key, SettlementId, Transaction},
-    store::Change,
+    store::{Change, StoreError},
 };
 
 /// The reason why a call is not stored.
@@ -40,91 +44,89 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Looks up everything that the calls depend on.
-    pub async fn look_up(connection: &mut SqliteConnection, calls: &[Call<'_>]) -> Result<Self, sqlx::Error> {
+    /// Looks up everything that the calls depend on. The owners of wallets
+    /// come first, and stay who they are until the commit.
+    pub async fn look_up(session: &mut Session<'_>, calls: &[Call<'_>]) -> Result<Self, StoreError> {
         let mut known = Self::default();
         let changes = || calls.iter().flat_map(|call| call.changes);
+        let wallets: BTreeSet<_> = changes().filter_map(wallet).collect();
+        if !wallets.is_empty() {
+            known.look_up_epochs(session, &wallets).await?;
+        }
         let claims: Vec<_> = changes().filter_map(claim).collect();
         for rows in claims.chunks(ROWS_MAX) {
-            known.look_up_identities(connection, rows).await?;
-            known.look_up_keys(connection, rows).await?;
+            known.look_up_identities(session, rows).await?;
+            known.look_up_keys(session, rows).await?;
         }
         known.networks.extend(claims.iter().map(|facts| (facts.id, facts.network.clone())));
         let carried: HashSet<_> = changes().filter_map(carry).flat_map(|t| &t.items).map(|(id, _)| *id).collect();
         let stored: Vec<_> = carried.into_iter().filter(|id| !known.networks.contains_key(id)).collect();
         for ids in stored.chunks(ROWS_MAX) {
-            known.look_up_settlements(connection, ids).await?;
-        }
-        if changes().any(|change| matches!(change, Change::Carry(_) | Change::UseNonce { .. })) {
-            known.look_up_epochs(connection).await?;
+            known.look_up_settlements(session, ids).await?;
         }
         Ok(known)
     }
 
-    async fn look_up_identities(
-        &mut self,
-        connection: &mut SqliteConnection,
-        claims: &[&Facts],
-    ) -> Result<(), sqlx::Error> {
-        for row in identities(claims).build().fetch_all(connection).await? {
-            if let Ok(bytes) = row.try_get::<&[u8], _>(0)?.try_into() {
+    async fn look_up_identities(&mut self, session: &mut Session<'_>, claims: &[&Facts]) -> Result<(), StoreError> {
+        for row in session.all(identities(session.dialect(), claims)).await? {
+            if let Ok(bytes) = row.get::<&[u8], _>(0)?.try_into() {
                 self.taken.insert(Name::Payment(Identity::from_bytes(bytes)));
             }
         }
         Ok(())
     }
 
-    async fn look_up_keys(&mut self, connection: &mut SqliteConnection, claims: &[&Facts]) -> Result<(), sqlx::Error> {
+    async fn look_up_keys(&mut self, session: &mut Session<'_>, claims: &[&Facts]) -> Result<(), StoreError> {
         let keyed: Vec<_> = claims.iter().filter(|facts| facts.caller.key.is_some()).collect();
         if keyed.is_empty() {
             return Ok(());
         }
         // A join, as the database would read the whole index for pairs in a list.
-        let mut query = QueryBuilder::<Sqlite>::new("WITH asked (tenant, idempotency_key) AS (");
-        query.push_values(keyed, |mut tuple, facts| {
-            tuple.push_bind(facts.caller.tenant.as_str()).push_bind(facts.caller.key.as_ref().map(Key::stored));
-        });
+        let mut query = Statement::new(session.dialect(), "WITH ");
+        let keys = keyed
+            .iter()
+            .map(|facts| [facts.caller.tenant.as_str().into(), facts.caller.key.as_ref().map(Key::stored).into()]);
+        query.table("asked", ["tenant", "idempotency_key"], keys);
+        query.push(" SELECT s.tenant, s.idempotency_key FROM asked ").push(session.dialect().join());
         query.push(
-            ") SELECT s.tenant, s.idempotency_key FROM asked CROSS JOIN settlement s ON s.tenant = asked.tenant \
-             AND s.idempotency_key = asked.idempotency_key WHERE s.idempotency_key IS NOT NULL",
+            " settlement s ON s.tenant = asked.tenant AND s.idempotency_key = asked.idempotency_key \
+             WHERE s.idempotency_key IS NOT NULL",
         );
-        for row in query.build().fetch_all(connection).await? {
-            let key = row.try_get::<Option<_>, _>(1)?.map(Key::from_stored);
-            self.taken.insert(Name::Key(Caller { tenant: row.try_get(0)?, key }));
+        for row in session.all(query).await? {
+            let key = row.get::<Option<_>, _>(1)?.map(Key::from_stored);
+            self.taken.insert(Name::Key(Caller { tenant: row.get(0)?, key }));
         }
         Ok(())
     }
 
-    async fn look_up_settlements(
-        &mut self,
-        connection: &mut SqliteConnection,
-        ids: &[SettlementId],
-    ) -> Result<(), sqlx::Error> {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT id, network, state IN ('settled', 'failed') FROM settlement WHERE id IN (",
+    async fn look_up_settlements(&mut self, session: &mut Session<'_>, ids: &[SettlementId]) -> Result<(), StoreError> {
+        let mut query = Statement::new(
+            session.dialect(),
+            "SELECT s.id, s.network, s.state IN ('settled', 'failed') FROM settlement s WHERE s.id",
         );
-        row::push_ids(&mut query, ids.iter().map(|id| id.0));
-        query.push(")");
-        for row in query.build().fetch_all(connection).await? {
-            let (Some(id), Ok(network)) = (row::uuid(row.try_get(0)?), row.try_get::<&str, _>(1)?.parse()) else {
-                continue;
-            };
-            self.networks.insert(SettlementId(id), network);
-            if row.try_get(2)? {
-                self.ended.insert(SettlementId(id));
+        query.is_one_of(ids.iter().map(|id| id.0)).push(" ORDER BY s.id").push(session.dialect().lock_rows());
+        for row in session.all(query).await? {
+            let Ok(network) = row.get::<&str, _>(1)?.parse() else { continue };
+            let id = SettlementId(row.get(0)?);
+            self.networks.insert(id, network);
+            if row.get(2)? {
+                self.ended.insert(id);
             }
         }
         Ok(())
     }
 
-    async fn look_up_epochs(&mut self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        // One row for each gas wallet that was ever configured.
-        let query = sqlx::query_as("SELECT network, gas_wallet, epoch FROM wallet_owner");
-        let rows: Vec<(String, String, i64)> = query.fetch_all(connection).await?;
-        let epochs = rows
-            .into_iter()
-            .filter_map(|(network, wallet, epoch)| Some(((network, wallet), u64::try_from(epoch).ok()?)));
-        self.epochs.extend(epochs);
+    async fn look_up_epochs(&mut self, session: &mut Session<'_>, wallets: &BTreeSet<&str>) -> Result<(), StoreError> {
+        // A name may be a wallet's on several networks: a few rows more.
+        let mut query = Statement::new(session.dialect(), "WITH ");
+        query.table("asked", ["gas_wallet"], wallets.iter().map(|wallet| [(*wallet).into()]));
+        query.push(" SELECT o.network, o.gas_wallet, o.epoch FROM wallet_owner o WHERE o.gas_wallet IN (SELECT asked.gas_wallet FROM asked)");
+        query.push(" ORDER BY o.network, o.gas_wallet").push(session.dialect().share_rows());
+        for row in session.all(query).await? {
+            if let Ok(epoch) = u64::try_from(row.get::<i64, _>(2)?) {
+                self.epochs.insert((row.get(0)?, row.get(1)?), epoch);
+            }
+        }
         Ok(())
     }
 
@@ -192,15 +194,14 @@ impl Known {
 
 /// The statement that finds those of the payments that are claimed already,
 /// archived ones too.
-pub(super) fn identities(claims: &[&Facts]) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::<Sqlite>::new("WITH asked (identity) AS (");
-    query.push_values(claims, |mut tuple, facts| {
-        tuple.push_bind(facts.identity.as_bytes().to_vec());
-    });
-    query.push(
-        ") SELECT s.identity FROM asked CROSS JOIN settlement s ON s.identity = asked.identity UNION ALL \
-         SELECT a.identity FROM asked CROSS JOIN archived_settlement a ON a.identity = asked.identity",
-    );
+pub(in crate::store) fn identities<'a>(dialect: Dialect, claims: &[&'a Facts]) -> Statement<'a> {
+    let join = dialect.join();
+    let mut query = Statement::new(dialect, "WITH ");
+    query.table("asked", ["identity"], claims.iter().map(|facts| [facts.identity.as_bytes().as_slice().into()]));
+    query.push(&format!(
+        " SELECT s.identity FROM asked {join} settlement s ON s.identity = asked.identity UNION ALL \
+         SELECT a.identity FROM asked {join} archived_settlement a ON a.identity = asked.identity"
+    ));
     query
 }
 
@@ -210,6 +211,14 @@ fn claim(change: &Change) -> Option<&Facts> {
 
 fn carry(change: &Change) -> Option<&Transaction> {
     if let Change::Carry(transaction) = change { Some(transaction) } else { None }
+}
+
+/// The gas wallet whose nonce a change takes.
+fn wallet(change: &Change) -> Option<&str> {
+    match change {
+        Change::Carry(transaction) | Change::UseNonce { transaction, .. } => Some(&transaction.gas_wallet),
+        _ => None,
+    }
 }
 
 fn names(facts: &Facts) -> Vec<Name> {

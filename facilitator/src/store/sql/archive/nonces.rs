@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use sqlx::SqliteConnection;
-
 use crate::store::{
     StoreError,
-    sqlite::row::{Reader, int},
+    sql::{
+        database::Session,
+        row::{Reader, int},
+        statement::Statement,
+    },
 };
 
 /// A place in the nonce sequence of a gas wallet.
@@ -18,23 +20,24 @@ pub(super) struct Place {
 }
 
 /// Adds places to those that are kept.
-pub(super) async fn keep(connection: &mut SqliteConnection, places: Vec<Place>) -> Result<(), StoreError> {
+pub(super) async fn keep(session: &mut Session<'_>, places: Vec<Place>) -> Result<(), StoreError> {
     let mut wallets: BTreeMap<(String, String), Vec<u64>> = BTreeMap::new();
     for Place { network, gas_wallet, nonce } in places {
         wallets.entry((network, gas_wallet)).or_default().push(nonce);
     }
     for ((network, gas_wallet), nonces) in wallets {
-        let stored = ranges(connection, (&network, &gas_wallet), &nonces).await?;
+        let stored = ranges(session, (&network, &gas_wallet), &nonces).await?;
         let merged = merge(stored.iter().cloned().chain(nonces.into_iter().map(|nonce| nonce..=nonce)));
         for range in stored.iter().filter(|range| !merged.contains(range)) {
-            let delete = "DELETE FROM archived_nonces WHERE network = ? AND gas_wallet = ? AND first = ?";
-            let delete = sqlx::query(delete).bind(&network).bind(&gas_wallet).bind(int(*range.start()));
-            delete.execute(&mut *connection).await?;
+            let delete = "DELETE FROM archived_nonces WHERE network = $1 AND gas_wallet = $2 AND first = $3";
+            let values = [network.as_str().into(), gas_wallet.as_str().into(), int(*range.start()).into()];
+            session.run(Statement::of(session.dialect(), delete, values)).await?;
         }
         for range in merged.iter().filter(|range| !stored.contains(range)) {
-            let insert = "INSERT INTO archived_nonces (network, gas_wallet, first, last) VALUES (?, ?, ?, ?)";
-            let insert = sqlx::query(insert).bind(&network).bind(&gas_wallet);
-            insert.bind(int(*range.start())).bind(int(*range.end())).execute(&mut *connection).await?;
+            let insert = "INSERT INTO archived_nonces (network, gas_wallet, first, last) VALUES ($1, $2, $3, $4)";
+            let (first, last) = (int(*range.start()), int(*range.end()));
+            let values = [network.as_str().into(), gas_wallet.as_str().into(), first.into(), last.into()];
+            session.run(Statement::of(session.dialect(), insert, values)).await?;
         }
     }
     Ok(())
@@ -42,18 +45,18 @@ pub(super) async fn keep(connection: &mut SqliteConnection, places: Vec<Place>) 
 
 /// The ranges of a wallet that hold some of these places, or are next to them.
 async fn ranges(
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
     (network, gas_wallet): (&str, &str),
     nonces: &[u64],
 ) -> Result<Vec<RangeInclusive<u64>>, StoreError> {
     let lowest = nonces.iter().min().copied().unwrap_or_default();
     let highest = nonces.iter().max().copied().unwrap_or_default().saturating_add(1);
-    let query = "SELECT r.gas_wallet, r.first, r.last FROM archived_nonces r WHERE r.network = ?1 \
-         AND r.gas_wallet = ?2 AND r.first <= ?4 AND r.first >= coalesce((SELECT p.first FROM archived_nonces p \
-         WHERE p.network = ?1 AND p.gas_wallet = ?2 AND p.first <= ?3 ORDER BY p.first DESC LIMIT 1), 0) \
+    let query = "SELECT r.gas_wallet, r.first, r.last FROM archived_nonces r WHERE r.network = $1 \
+         AND r.gas_wallet = $2 AND r.first <= $4 AND r.first >= coalesce((SELECT p.first FROM archived_nonces p \
+         WHERE p.network = $1 AND p.gas_wallet = $2 AND p.first <= $3 ORDER BY p.first DESC LIMIT 1), 0) \
          ORDER BY r.first";
-    let query = sqlx::query(query).bind(network).bind(gas_wallet).bind(int(lowest)).bind(int(highest));
-    let rows = query.fetch_all(connection).await?;
+    let values = [network.into(), gas_wallet.into(), int(lowest).into(), int(highest).into()];
+    let rows = session.all(Statement::of(session.dialect(), query, values)).await?;
     let range = |row| {
         let read = Reader::new(row, "archived_nonces", "gas_wallet");
         Ok(read.number("first")?..=read.number("last")?)

@@ -9,9 +9,10 @@ use chains_core::{
     observation::{BlockRef, Inclusion},
     transaction::{Fee, Plan, SignedTransaction},
 };
-use sqlx::{QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
+use sqlx::{Decode, Postgres, Sqlite, Type};
 use uuid::Uuid;
 
+use super::database::Row;
 use crate::{
     settlement::{
         Attempt, Caller, Delivered, Facts, Failed, Key, Record, Settled, SettlementId, State, Status, Step, StepState,
@@ -28,52 +29,47 @@ pub(super) fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// An id from its bytes.
-pub(super) fn uuid(bytes: &[u8]) -> Option<Uuid> {
-    bytes.try_into().ok().map(Uuid::from_bytes)
-}
-
-/// Adds ids to a query, separated by commas.
-pub(super) fn push_ids(query: &mut QueryBuilder<Sqlite>, ids: impl IntoIterator<Item = Uuid>) {
-    let mut list = query.separated(", ");
-    for id in ids {
-        list.push_bind(id.as_bytes().to_vec());
-    }
-}
-
 /// A row under its table's name and its key, for errors.
 pub(super) struct Reader<'r> {
-    row: &'r SqliteRow,
+    row: &'r Row,
     table: &'static str,
     key: &'static str,
 }
 
 impl<'r> Reader<'r> {
-    pub(super) const fn new(row: &'r SqliteRow, table: &'static str, key: &'static str) -> Self {
+    pub(super) const fn new(row: &'r Row, table: &'static str, key: &'static str) -> Self {
         Self { row, table, key }
     }
 
     pub(super) fn wrong(&self, column: &'static str) -> StoreError {
-        let bytes = self.row.try_get_unchecked::<Vec<u8>, _>(self.key);
-        let text = self.row.try_get::<String, _>(self.key);
-        let row = text.unwrap_or_else(|_| hex::encode(bytes.unwrap_or_default()));
+        let row = self.row.get::<String, _>(self.key).unwrap_or_else(|_| hex::encode(self.row.bytes(self.key)));
         StoreError::Inconsistent { table: self.table, column, row }
     }
 
+    fn get<T>(&self, column: &'static str) -> Result<T, StoreError>
+    where
+        T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>,
+    {
+        self.row.get(column).map_err(|error| match error {
+            sqlx::Error::ColumnDecode { .. } => self.wrong(column),
+            error => error.into(),
+        })
+    }
+
     pub(super) fn text(&self, column: &'static str) -> Result<String, StoreError> {
-        Ok(self.row.try_get(column)?)
+        self.get(column)
     }
 
     pub(super) fn maybe_text(&self, column: &'static str) -> Result<Option<String>, StoreError> {
-        Ok(self.row.try_get(column)?)
+        self.get(column)
     }
 
     pub(super) fn parsed<T: FromStr>(&self, column: &'static str) -> Result<T, StoreError> {
-        self.row.try_get::<&str, _>(column)?.parse().map_err(|_| self.wrong(column))
+        self.get::<&str>(column)?.parse().map_err(|_| self.wrong(column))
     }
 
     pub(super) fn maybe_number(&self, column: &'static str) -> Result<Option<u64>, StoreError> {
-        let number: Option<i64> = self.row.try_get(column)?;
+        let number: Option<i64> = self.get(column)?;
         number.map(|n| u64::try_from(n).map_err(|_| self.wrong(column))).transpose()
     }
 
@@ -86,7 +82,7 @@ impl<'r> Reader<'r> {
     }
 
     pub(super) fn flag(&self, column: &'static str) -> Result<bool, StoreError> {
-        Ok(self.number(column)? != 0)
+        self.get(column)
     }
 
     pub(super) fn time(&self, column: &'static str) -> Result<Millis, StoreError> {
@@ -98,15 +94,19 @@ impl<'r> Reader<'r> {
     }
 
     pub(super) fn bytes<const N: usize>(&self, column: &'static str) -> Result<[u8; N], StoreError> {
-        self.row.try_get::<&[u8], _>(column)?.try_into().map_err(|_| self.wrong(column))
+        self.get::<&[u8]>(column)?.try_into().map_err(|_| self.wrong(column))
+    }
+
+    pub(super) fn id(&self, column: &'static str) -> Result<Uuid, StoreError> {
+        self.get(column)
     }
 
     pub(super) fn settlement(&self, column: &'static str) -> Result<SettlementId, StoreError> {
-        Ok(SettlementId(Uuid::from_bytes(self.bytes(column)?)))
+        self.id(column).map(SettlementId)
     }
 
     pub(super) fn transaction(&self, column: &'static str) -> Result<TransactionId, StoreError> {
-        Ok(TransactionId(Uuid::from_bytes(self.bytes(column)?)))
+        self.id(column).map(TransactionId)
     }
 
     pub(super) fn block(&self, number: &'static str, hash: &'static str) -> Result<Option<BlockRef>, StoreError> {
@@ -127,7 +127,7 @@ pub(super) const RECORD: &str = "SELECT s.id, s.identity, s.fingerprint, s.tenan
      JOIN attempt a ON a.transaction_id = i.transaction_id WHERE i.settlement = s.id \
      ORDER BY i.transaction_id DESC, a.number DESC LIMIT 1), '') AS shown_transaction";
 
-pub(super) fn record(row: &SqliteRow) -> Result<Record, StoreError> {
+pub(super) fn record(row: &Row) -> Result<Record, StoreError> {
     let read = Reader::new(row, "settlement", "id");
     let status = read.parsed("state")?;
     Ok(Record {
@@ -195,7 +195,7 @@ fn state(read: &Reader<'_>, status: Status) -> Result<State, StoreError> {
 pub(super) const STEP: &str =
     "SELECT p.settlement, p.number, p.state, p.transaction_id, p.gas_wallet, p.plan, p.valid_before";
 
-pub(super) fn step(row: &SqliteRow) -> Result<(SettlementId, Step), StoreError> {
+pub(super) fn step(row: &Row) -> Result<(SettlementId, Step), StoreError> {
     let read = Reader::new(row, "step", "settlement");
     let state = match read.text("state")?.as_str() {
         "waiting" => StepState::Waiting,
@@ -213,7 +213,7 @@ pub(super) const ATTEMPT: &str = "SELECT a.transaction_id, a.hash, a.kind, a.raw
      a.created_at, a.sends, a.block_number, a.block_hash, a.fee_paid, a.gas_used, t.gas_wallet, t.nonce";
 
 /// An attempt, and how often it was sent.
-pub(super) fn attempt(row: &SqliteRow) -> Result<(TransactionId, Attempt, u64), StoreError> {
+pub(super) fn attempt(row: &Row) -> Result<(TransactionId, Attempt, u64), StoreError> {
     let read = Reader::new(row, "attempt", "hash");
     let hash = read.text("hash")?;
     let inclusion = match read.block("block_number", "block_hash")? {
@@ -229,7 +229,7 @@ pub(super) fn attempt(row: &SqliteRow) -> Result<(TransactionId, Attempt, u64), 
     };
     let fee = Fee { amount_max: read.parsed("fee_amount_max")?, terms: read.text("fee_terms")? };
     let (gas_wallet, nonce) = (read.text("gas_wallet")?, read.maybe_number("nonce")?);
-    let signed = SignedTransaction { hash, raw: row.try_get("raw")?, gas_wallet, nonce, fee };
+    let signed = SignedTransaction { hash, raw: read.get("raw")?, gas_wallet, nonce, fee };
     let attempt = Attempt { signed, kind: read.parsed("kind")?, created_at: read.time("created_at")?, inclusion };
     Ok((read.transaction("transaction_id")?, attempt, read.number("sends")?))
 }
@@ -249,13 +249,13 @@ pub(super) fn transaction_state(read: &Reader<'_>, attempts: &[Attempt]) -> Resu
 }
 
 /// An answer to a send, and the attempt's number.
-pub(super) fn answer(row: &SqliteRow) -> Result<(u32, SendAnswer), StoreError> {
+pub(super) fn answer(row: &Row) -> Result<(u32, SendAnswer), StoreError> {
     let read = Reader::new(row, "broadcast_answer", "transaction_id");
     let answer = SendAnswer { answer: read.text("answer")?, detail: read.text("detail")?, at: read.time("at")? };
     Ok((read.small("attempt")?, answer))
 }
 
-pub(super) fn event(row: &SqliteRow) -> Result<Event, StoreError> {
+pub(super) fn event(row: &Row) -> Result<Event, StoreError> {
     let read = Reader::new(row, "event", "settlement");
     Ok(Event { kind: read.text("kind")?, detail: read.text("detail")?, at: read.time("at")? })
 }

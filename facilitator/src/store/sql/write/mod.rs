@@ -20,12 +20,12 @@ mod rare;
 use std::collections::{HashSet, VecDeque};
 
 use chains_core::clock::Millis;
-use sqlx::{Connection as _, SqliteConnection};
 
 use self::events::Events;
 pub(super) use self::owner::resolve_alone;
 use super::{
     admit::{Known, Refusal},
+    database::Session,
     group::{self, Call, Segment},
     writer::Request,
 };
@@ -46,19 +46,19 @@ const NOT_ENDED: &str = "('signed', 'broadcast', 'unresolved')";
 /// The reason why a group was not written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WriteError {
-    /// The database failed.
+    /// The store failed, or a change contradicts what is stored.
     #[error(transparent)]
-    Sql(#[from] sqlx::Error),
-    /// A change contradicts what is stored.
-    #[error("the change contradicts what is stored: {0}")]
-    Contradiction(&'static str),
+    Store(#[from] StoreError),
+    /// Another process wrote one of its rows meanwhile. Nothing of it is stored.
+    #[error("another process wrote the same at the same time")]
+    Raced,
 }
 
 impl From<WriteError> for StoreError {
     fn from(error: WriteError) -> Self {
         match error {
-            WriteError::Sql(error) => error.into(),
-            WriteError::Contradiction(what) => Self::Contradiction(what),
+            WriteError::Store(error) => error,
+            WriteError::Raced => Self::Contradiction("another process wrote the same at the same time"),
         }
     }
 }
@@ -75,6 +75,8 @@ pub(super) struct Verdicts {
     pub resolved: HashSet<SettlementId>,
     /// The new epoch of each owner, in order.
     pub epochs: VecDeque<u64>,
+    /// The new epoch of each wallet whose owner is still the same, in order.
+    pub raised: VecDeque<Option<u64>>,
 }
 
 /// Refuses numbers that their columns must hold exactly and cannot.
@@ -93,11 +95,11 @@ pub(super) fn check_ranges(changes: &[Change]) -> Result<(), StoreError> {
 
 /// Writes a group, all or nothing.
 pub(super) async fn transaction(
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
     group: &[Request],
     notes: &[SendNote],
 ) -> Result<Verdicts, WriteError> {
-    begin_immediate(connection).await?;
+    session.begin().await?;
     let mut verdicts = Verdicts::default();
     let mut events = Events::default();
     let (mut calls, mut delivers, mut words) = (Vec::new(), Vec::new(), Vec::new());
@@ -106,70 +108,51 @@ pub(super) async fn transaction(
             Request::Apply { changes, at, .. } => calls.push(Call { changes, at: *at }),
             Request::Deliver { id, to, at, .. } => delivers.push((*id, *to, *at)),
             Request::Resolve { word, .. } => words.push(word),
-            Request::Own { owner, .. } => verdicts.epochs.push_back(owner::own(connection, owner).await?),
+            Request::Own { owner, .. } => verdicts.epochs.push_back(owner::own(session, owner).await?),
+            Request::Raise { raise, .. } => verdicts.raised.push_back(owner::raise(session, raise).await?),
             Request::Ping { .. } => {}
         }
     }
     for rows in notes.chunks(ROWS_MAX) {
-        notes::write(connection, rows).await?;
+        notes::write(session, rows).await?;
     }
-    verdicts.calls = apply(connection, &calls, &mut events).await?;
-    verdicts.delivered = end::deliver(connection, &delivers, &mut events).await?;
+    verdicts.calls = apply(session, &calls, &mut events).await?;
+    verdicts.delivered = end::deliver(session, &delivers, &mut events).await?;
     for word in words {
         // The last of a group: a proof that arrives with the word comes first.
-        if owner::resolve(connection, word, &mut events).await? {
+        if owner::resolve(session, word, &mut events).await? {
             verdicts.resolved.insert(word.id);
         }
     }
-    events.write(connection).await?;
-    commit(connection).await?;
+    events.write(session).await?;
+    session.commit().await?;
     Ok(verdicts)
 }
 
 async fn apply(
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
     calls: &[Call<'_>],
     events: &mut Events,
 ) -> Result<VecDeque<Result<Vec<SettlementId>, Refusal>>, WriteError> {
-    let mut known = Known::look_up(connection, calls).await?;
+    let mut known = Known::look_up(session, calls).await?;
     let refusals = known.admit(calls);
     let admitted = calls.iter().copied().enumerate().zip(&refusals).filter(|(_, refusal)| refusal.is_none());
     let segments = group::segments(admitted.map(|(call, _)| call), &known.networks);
     let mut ended = vec![Vec::new(); calls.len()];
     for segment in segments {
         match segment {
-            Segment::Batch(batch) => {
-                begin::claims(connection, &batch, events).await?;
-                begin::carries(connection, &batch, events).await?;
-                end::inclusions(connection, &batch.inclusions).await?;
-                end::ends(connection, &batch.ends, &mut ended, events).await?;
-                end::finalities(connection, &batch.finalities, events).await?;
+            Segment::Batch(mut batch) => {
+                begin::claims(session, &mut batch, events).await?;
+                begin::carries(session, &batch, events).await?;
+                end::inclusions(session, &batch.inclusions).await?;
+                end::ends(session, &batch.ends, &mut ended, events).await?;
+                end::finalities(session, &batch.finalities, events).await?;
             }
-            Segment::One(change, at) => rare::write(connection, change, at, events).await?,
+            Segment::One(change, at) => rare::write(session, change, at, events).await?,
         }
     }
     let verdict = |(ended, refusal): (_, Option<Refusal>)| refusal.map_or(Ok(ended), Err);
     Ok(ended.into_iter().zip(refusals).map(verdict).collect())
-}
-
-/// Begins a transaction in which a look-up is still true at the write after it.
-pub(super) async fn begin_immediate(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("BEGIN IMMEDIATE").execute(connection).await.map(|_| ())
-}
-
-pub(super) async fn commit(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("COMMIT").execute(connection).await.map(|_| ())
-}
-
-/// Gives a failed transaction up.
-pub(super) async fn rollback(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("ROLLBACK").execute(connection).await.map(|_| ())
-}
-
-/// Moves the log into the file, so that a copy of the file alone is whole.
-pub(super) async fn checkpoint(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    connection.clear_cached_statements().await?;
-    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection).await.map(|_| ())
 }
 
 /// The text, cut to what is kept.

@@ -1,0 +1,308 @@
+//! Connections to either database.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+use sqlx::{
+    ColumnIndex, Connection as _, Decode, PgConnection, PgPool, Postgres, Row as _, Sqlite, SqliteConnection,
+    SqlitePool, Transaction, Type, postgres::PgRow, sqlite::SqliteRow,
+};
+
+use super::statement::{Dialect, Statement};
+use crate::store::{Size, StoreError};
+
+/// The terms on which PostgreSQL is asked.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Terms {
+    /// Statements are prepared once for each connection. Behind a pooler a
+    /// statement cannot know which server it meets.
+    pub named: bool,
+    /// The longest that an answer is waited for: a server that has gone without
+    /// a word never answers. The outcome of a write is not known then.
+    pub answer_max: Duration,
+}
+
+impl Terms {
+    /// Waits for an answer.
+    pub async fn within<T>(self, answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.answer_max, answer).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(StoreError::NoAnswer),
+        }
+    }
+}
+
+/// The gas wallets that a process owns, by network and wallet, each with the
+/// name under which it does.
+pub(in crate::store) type Owned = BTreeMap<(String, String), String>;
+
+/// The way to connections that write.
+#[async_trait]
+pub(in crate::store) trait Connector: Send + Sync {
+    /// Makes a connection. Each connection of the store's owner makes sure that
+    /// it still is the owner, and that nobody has owned these wallets meanwhile.
+    async fn connect(&self, owned: &Owned) -> Result<Connection, StoreError>;
+
+    /// The bytes that the database takes now, as far as connections that read tell.
+    async fn size(&self, pool: &Pool) -> Result<Size, StoreError>;
+}
+
+/// A connection of its own.
+#[derive(Debug)]
+pub(in crate::store) enum Connection {
+    /// To SQLite.
+    Sqlite(SqliteConnection),
+    /// To PostgreSQL.
+    Postgres {
+        /// The connection.
+        connection: PgConnection,
+        /// The terms on which it is asked.
+        terms: Terms,
+    },
+}
+
+impl Connection {
+    /// The way to its statements.
+    pub fn session(&mut self) -> Session<'_> {
+        match self {
+            Self::Sqlite(connection) => Session::Sqlite(connection),
+            Self::Postgres { connection, terms } => Session::Postgres { connection, terms: *terms },
+        }
+    }
+
+    /// Lets no statement wait for another connection's, where one would be told
+    /// too late that it may go on: SQLite's own waits grow longer and longer.
+    pub async fn wait_for_nobody(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => self.session().command("PRAGMA busy_timeout = 0").await,
+            Self::Postgres { .. } => Ok(()),
+        }
+    }
+
+    /// Ends the owner's. SQLite's log is moved into the file first, so that a
+    /// copy of the file alone is whole.
+    pub async fn finish(mut self) -> Result<(), StoreError> {
+        if let Self::Sqlite(connection) = &mut self {
+            connection.clear_cached_statements().await?;
+            self.session().command("PRAGMA wal_checkpoint(TRUNCATE)").await?;
+        }
+        self.close().await
+    }
+
+    /// Ends it.
+    pub async fn close(self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(connection) => Ok(connection.close().await?),
+            Self::Postgres { connection, terms } => terms.within(connection.close()).await,
+        }
+    }
+}
+
+/// Connections that read.
+#[derive(Clone, Debug)]
+pub(in crate::store) enum Pool {
+    /// To SQLite.
+    Sqlite(SqlitePool),
+    /// To PostgreSQL.
+    Postgres {
+        /// The connections.
+        pool: PgPool,
+        /// The terms on which they are asked.
+        terms: Terms,
+    },
+}
+
+impl Pool {
+    /// The language of the database.
+    pub const fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres { .. } => Dialect::Postgres,
+        }
+    }
+
+    /// Looks rows up.
+    pub async fn all(&self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
+        match self {
+            // A pooler gives one session to a transaction; outside of one it may
+            // send a statement's text to another session than its values.
+            Self::Postgres { terms, .. } if !terms.named => {
+                let mut moment = self.moment().await?;
+                let rows = moment.session().all(statement).await?;
+                moment.end().await?;
+                Ok(rows)
+            }
+            Self::Sqlite(pool) => Ok(sqlite_rows(statement.for_sqlite().fetch_all(pool).await?)),
+            Self::Postgres { pool, terms } => {
+                terms.within(statement.for_postgres(terms.named).fetch_all(pool)).await.map(postgres_rows)
+            }
+        }
+    }
+
+    /// Looks the first row up.
+    pub async fn first(&self, statement: Statement<'_>) -> Result<Option<Row>, StoreError> {
+        Ok(self.all(statement).await?.into_iter().next())
+    }
+
+    /// Begins look-ups of one moment.
+    pub async fn moment(&self) -> Result<Moment, StoreError> {
+        let begin = self.dialect().begin_moment();
+        Ok(match self {
+            Self::Sqlite(pool) => Moment::Sqlite(pool.begin_with(begin).await?),
+            Self::Postgres { pool, terms } => {
+                Moment::Postgres { transaction: terms.within(pool.begin_with(begin)).await?, terms: *terms }
+            }
+        })
+    }
+
+    /// Ends its connections.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres { pool, .. } => pool.close().await,
+        }
+    }
+}
+
+/// A transaction whose look-ups are of one moment.
+#[derive(Debug)]
+pub(in crate::store) enum Moment {
+    /// In SQLite.
+    Sqlite(Transaction<'static, Sqlite>),
+    /// In PostgreSQL.
+    Postgres {
+        /// The transaction.
+        transaction: Transaction<'static, Postgres>,
+        /// The terms on which it is asked.
+        terms: Terms,
+    },
+}
+
+impl Moment {
+    /// The way to its statements.
+    pub fn session(&mut self) -> Session<'_> {
+        match self {
+            Self::Sqlite(transaction) => Session::Sqlite(transaction),
+            Self::Postgres { transaction, terms } => Session::Postgres { connection: transaction, terms: *terms },
+        }
+    }
+
+    /// Ends it.
+    pub async fn end(self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(transaction) => Ok(transaction.rollback().await?),
+            Self::Postgres { transaction, terms } => terms.within(transaction.rollback()).await,
+        }
+    }
+}
+
+/// The way to the statements of one connection.
+#[derive(Debug)]
+pub(in crate::store) enum Session<'c> {
+    /// To SQLite's.
+    Sqlite(&'c mut SqliteConnection),
+    /// To PostgreSQL's.
+    Postgres {
+        /// The connection.
+        connection: &'c mut PgConnection,
+        /// The terms on which it is asked.
+        terms: Terms,
+    },
+}
+
+impl Session<'_> {
+    /// The language of the database.
+    pub const fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres { .. } => Dialect::Postgres,
+        }
+    }
+
+    /// Runs a statement; returns the number of rows that it changed.
+    pub async fn run(&mut self, statement: Statement<'_>) -> Result<u64, StoreError> {
+        match self {
+            Self::Sqlite(connection) => Ok(statement.for_sqlite().execute(&mut **connection).await?.rows_affected()),
+            Self::Postgres { connection, terms } => {
+                let done = terms.within(statement.for_postgres(terms.named).execute(&mut **connection)).await?;
+                Ok(done.rows_affected())
+            }
+        }
+    }
+
+    /// Begins a transaction that writes.
+    pub async fn begin(&mut self) -> Result<(), StoreError> {
+        self.command(self.dialect().begin()).await
+    }
+
+    /// Commits what was written since [`begin`](Self::begin).
+    pub async fn commit(&mut self) -> Result<(), StoreError> {
+        self.command("COMMIT").await
+    }
+
+    /// Gives up what was written since [`begin`](Self::begin).
+    pub async fn rollback(&mut self) -> Result<(), StoreError> {
+        self.command("ROLLBACK").await
+    }
+
+    /// Runs a statement without values.
+    pub async fn command(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        let statement = Statement::new(self.dialect(), sql);
+        self.run(statement).await.map(|_| ())
+    }
+
+    /// Runs a statement; returns its rows.
+    pub async fn all(&mut self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Self::Sqlite(connection) => Ok(sqlite_rows(statement.for_sqlite().fetch_all(&mut **connection).await?)),
+            Self::Postgres { connection, terms } => {
+                terms.within(statement.for_postgres(terms.named).fetch_all(&mut **connection)).await.map(postgres_rows)
+            }
+        }
+    }
+
+    /// Runs a statement; returns its first row.
+    pub async fn first(&mut self, statement: Statement<'_>) -> Result<Option<Row>, StoreError> {
+        Ok(self.all(statement).await?.into_iter().next())
+    }
+}
+
+fn sqlite_rows(rows: Vec<SqliteRow>) -> Vec<Row> {
+    rows.into_iter().map(Row::Sqlite).collect()
+}
+
+fn postgres_rows(rows: Vec<PgRow>) -> Vec<Row> {
+    rows.into_iter().map(Row::Postgres).collect()
+}
+
+/// A row of an answer.
+#[derive(Debug)]
+pub(in crate::store) enum Row {
+    /// Of SQLite.
+    Sqlite(SqliteRow),
+    /// Of PostgreSQL.
+    Postgres(PgRow),
+}
+
+impl Row {
+    /// A column's value.
+    pub fn get<'r, T, I>(&'r self, column: I) -> Result<T, sqlx::Error>
+    where
+        T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>,
+        I: ColumnIndex<SqliteRow> + ColumnIndex<PgRow>,
+    {
+        match self {
+            Self::Sqlite(row) => row.try_get(column),
+            Self::Postgres(row) => row.try_get(column),
+        }
+    }
+
+    /// A column's bytes, of whatever type it is.
+    pub fn bytes(&self, column: &str) -> Vec<u8> {
+        let bytes = match self {
+            Self::Sqlite(row) => row.try_get_unchecked(column),
+            Self::Postgres(row) => row.try_get_unchecked(column),
+        };
+        bytes.unwrap_or_default()
+    }
+}
