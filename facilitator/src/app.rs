@@ -22,6 +22,8 @@ use crate::{
     limits::local::LocalLimits,
     metrics::{self, exposition::Exposition},
     payment::{Payments, Waits},
+    redis_client::{LinkError, RedisClient, address},
+    replay_guard::{Alone, ReplayGuard, redis::RedisGuard},
     store::{
         Store,
         connect::{Access, ConnectError, Location, connect},
@@ -40,6 +42,9 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] ConnectError),
+    /// Redis answers, and must not be used as it is configured.
+    #[error("`redis.url` names a Redis that must not be used: {0}")]
+    Redis(#[source] LinkError),
     /// An address is taken or not ours.
     #[error("cannot listen on {address}: {source}. Stop what listens there, or change {key}")]
     Listen {
@@ -81,6 +86,7 @@ pub async fn start(
     accept_foreign_nonces: bool,
     lifecycle: Lifecycle,
 ) -> Result<Running, StartError> {
+    let guard = replay_guard(config.redis, &lifecycle).await?;
     let migrations = if config.store.auto_migrate { Migrations::Apply } else { Migrations::Require };
     let store = connect(&config.store.location, Access::Own(migrations)).await?;
     let (file, location) = (config.file.clone(), config.store.location.clone());
@@ -110,7 +116,8 @@ pub async fn start(
         supported: server.supported_wait,
     };
     let tasks = lifecycle.tasks.clone();
-    let payments = Arc::new(Payments::new(submitters, Arc::clone(&store), registry, clock, waits, tasks));
+    let payments = Payments::new(submitters, Arc::clone(&store), (registry, guard), clock, waits, tasks);
+    let payments = Arc::new(payments);
     http::begin_metrics(&payments);
     let files = Files::share(files::raise(), server.places.all, payments.networks().len());
     let draining = lifecycle.leaving.clone();
@@ -143,6 +150,16 @@ pub async fn start(
     files.say(server.places);
     say_what_runs(&payments, file.as_deref(), &location, [address, admin_address]);
     Ok(Running { address, lifecycle, drain_delay: server.drain_delay, payments, store })
+}
+
+/// The guard between instances; alone without Redis.
+async fn replay_guard(
+    redis: Option<address::Options>,
+    lifecycle: &Lifecycle,
+) -> Result<Arc<dyn ReplayGuard>, StartError> {
+    let Some(options) = redis else { return Ok(Arc::new(Alone)) };
+    let client = RedisClient::start(options, lifecycle).await.map_err(StartError::Redis)?;
+    Ok(Arc::new(RedisGuard::new(client, lifecycle.tasks.clone())))
 }
 
 /// One line with everything that tells this process from another.

@@ -1,13 +1,15 @@
 //! The x402 facilitator: verifies payments and settles each of them exactly once.
 //!
 //! Code map. Arrows point at what a module may import:
-//! `cli → app → http → payment → submitter → in_flight | limits | store → settlement → chains-core`.
+//! `cli → app → http → payment → submitter → in_flight → replay_guard | limits | store → redis_client → settlement →
+//! chains-core`.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`settlement`] | pure data: facts, state, steps, transactions |
 //! | [`store`] | what must survive |
 //! | [`limits`] | what payers may hold, and what their failures may cost |
+//! | [`replay_guard`], [`redis_client`] | repeated payments between instances; Redis, with a budget |
 //! | [`in_flight`] | the requests that wait for settlements under way |
 //! | [`submitter`] | from a verified payment to exactly one transfer |
 //! | [`payment`] | the use cases: verify, settle, supported |
@@ -48,6 +50,8 @@ pub mod logging;
 pub mod machine;
 pub mod metrics;
 pub mod payment;
+pub mod redis_client;
+pub mod replay_guard;
 pub mod settlement;
 #[cfg(test)]
 mod simulation;

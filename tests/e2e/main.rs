@@ -42,6 +42,7 @@
 //! | [`payers`] | the same money serves once, and who costs gas for nothing is not served for long |
 //! | [`abuse_svm`] | a signed message is one payment however it is written; what fails leaves nothing behind |
 //! | [`validity`] | a payment is valid when the chain will take it |
+//! | [`redis_guard`], [`redis_faults`] | instances that share a Redis refuse early, and need it for nothing |
 //! | [`balancers`] | nginx and HAProxy stand before the service, and nobody notices |
 //! | [`access`] | who may ask, and how the service ends |
 //! | [`edge_wire`], [`edge_hostile`], [`edge_places`], [`edge_process`] | nobody takes the service away from honest callers |
@@ -91,6 +92,8 @@ mod metrics;
 mod payers;
 mod permit2_evm;
 mod recovery;
+mod redis_faults;
+mod redis_guard;
 mod replay;
 mod sdk;
 mod sdk_svm;

@@ -9,6 +9,7 @@
 //! | [`permit2`] | signs payments by Permit2, writes request bodies |
 //! | [`postgres`] | a PostgreSQL server |
 //! | [`prometheus`] | Prometheus, which scrapes the service, and its tool |
+//! | [`redis`] | Redis, alone and several together, which fails on demand |
 //! | [`service`] | the built `facilitator` binary on a free port, configured key by key |
 //! | [`validator`] | a validator that looks like devnet |
 //! | [`svm`] | signs payments on it, writes request bodies of v1 and v2 |
@@ -32,6 +33,7 @@ pub mod permit2;
 pub mod postgres;
 pub mod prometheus;
 pub mod proxy;
+pub mod redis;
 pub mod sdk;
 pub mod service;
 pub mod stranger;

@@ -1,6 +1,7 @@
 //! `doctor`: what was seen, what it means, how to fix it.
 
 mod offline;
+mod redis;
 mod runway;
 
 use std::{process::ExitCode, sync::Arc};
@@ -79,6 +80,9 @@ async fn examine(config: &Config) -> Vec<Finding> {
     ];
     findings.extend(of_file(config));
     findings.extend(offline::of_listeners(config));
+    if let Some(options) = &config.redis {
+        findings.push(redis::check(options).await);
+    }
     // A store that cannot be opened is told of above.
     let store = connect(&config.store.location, Access::Read).await.ok();
     let online = join_all(config.chains.iter().map(|chain| ask(chain, store.as_deref()))).await;

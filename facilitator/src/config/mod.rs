@@ -5,10 +5,13 @@
 //! |---|---|
 //! | [`Environment`] | the process environment as a value: nobody else reads it |
 //! | `layers` | which value is in force, and where it came from |
+//! | `redis`, `secret_file` | what `[redis]` means; passwords in files |
 //! | [`sections`] | what `[server]`, `[admin]`, `[auth]`, `[payers]`, `[store]` mean |
 
 mod environment;
 mod layers;
+mod redis;
+mod secret_file;
 pub mod sections;
 #[cfg(test)]
 mod tests;
@@ -33,6 +36,8 @@ pub use self::{
     layers::DEFAULTS,
     sections::{Admin, Auth, Payers, Server, Store},
 };
+use crate::redis_client::address::Options;
+
 /// The variable that names the configuration file.
 pub(crate) const FILE_VARIABLE: &str = "FACILITATOR_CONFIG";
 
@@ -56,6 +61,8 @@ pub struct Config {
     pub payers: Payers,
     /// `[store]`.
     pub store: Store,
+    /// `[redis]`, where it is given.
+    pub redis: Option<Options>,
     /// `[networks."…"]`, by identifier. Never empty.
     pub chains: Vec<Arc<dyn Chain>>,
     /// Every value in force.
@@ -184,13 +191,13 @@ fn read_with(
     let auth = sections::auth(root.section("auth"), listen);
     let payers = sections::payers(root.section("payers"));
     let store = sections::store(root.section("store"));
-    sections::redis(&mut root);
+    let redis = redis::read(&mut root);
     let chains = networks(root.section("networks"), has_file, families, clock);
     drop(root);
     match (server, admin, auth, payers, store, report.problems().is_empty()) {
         (Some(server), Some(admin), Some(auth), Some(payers), Some(store), true) => {
             let unread = environment.unread(file, &report.effective());
-            Ok(Config { file: None, server, admin, auth, payers, store, chains, report, unread })
+            Ok(Config { file: None, server, admin, auth, payers, store, redis, chains, report, unread })
         }
         _ => Err(report),
     }

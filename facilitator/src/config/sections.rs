@@ -342,17 +342,6 @@ fn password(section: &mut Section, path: &str) -> Option<Secret> {
     None
 }
 
-pub(super) fn redis(root: &mut Section) {
-    if root.has("redis") {
-        root.section("redis").forget();
-        root.problem(
-            "redis",
-            "is given: this version runs as one instance and does not use Redis yet",
-            "remove [redis]",
-        );
-    }
-}
-
 fn digest(section: &mut Section, key: &str) -> Option<[u8; 32]> {
     // Taken as a secret: whoever mistakes it for the token writes that here.
     let text = section.required::<Secret>(key)?;

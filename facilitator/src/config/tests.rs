@@ -232,7 +232,12 @@ fn mistakes_name_the_key_and_the_way_out() {
         ("[store]\nurl = \"sqlite::memory:\"".into(), &[], "store.url", "a path"),
         ("[store]\nurl = \"facilitator.db\"".into(), &[], "store.url", "sqlite://"),
         ("[store]\nauto_migrate = \"yes\"".into(), &[], "store.auto_migrate", "true or false"),
-        ("[redis]\nurl = \"redis://h\"".into(), &[], "redis", "remove [redis]"),
+        ("[redis]".into(), &[], "redis.url", "a string"),
+        ("[redis]\nurl = \"http://canary@h\"".into(), &[], "redis.url", "redis-sentinel://"),
+        ("[redis]\nurl = \"rediss://canary@h#insecure\"".into(), &[], "redis.url", "remove what follows"),
+        ("[redis]\nurl = \"redis://h\"\nca_file = \"/x\"".into(), &[], "redis.ca_file", "in PEM"),
+        ("[redis]\nurl = \"redis://h\"\npassword_file = \"/x\"".into(), &[], "redis.password_file", "can read"),
+        ("[redis]\nurl = \"redis://h\"\naccept_eviction = 1".into(), &[], "redis.accept_eviction", "true or false"),
         ("[networks.base]\nrpc = []".into(), &[], "networks.base", "CAIP-2"),
         ("[networks.\"solana:x\"]\nrpc = []".into(), &[], "networks.\"solana:x\"", "this build serves `eip155:…`"),
         ("[defaults.stellar]\na = 1".into(), &[], "defaults.stellar", "this build serves `eip155:…`"),
@@ -251,7 +256,7 @@ fn mistakes_name_the_key_and_the_way_out() {
 fn every_mistake_is_reported_at_once() {
     let text = "[server]\nlisten = 1\nsettle_wait = \"0s\"\n[store]\nurl = \"x\"\n[redis]\n[surplus]\n";
     let keys: Vec<_> = problems(text, &[]).into_iter().map(|problem| problem.key).collect();
-    assert_eq!(keys, ["server.listen", "server.settle_wait", "store.url", "redis", "networks", "surplus"]);
+    assert_eq!(keys, ["server.listen", "server.settle_wait", "store.url", "redis.url", "networks", "surplus"]);
 }
 
 #[test]

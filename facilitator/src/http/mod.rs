@@ -57,6 +57,8 @@ use crate::{
         Payments, Told,
         outcome::{self, PANICKED},
     },
+    redis_client::Purpose,
+    replay_guard::Answer,
 };
 
 /// The options of the public listener.
@@ -211,6 +213,8 @@ pub fn begin_metrics(payments: &Payments) {
         drops: &server::DROPS,
         verify: &verify,
         settle: &settle,
+        redis: &Purpose::ALL.map(Purpose::word),
+        marks: &Answer::WORDS,
     };
     zero::process(&sets);
     for chain in payments.chains() {

@@ -25,10 +25,11 @@ use metrics::{counter, gauge, histogram};
 use self::names::{
     CLOCK_SKEW, COMMIT_FAILURES, COMMIT_REQUESTS, COMMIT_SECONDS, COMMITS, CONNECTIONS_DROPPED, CONNECTIONS_REFUSED,
     FAILED_EXECUTED, FEE_CEILING_REACHED, HEAD_AGE, HEAD_BLOCK, HTTP_CONNECTIONS, HTTP_REQUESTS, HTTP_SECONDS,
-    IN_FLIGHT, LOG_LINES_DROPPED, LOST, NETWORK_OPEN, NODE_LAG, NODE_UP, NOTES_DROPPED, OLDEST_AGE, PANICS, READY,
-    REORGED, REPLACEMENTS, SETTLE_ANSWERS, SETTLE_SECONDS, SETTLEMENTS, STAGE_SECONDS, STORE_BYTES, STORE_WAL_BYTES,
-    TRANSACTION_SETTLEMENTS, UNVERIFIED, VERIFY_ANSWERS, WALLET_BALANCE, WALLET_BALANCE_MIN, WALLET_IN_FLIGHT,
-    WALLET_IN_FLIGHT_MAX, WALLET_REFUSED, WALLET_RUNWAY, WALLET_STATE,
+    IN_FLIGHT, LOG_LINES_DROPPED, LOST, MARKS, NETWORK_OPEN, NODE_LAG, NODE_UP, NOTES_DROPPED, OLDEST_AGE, PANICS,
+    READY, REDIS_BREAKER, REDIS_COMMANDS, REDIS_SECONDS, REORGED, REPLACEMENTS, SETTLE_ANSWERS, SETTLE_SECONDS,
+    SETTLEMENTS, STAGE_SECONDS, STORE_BYTES, STORE_WAL_BYTES, TRANSACTION_SETTLEMENTS, UNVERIFIED, VERIFY_ANSWERS,
+    WALLET_BALANCE, WALLET_BALANCE_MIN, WALLET_IN_FLIGHT, WALLET_IN_FLIGHT_MAX, WALLET_REFUSED, WALLET_RUNWAY,
+    WALLET_STATE,
 };
 use crate::settlement::{Facts, State};
 
@@ -154,6 +155,24 @@ pub fn connection_refused(listener: &'static str, reason: &'static str) {
 /// Sets the number of log lines that found no room.
 pub fn log_lines_dropped(count: u64) {
     counter!(LOG_LINES_DROPPED).absolute(count);
+}
+
+/// Counts a command to Redis by its use and its outcome, and the time that it took where it was sent.
+pub fn redis_command(purpose: &'static str, outcome: &'static str, took: Option<Duration>) {
+    counter!(REDIS_COMMANDS, "command" => purpose, "outcome" => outcome).increment(1);
+    if let Some(took) = took {
+        histogram!(REDIS_SECONDS).record(took);
+    }
+}
+
+/// Sets whether Redis is left alone.
+pub fn redis_breaker(is_open: bool) {
+    gauge!(REDIS_BREAKER).set(flag(is_open));
+}
+
+/// Counts an answer of the replay guard between instances.
+pub fn payment_marked(answer: &'static str) {
+    counter!(MARKS, "answer" => answer).increment(1);
 }
 
 /// Sets whether a part of the service is ready.

@@ -59,6 +59,10 @@ pub const COMMIT_REQUESTS: &str = "facilitator_store_commit_requests";
 pub const NOTES_DROPPED: &str = "facilitator_store_notes_dropped_total";
 pub const STORE_BYTES: &str = "facilitator_store_size_bytes";
 pub const STORE_WAL_BYTES: &str = "facilitator_store_wal_size_bytes";
+pub const REDIS_COMMANDS: &str = "facilitator_redis_commands_total";
+pub const REDIS_SECONDS: &str = "facilitator_redis_command_duration_seconds";
+pub const REDIS_BREAKER: &str = "facilitator_redis_breaker_open";
+pub const MARKS: &str = "facilitator_replay_marks_total";
 
 /// Seconds of what should take milliseconds.
 const SHORT: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
@@ -77,7 +81,7 @@ const TOGETHER: &[f64] = &[1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 25.0];
 /// Every metric but the exact ones of [`exact`](super::exact) and the `process_*` of the process.
 pub const CATALOGUE: &[(&str, Kind, &str)] = &[
     (BUILD_INFO, Gauge, "1, with the version, the commit and the compiler of what runs"),
-    (READY, Gauge, "1 while this part of the service is ready, as /ready says: store, or a network"),
+    (READY, Gauge, "1 while this part of the service is ready, as /ready says: store, a network, or redis"),
     (PANICS, Counter, "Panics: each is a bug"),
     (LOG_LINES_DROPPED, Counter, "Log lines that found no room because stderr does not take them"),
     (HTTP_REQUESTS, Counter, "Answers of the public listener by route and status"),
@@ -130,4 +134,8 @@ pub const CATALOGUE: &[(&str, Kind, &str)] = &[
     (NOTES_DROPPED, Counter, "Answers to sends that the store had no room to note"),
     (STORE_BYTES, Gauge, "Size of the database file"),
     (STORE_WAL_BYTES, Gauge, "Size of the database's write-ahead log"),
+    (REDIS_COMMANDS, Counter, "Commands to Redis by use and outcome; not_used: none was sent"),
+    (REDIS_SECONDS, Histogram(SHORT), "Time of one command to Redis; it is given up after 20 ms"),
+    (REDIS_BREAKER, Gauge, "1 while Redis is configured and not used; payments go on without it"),
+    (MARKS, Counter, "Payments marked with the replay guard between instances, by its answer"),
 ];

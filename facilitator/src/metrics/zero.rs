@@ -13,11 +13,12 @@ use super::{
     names::{
         ASSET_SUSPENDED, BROADCASTS, BUILD_INFO, CLOCK_SKEW, COMMIT_FAILURES, COMMIT_REQUESTS, COMMIT_SECONDS, COMMITS,
         CONNECTIONS_DROPPED, CONNECTIONS_REFUSED, FAILED_EXECUTED, FEE_CEILING_REACHED, HEAD_AGE, HEAD_BLOCK,
-        HTTP_CONNECTIONS, HTTP_REQUESTS, HTTP_SECONDS, IN_FLIGHT, LOG_LINES_DROPPED, LOST, NETWORK_OPEN, NODE_LAG,
-        NODE_UP, NOTES_DROPPED, OLDEST_AGE, PANICS, READY, REORGED, REPLACEMENTS, RPC_CALLS, RPC_CONTRADICTIONS,
-        RPC_HEDGES, RPC_REQUESTS, RPC_SECONDS, SETTLE_ANSWERS, SETTLE_SECONDS, SETTLEMENTS, STAGE_SECONDS, STORE_BYTES,
-        STORE_WAL_BYTES, TRANSACTION_SETTLEMENTS, UNVERIFIED, VERIFY_ANSWERS, WALLET_BALANCE, WALLET_BALANCE_MIN,
-        WALLET_IN_FLIGHT, WALLET_IN_FLIGHT_MAX, WALLET_REFUSED, WALLET_RUNWAY, WALLET_STATE,
+        HTTP_CONNECTIONS, HTTP_REQUESTS, HTTP_SECONDS, IN_FLIGHT, LOG_LINES_DROPPED, LOST, MARKS, NETWORK_OPEN,
+        NODE_LAG, NODE_UP, NOTES_DROPPED, OLDEST_AGE, PANICS, READY, REDIS_BREAKER, REDIS_COMMANDS, REDIS_SECONDS,
+        REORGED, REPLACEMENTS, RPC_CALLS, RPC_CONTRADICTIONS, RPC_HEDGES, RPC_REQUESTS, RPC_SECONDS, SETTLE_ANSWERS,
+        SETTLE_SECONDS, SETTLEMENTS, STAGE_SECONDS, STORE_BYTES, STORE_WAL_BYTES, TRANSACTION_SETTLEMENTS, UNVERIFIED,
+        VERIFY_ANSWERS, WALLET_BALANCE, WALLET_BALANCE_MIN, WALLET_IN_FLIGHT, WALLET_IN_FLIGHT_MAX, WALLET_REFUSED,
+        WALLET_RUNWAY, WALLET_STATE,
     },
 };
 
@@ -42,6 +43,10 @@ pub struct Sets<'a> {
     pub verify: Outcomes<'a>,
     /// Outcomes and reasons of `/settle`.
     pub settle: Outcomes<'a>,
+    /// The uses of commands to Redis.
+    pub redis: &'a [&'static str],
+    /// The answers of the replay guard.
+    pub marks: &'a [&'static str],
 }
 
 /// Makes the series that exist once.
@@ -54,8 +59,18 @@ pub fn process(sets: &Sets<'_>) {
     for name in [STORE_BYTES, STORE_WAL_BYTES] {
         gauge!(name).set(0.0);
     }
-    for name in [COMMIT_SECONDS, COMMIT_REQUESTS] {
+    // Redis was asked before: what is known of it stays.
+    gauge!(REDIS_BREAKER).increment(0.0);
+    for name in [COMMIT_SECONDS, COMMIT_REQUESTS, REDIS_SECONDS] {
         drop(histogram!(name));
+    }
+    for command in sets.redis {
+        for outcome in ["ok", "error", "timeout", "not_used"] {
+            counter!(REDIS_COMMANDS, "command" => *command, "outcome" => outcome).increment(0);
+        }
+    }
+    for answer in sets.marks {
+        counter!(MARKS, "answer" => *answer).increment(0);
     }
     gauge!(READY, "part" => "store").set(0.0);
     for (route, codes) in sets.routes {

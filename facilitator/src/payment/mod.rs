@@ -27,7 +27,7 @@ pub use outcome::{Asked, Pending, Route, SettleOutcome, Told, Unavailable, Verif
 use supported::Probe;
 pub use supported::{Readiness, ReadinessLine, SupportedNow};
 
-use crate::{in_flight::Registry, metrics::zero::OTHER, store::Store, submitter::Submitter};
+use crate::{in_flight::Registry, metrics::zero::OTHER, replay_guard::ReplayGuard, store::Store, submitter::Submitter};
 
 /// Everything that a request can ask of the service.
 pub struct Payments {
@@ -35,6 +35,7 @@ pub struct Payments {
     names: LegacyNames,
     store: Arc<dyn Store>,
     registry: Arc<Registry>,
+    guard: Arc<dyn ReplayGuard>,
     clock: Arc<dyn Clock>,
     waits: Waits,
     tasks: TaskTracker,
@@ -61,7 +62,7 @@ impl Payments {
     pub fn new(
         submitters: Vec<Arc<Submitter>>,
         store: Arc<dyn Store>,
-        registry: Arc<Registry>,
+        (registry, guard): (Arc<Registry>, Arc<dyn ReplayGuard>),
         clock: Arc<dyn Clock>,
         waits: Waits,
         tasks: TaskTracker,
@@ -77,7 +78,7 @@ impl Payments {
         }
         let networks = submitters.into_iter().map(|s| (s.chain().network().clone(), s)).collect();
         let (supported_turn, probe) = (AtomicUsize::new(0), Probe::default());
-        Self { networks, names, store, registry, clock, waits, tasks, supported_turn, probe }
+        Self { networks, names, store, registry, guard, clock, waits, tasks, supported_turn, probe }
     }
 
     /// Spellings of the configured networks, for [`chains_core::protocol::parse`].

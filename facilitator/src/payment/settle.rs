@@ -3,9 +3,11 @@
 //! A request goes through five steps: is the payment known already (then it
 //! joins, or is a duplicate) → is it good → claim it → hand it to the submitter
 //! → wait. Nothing is claimed before every check has passed; the settlement
-//! goes on when the request has left.
+//! goes on when the request has left. The replay guard is told before the store
+//! is asked, when the claim was not made, and when the success was given away.
 
 mod known;
+mod mark;
 mod wait;
 
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use chains_core::{
 };
 use tokio::time::{Instant, timeout_at};
 
+use self::mark::Mark;
 use super::{Asked, Payments, SettleOutcome, Unavailable, identifier};
 use crate::{
     in_flight::{Claim, Dropped, Waiter},
@@ -82,12 +85,16 @@ impl Payments {
         let (payment, authorization) = (&payment, &*authorization);
         let call = Call { payment, authorization, caller: &caller, request_id, submitter: &submitter, deadline };
         let outcome = self.tries(&call).await;
+        if let SettleOutcome::Settled { id, transaction, .. } = &outcome {
+            self.guard.deliver(&authorization.identity(), *id, transaction);
+        }
         (asked, outcome)
     }
 
     async fn tries(&self, call: &Call<'_>) -> SettleOutcome {
+        let mut mark = Mark::default();
         for _ in 0..TRIES_MAX {
-            match self.attempt(call).await {
+            match self.attempt(call, &mut mark).await {
                 Ok(Next::Answer(outcome)) => return outcome,
                 Ok(Next::Go(()) | Next::Again) => {}
                 Err(error) => {
@@ -99,8 +106,8 @@ impl Payments {
         SettleOutcome::Unavailable(Unavailable::now(NotNow::TooManyAtOnce))
     }
 
-    async fn attempt(&self, call: &Call<'_>) -> Result<Next<()>, StoreError> {
-        match self.known(call).await? {
+    async fn attempt(&self, call: &Call<'_>, mark: &mut Mark) -> Result<Next<()>, StoreError> {
+        match self.known(call, mark).await? {
             Next::Answer(outcome) => return Ok(Next::Answer(outcome)),
             Next::Again => return Ok(Next::Again),
             Next::Go(Some(entry)) => return Ok(wait::meet(call, &entry).await),
@@ -120,6 +127,7 @@ impl Payments {
             Next::Again => return Ok(Next::Again),
             Next::Answer(outcome) => return Ok(Next::Answer(outcome)),
         };
+        mark.keep();
         if verified.nothing_to_send {
             return self.settle_nothing(waiter).await;
         }

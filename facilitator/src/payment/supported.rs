@@ -26,16 +26,16 @@ use crate::{
 /// The readiness of the service, part by part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
-    /// True when the store and every network are ready.
+    /// True when the store and every network are ready; Redis need not be.
     pub ready: bool,
-    /// One line for the store and for each network.
+    /// One line for the store, for each network, and for Redis where it is configured.
     pub lines: Vec<ReadinessLine>,
 }
 
 /// One part of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadinessLine {
-    /// `store`, or a network.
+    /// `store`, a network, or `redis`.
     pub subject: String,
     /// True when it is ready.
     pub ready: bool,
@@ -177,10 +177,21 @@ impl Payments {
         let ready = store.is_ok() && networks.iter().all(|line| line.ready);
         let mut lines = vec![line("store".to_owned(), store)];
         lines.extend(networks);
+        lines.extend(self.guard.standing().map(|state| line_of_redis(state.err())));
         let seen = Arc::new(Readiness { ready, lines });
         *self.probe.seen.write() = Some(Arc::clone(&seen));
         seen
     }
+}
+
+/// The line about Redis, which never makes the service unready.
+fn line_of_redis(trouble: Option<String>) -> ReadinessLine {
+    let (ready, told) = match trouble {
+        None => (true, "ok"),
+        Some(_) => (false, "not used at present: payments go on without it, and the store refuses repeated ones"),
+    };
+    let detail = trouble.map_or_else(|| told.to_owned(), |why| format!("{told} ({why})"));
+    ReadinessLine { subject: "redis".to_owned(), ready, told: told.to_owned(), detail }
 }
 
 /// A text with the place of each node in `rpc` instead of its host: who serves

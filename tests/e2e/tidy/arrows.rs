@@ -7,7 +7,7 @@ const FAMILIES: [&str; 3] = ["chains_evm", "chains_svm", "chains_fake"];
 
 /// The modules of the service, from the outermost to the innermost, in layers: a module names those of lower layers.
 /// `config` stands above the modules whose options it fills: those own their option types and know no configuration.
-const LAYERS: [&[&str]; 12] = [
+const LAYERS: [&[&str]; 13] = [
     &["cli"],
     &["app", "archive", "audit", "families"],
     &["config"],
@@ -16,6 +16,7 @@ const LAYERS: [&[&str]; 12] = [
     &["submitter"],
     &["in_flight"],
     &["replay_guard", "limits", "store"],
+    &["redis_client"],
     &["lifecycle"],
     &["metrics"],
     &["settlement"],
@@ -24,8 +25,13 @@ const LAYERS: [&[&str]; 12] = [
 ];
 
 /// Libraries that belong to some places only: the crate, where it may be named, and why.
-const LIBRARIES: [(&str, &[&str], &str); 4] = [
+const LIBRARIES: [(&str, &[&str], &str); 5] = [
     ("sqlx", &["facilitator/src/store", "tests/"], "the store alone speaks SQL"),
+    (
+        "redis",
+        &["facilitator/src/redis_client", "facilitator/src/replay_guard", "facilitator/src/limits", "tests/"],
+        "what instances share speaks to Redis",
+    ),
     (
         "axum",
         &["facilitator/src/http", "facilitator/src/cli/demo", "facilitator/src/webhooks", "tests/"],

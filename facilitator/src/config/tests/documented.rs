@@ -55,6 +55,10 @@ fn file(keys: &[Documented], of: &Documented, value: &str) -> String {
         tables.insert(0, ("[auth]".into(), vec!["mode = \"api_key\"".into()]));
         tables.last_mut().expect("added").1.push(format!("sha256 = \"{}\"", "00".repeat(32)));
     }
+    if of.head == "[redis]" {
+        let scheme = if of.key == "ca_file" { "rediss" } else { "redis-sentinel" };
+        tables.push((of.head.clone(), vec![format!("url = \"{scheme}://127.0.0.1/0\"")]));
+    }
     let head = table(&of.head);
     let place = tables.iter().position(|(known, _)| *known == head).unwrap_or_else(|| {
         tables.push((head, vec![]));
@@ -107,7 +111,8 @@ fn every_documented_key_is_in_force_with_its_source() {
     for documented in keys.iter().filter(|documented| !absent.contains(&documented.key)) {
         let inner = documented.head.trim_matches(['[', ']']);
         let head = table(&documented.head);
-        let path = if inner.starts_with("auth.keys") {
+        // Sections that are left out have nothing in force.
+        let path = if inner.starts_with("auth.keys") || inner == "redis" {
             continue;
         } else if documented.head.starts_with("[[") {
             format!("{}[0].{}", inner, documented.key)

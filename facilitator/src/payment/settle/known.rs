@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Call, Next};
+use super::{Call, Mark, Next};
 use crate::{
     in_flight::Entry,
     payment::{Payments, Pending, SettleOutcome},
@@ -14,10 +14,26 @@ use crate::{
 };
 
 impl Payments {
-    /// Looks for the payment, or the caller's key. The registry first: an entry
-    /// leaves it only after its end is stored, so that a payment that is not
+    /// Looks for the payment, or the caller's key: in this process, with the replay guard, in the store; there
+    /// again and again while another instance verifies the payment.
+    pub(super) async fn known(&self, call: &Call<'_>, mark: &mut Mark) -> Result<Next<Option<Arc<Entry>>>, StoreError> {
+        if let Some(entry) = self.registry.find(&call.authorization.identity()) {
+            return Ok(Next::Go(Some(entry)));
+        }
+        if let Some(outcome) = self.mark(call, mark).await {
+            return Ok(Next::Answer(outcome));
+        }
+        loop {
+            match self.known_here(call).await? {
+                Next::Go(None) if self.may_appear(mark).await => {}
+                known => return Ok(known),
+            }
+        }
+    }
+
+    /// The registry first: an entry leaves it only after its end is stored, so that a payment that is not
     /// in the registry is in the store, or nowhere.
-    pub(super) async fn known(&self, call: &Call<'_>) -> Result<Next<Option<Arc<Entry>>>, StoreError> {
+    async fn known_here(&self, call: &Call<'_>) -> Result<Next<Option<Arc<Entry>>>, StoreError> {
         let identity = call.authorization.identity();
         if let Some(entry) = self.registry.find(&identity) {
             return Ok(Next::Go(Some(entry)));
