@@ -19,6 +19,7 @@ use chains_core::{
     clock::Millis,
     observation::{Depth, Item, Observation},
 };
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
     settlement::{Record, SettlementId, State, StepState, Timeline, TransactionState, record::Followed},
@@ -31,6 +32,9 @@ use crate::{
         view::{self, View},
     },
 };
+
+/// Authorizations that are traced at a time.
+const TRACES_MAX: usize = 8;
 
 /// Settlements that are compared at a time: one request to the chain.
 const PAGE: u32 = 64;
@@ -167,14 +171,16 @@ impl Auditor {
     async fn compare_page(&mut self, timelines: &[Timeline]) -> Result<(), AuditError> {
         for timelines in timelines.chunks(usize::try_from(PAGE).unwrap_or(1)) {
             let observations = observe(&*self.chain, timelines).await?;
-            for (timeline, observation) in timelines.iter().zip(observations) {
-                self.audit.settlements += 1;
+            let traces = timelines.iter().zip(&observations).map(|(timeline, observation)| {
                 let included = matches!(observation, Some(Observation::Included(..)));
+                let failed = matches!(timeline.record.state, State::Failed(_));
+                let chain = &self.chain;
+                async move { if failed && !included { paid_elsewhere(&**chain, timeline).await } else { Ok(None) } }
+            });
+            let traced: Vec<Option<String>> = stream::iter(traces).buffered(TRACES_MAX).try_collect().await?;
+            for ((timeline, observation), paid) in timelines.iter().zip(observations).zip(traced) {
+                self.audit.settlements += 1;
                 note_places(&mut self.wallets, timeline, observation.as_ref());
-                let paid = match &timeline.record.state {
-                    State::Failed(_) if !included => paid_elsewhere(&*self.chain, timeline).await?,
-                    _ => None,
-                };
                 self.audit.compare(&timeline.record, observation, paid);
             }
         }

@@ -11,9 +11,10 @@ use crate::{
     lifecycle::Lifecycle,
     limits::{local::LocalLimits, payer_failures::FailureLimit},
     payment::{Payments, SettleOutcome, Waits},
+    replay_guard::Alone,
     settlement::{Caller, Key},
     store::{Store, memory::MemoryStore},
-    submitter::{Context, Submitter, ownership::FileLockOwnership, status::NetworkStatus},
+    submitter::{Context, Submitter, ownership::StoreLockOwnership, status::NetworkStatus},
 };
 
 /// The time for which a request waits.
@@ -43,14 +44,21 @@ impl Process {
             store: Arc::clone(&store),
             registry: Arc::clone(&registry),
             clock: scene.clock.clone(),
-            ownership: Arc::new(FileLockOwnership::new(Arc::clone(&store))),
+            ownership: Arc::new(StoreLockOwnership::new(Arc::clone(&store))),
             status: NetworkStatus::default(),
             accept_foreign_nonces: true,
         };
         let submitter = Arc::new(Submitter::start(Arc::new(context), &lifecycle));
         let waits = Waits { settle: SETTLE_WAIT, verified_hold: Duration::ZERO, supported: Duration::ZERO };
         let tasks = lifecycle.tasks.clone();
-        let payments = Arc::new(Payments::new(vec![submitter], store, registry, scene.clock.clone(), waits, tasks));
+        let payments = Arc::new(Payments::new(
+            vec![submitter],
+            store,
+            (registry, Arc::new(Alone)),
+            scene.clock.clone(),
+            waits,
+            tasks,
+        ));
         Self { runtime, payments, lifecycle }
     }
 

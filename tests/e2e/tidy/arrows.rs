@@ -124,7 +124,9 @@ fn crate_arrow(file: &str, named: &Named) -> Option<&'static str> {
 
 fn is_family_list(file: &str) -> bool {
     // The simulation runs on the family that is there for tests.
-    ["facilitator/src/families.rs", "facilitator/src/cli", "facilitator/src/simulation"].iter().any(|place| file.starts_with(place))
+    ["facilitator/src/families.rs", "facilitator/src/cli", "facilitator/src/simulation"]
+        .iter()
+        .any(|place| file.starts_with(place))
 }
 
 /// Returns the reason why a module of the service may not name this module of the service.

@@ -24,7 +24,7 @@ use crate::{
         record::{Due, Event, Followed, Loss, Sends},
     },
     store::{
-        ApplyError, Change, OperatorWord, Query, SendNote, Store, StoreError,
+        ApplyError, Change, OperatorWord, Query, SendNote, Size, Store, StoreError,
         archive::{Archive, ArchiveCursor, Archived, ArchivedName, ArchivedNonces, Bounds, Departure},
     },
 };
@@ -166,12 +166,17 @@ impl Store for MemoryStore {
         notes.iter().for_each(|note| content.tables.note(note));
     }
 
-    async fn own_wallet(&self, network: &Network, gas_wallet: &str, _: &str) -> Result<u64, StoreError> {
+    async fn own_wallet(&self, network: &Network, gas_wallet: &str, owner: &str) -> Result<u64, StoreError> {
+        self.read(|_| ())?;
+        Ok(self.disk.0.lock().tables.own(network, gas_wallet, owner))
+    }
+
+    async fn raise_epoch(&self, network: &Network, gas_wallet: &str, owner: &str) -> Result<Option<u64>, StoreError> {
         self.read(|_| ())?;
         let mut content = self.disk.0.lock();
-        let epoch = content.tables.epochs.entry((network.clone(), gas_wallet.to_owned())).or_default();
-        *epoch += 1;
-        Ok(*epoch)
+        let is_owner =
+            content.tables.owners.get(&(network.clone(), gas_wallet.to_owned())).is_some_and(|(by, _)| by == owner);
+        Ok(is_owner.then(|| content.tables.own(network, gas_wallet, owner)))
     }
 
     async fn by_identity(&self, identity: &Identity) -> Result<Option<Record>, StoreError> {
@@ -322,6 +327,10 @@ impl Store for MemoryStore {
 
     async fn check(&self) -> Result<(), StoreError> {
         self.read(|_| ())
+    }
+
+    async fn size(&self) -> Result<Size, StoreError> {
+        self.read(|_| Size::default())
     }
 
     async fn close(&self) {

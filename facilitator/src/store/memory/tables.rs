@@ -46,7 +46,8 @@ pub(super) struct Carrier {
 pub(super) struct Tables {
     pub settlements: BTreeMap<SettlementId, Arc<Row>>,
     pub carriers: BTreeMap<TransactionId, Arc<Carrier>>,
-    pub epochs: BTreeMap<(Network, String), u64>,
+    /// The owner of each gas wallet, and its epoch.
+    pub owners: BTreeMap<(Network, String), (String, u64)>,
 }
 
 impl Row {
@@ -155,7 +156,8 @@ impl Tables {
         if let Some(value) = transaction.nonce.filter(|nonce| i64::try_from(*nonce).is_err()) {
             return Err(ApplyError::Store(StoreError::TooLarge { column: "nonce", value }));
         }
-        let owned = self.epochs.get(&(network.clone(), transaction.gas_wallet.clone())) == Some(&transaction.epoch);
+        let wallet = (network.clone(), transaction.gas_wallet.clone());
+        let owned = self.owners.get(&wallet).is_some_and(|(_, epoch)| *epoch == transaction.epoch);
         if owned { Ok(()) } else { Err(ApplyError::EpochOver) }
     }
 
@@ -349,6 +351,14 @@ impl Tables {
     fn open_carrier(&mut self, id: TransactionId) -> Option<&mut Carrier> {
         let carrier = self.carriers.get_mut(&id).map(Arc::make_mut)?;
         (carrier.transaction.state == TransactionState::Open).then_some(carrier)
+    }
+
+    /// Gives a gas wallet to an owner; returns the epoch.
+    pub fn own(&mut self, network: &Network, gas_wallet: &str, owner: &str) -> u64 {
+        let (by, epoch) = self.owners.entry((network.clone(), gas_wallet.to_owned())).or_default();
+        owner.clone_into(by);
+        *epoch += 1;
+        *epoch
     }
 
     /// Gives a success away, once.

@@ -228,12 +228,7 @@ impl Store for SqlStore {
         read::unresolved(&self.readers, network, after, limit).await
     }
 
-    async fn due_for_finality(
-        &self,
-        network: &Network,
-        block_number: u64,
-        limit: u32,
-    ) -> Result<Vec<Due>, StoreError> {
+    async fn due_for_finality(&self, network: &Network, block_number: u64, limit: u32) -> Result<Vec<Due>, StoreError> {
         read::due_for_finality(&self.readers, network, block_number, limit).await
     }
 
