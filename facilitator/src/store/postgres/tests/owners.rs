@@ -89,7 +89,7 @@ const THEFT: Duration = Duration::from_secs(3);
 async fn thief(server: &Server) -> SqlStore {
     let way = server.place().direct(terms(ANSWER_MAX));
     let connection = way.connect().await.expect("connected");
-    SqlStore::owning(readers(&server.place()), Arc::new(WritingConnector { way, owns: false }), connection)
+    SqlStore::owning(readers(&server.place()), Arc::new(WritingConnector { way, owned: None }), connection)
 }
 
 /// Takes the wallet, and gives out its nonces until somebody else has it.

@@ -97,6 +97,31 @@ async fn a_server_that_goes_away_and_comes_back_has_lost_nothing() {
     store.close().await;
 }
 
+/// A standby that is promoted may lack what its primary had committed.
+#[tokio::test]
+async fn a_server_with_another_history_is_written_to_by_no_process_that_knew_the_old_one() {
+    let server = Server::fresh();
+    let store = owned(&server).await;
+    let [one] = begun(&*store).await;
+    server.0.become_standby();
+    let two = begun_as(facts(2), 2);
+    // The connection is gone, and then the server takes no writes.
+    for _ in 0..2 {
+        let refused = store.apply(two.begin(), AT).await;
+        assert!(matches!(refused, Err(ApplyError::Store(_))), "{refused:?}");
+    }
+    let standby = refused(&server.0.url("postgres"), OWN).await;
+    assert!(standby.contains("is a standby") && standby.contains("the primary"), "{standby}");
+    server.tamper("SELECT pg_promote()").await;
+    let Err(StoreError::Unusable(why)) = store.check().await else { panic!("it has lost what it knew") };
+    assert!(why.contains("another history") && why.contains("Restart this process"), "{why}");
+    assert!(matches!(store.apply(two.begin(), AT).await, Err(ApplyError::Store(StoreError::Unusable(_)))));
+    store.close().await;
+    let again = server.open().await;
+    assert!(again.record(one.id()).await.expect("read").is_some());
+    again.close().await;
+}
+
 /// Connections are open, and nobody answers.
 #[tokio::test]
 async fn a_server_that_says_nothing_is_given_up_in_time() {
