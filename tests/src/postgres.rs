@@ -21,7 +21,7 @@ use tempfile::TempDir;
 const USER: &str = "postgres";
 
 /// The log's words once the server takes connections.
-const READY: &str = "database system is ready to accept connections";
+const READY: &str = "database system is ready to accept";
 
 /// Settings of a server for one test. What is committed survives the end of its
 /// process; only the end of the machine would lose it.
@@ -88,6 +88,18 @@ impl Postgres {
         let mut server = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("PostgreSQL starts");
         wait_for(&mut server, READY);
         *self.server.lock().expect("no panic") = Some(server);
+    }
+
+    /// Has the server come up as a standby, as after a failover: it takes no
+    /// writes until it is promoted (`SELECT pg_promote()`), and has another
+    /// history from then on.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn become_standby(&self) {
+        self.stop();
+        fs::write(self.folder.path().join("data/standby.signal"), "").expect("written");
+        self.go_on();
     }
 
     /// Stops every process of the server where it is, until

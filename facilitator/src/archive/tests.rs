@@ -26,6 +26,10 @@ impl Backend for Place {
         self.connect(Access::Own(Migrations::Apply)).await
     }
 
+    async fn read(&self) -> Arc<dyn Store> {
+        self.connect(Access::Read).await
+    }
+
     async fn operate(&self) -> Arc<dyn Store> {
         self.connect(Access::Operate).await
     }

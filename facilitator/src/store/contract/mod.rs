@@ -26,6 +26,9 @@ pub(crate) trait Backend: Sync {
     /// Opens it as its owner; again only after the store opened before was closed.
     async fn open(&self) -> Arc<dyn Store>;
 
+    /// Opens it to look things up, beside the owner.
+    async fn read(&self) -> Arc<dyn Store>;
+
     /// Opens it for an operator's command, beside the owner.
     async fn operate(&self) -> Arc<dyn Store>;
 }
@@ -128,6 +131,8 @@ macro_rules! engine_contract {
                 transactions_are_found_by_their_nonces,
                 open_settlements_come_back_oldest_first,
                 unresolved_settlements_come_in_pages,
+                a_reader_beside_the_owner_sees_commits_and_writes_nothing,
+                a_raised_epoch_ends_the_one_before_and_only_its_owner_raises_it,
             }
         }
     };

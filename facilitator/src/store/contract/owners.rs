@@ -3,7 +3,7 @@
 use super::{Backend, build::*};
 use crate::{
     settlement::{Facts, SettlementId, Transaction, record::Followed},
-    store::{ApplyError, Change},
+    store::{ApplyError, Change, StoreError},
 };
 
 pub(crate) async fn each_owner_has_a_larger_epoch(backend: &impl Backend) {
@@ -129,5 +129,37 @@ pub(crate) async fn unresolved_settlements_come_in_pages(backend: &impl Backend)
     }
     assert_eq!(seen, rest.iter().map(Begun::id).collect::<Vec<_>>(), "oldest first, each once");
     assert!(!seen.contains(&open.id()));
+    store.close().await;
+}
+
+pub(crate) async fn a_reader_beside_the_owner_sees_commits_and_writes_nothing(backend: &impl Backend) {
+    let store = owned(backend).await;
+    let reader = backend.read().await;
+    let [one] = begun(&*store).await;
+    apply(&*store, vec![one.unresolve("no proof")]).await;
+    assert!(reader.timeline(one.id()).await.expect("read").is_some());
+    let refused = reader.apply(begin(&facts(2), 2), AT).await;
+    assert!(matches!(refused, Err(ApplyError::Store(StoreError::Closed))), "{refused:?}");
+    assert!(matches!(reader.resolve(one.word(None)).await, Err(StoreError::Closed)));
+    store.close().await;
+    assert!(reader.timeline(one.id()).await.expect("read").is_some());
+    reader.close().await;
+    let alone = backend.read().await;
+    assert!(alone.timeline(one.id()).await.expect("read without an owner").is_some());
+    alone.close().await;
+}
+
+pub(crate) async fn a_raised_epoch_ends_the_one_before_and_only_its_owner_raises_it(backend: &impl Backend) {
+    let store = owned(backend).await;
+    assert_eq!(store.raise_epoch(&network(), "w", "somebody else").await.expect("asked"), None);
+    assert_eq!(store.raise_epoch(&network(), "never owned", "the test").await.expect("asked"), None);
+    let raised = store.raise_epoch(&network(), "w", "the test").await.expect("asked").expect("still ours");
+    assert_eq!(raised, 2);
+    let one = begun_as(facts(1), 1);
+    let late = store.apply(one.begin(), AT).await;
+    assert!(matches!(late, Err(ApplyError::EpochOver)), "{late:?}");
+    let again = Change::Carry(Transaction { epoch: raised, ..one.transaction.clone() });
+    apply(&*store, vec![claim(&one.facts), again]).await;
+    assert_eq!(store.raise_epoch(&other_network(), "w", "the test").await.expect("asked"), Some(2), "each has its own");
     store.close().await;
 }

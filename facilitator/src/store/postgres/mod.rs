@@ -27,7 +27,7 @@ use async_trait::async_trait;
 
 use self::{
     place::Place,
-    server::{OpenError, Way},
+    server::{OpenError, Server, Way},
 };
 use super::{
     Size, StoreError,
@@ -46,18 +46,20 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// The same for lists.
 const LIST_MAX: Duration = Duration::from_mins(1);
 
-/// The way to connections that write: those of the owner, each of which must
-/// get its lock, or those of an operator's command beside it.
+/// The way to connections that write.
 struct WritingConnector {
     way: Way,
-    owns: bool,
+    /// The server of the owner, whose every connection must get the lock and
+    /// lead to this server. `None` for an operator's command beside it.
+    owned: Option<Server>,
 }
 
 #[async_trait]
 impl Connector for WritingConnector {
     async fn connect(&self, owned: &Owned) -> Result<Connection, StoreError> {
         let mut connection = self.way.connect().await.map_err(StoreError::from)?;
-        if self.owns {
+        if let Some(server) = &self.owned {
+            server.check(&mut connection).await?;
             lock::take(&mut connection).await.map_err(StoreError::from)?;
             lock::check_owners(&mut connection, owned).await?;
         }
@@ -83,8 +85,8 @@ pub(super) async fn own(place: &Place, migrations: Migrations) -> Result<SqlStor
         open::migrate(place).await?;
     }
     open::must_be_current(&mut connection).await?;
-    let readers = readers(place);
-    Ok(SqlStore::owning(readers, Arc::new(WritingConnector { way, owns: true }), connection))
+    let owned = Some(Server::of(&mut connection).await?);
+    Ok(SqlStore::owning(readers(place), Arc::new(WritingConnector { way, owned }), connection))
 }
 
 /// Opens the database beside the process that owns it, to look things up.
@@ -102,7 +104,7 @@ pub(super) async fn read(place: &Place) -> Result<SqlStore, OpenError> {
 /// As [`read`].
 pub(super) async fn operate(place: &Place) -> Result<SqlStore, OpenError> {
     check(place).await?;
-    let connector = WritingConnector { way: place.direct(terms(LIST_MAX)), owns: false };
+    let connector = WritingConnector { way: place.direct(terms(LIST_MAX)), owned: None };
     Ok(SqlStore::operating(readers(place), Arc::new(connector)))
 }
 

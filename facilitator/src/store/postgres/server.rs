@@ -190,6 +190,33 @@ impl Way {
     }
 }
 
+/// The refusal of a server that is another one than before.
+const CHANGED: &str = "the database's server is another one than when this process started, or has another history: a \
+     failover or a restored backup may have lost commits. Restart this process: it compares each gas wallet with the \
+     chain before it signs";
+
+/// A server and its history, which is another one from a promotion on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Server(String);
+
+/// The name of a server's data, and its timeline: the first letters of the log
+/// file that it writes.
+const HISTORY: &str = "SELECT system_identifier::text || ' ' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) \
+     FROM pg_control_system()";
+
+impl Server {
+    /// The server of a connection.
+    pub async fn of(connection: &mut Connection) -> Result<Self, StoreError> {
+        let row = connection.session().first(Statement::new(Dialect::Postgres, HISTORY)).await?;
+        Ok(Self(row.map(|row| row.get(0)).transpose()?.unwrap_or_default()))
+    }
+
+    /// Makes sure that a connection leads to this one.
+    pub async fn check(&self, connection: &mut Connection) -> Result<(), StoreError> {
+        if Self::of(connection).await? == *self { Ok(()) } else { Err(StoreError::Unusable(CHANGED.into())) }
+    }
+}
+
 /// A standby tells what was true a while ago.
 async fn must_be_primary(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     // Text and values in one message: a pooler may be between.

@@ -1,5 +1,7 @@
 //! The store's contract over PostgreSQL, and what only PostgreSQL promises.
 
+mod owners;
+mod plans;
 mod schema;
 mod server;
 
@@ -53,6 +55,10 @@ impl Server {
 impl Backend for Server {
     async fn open(&self) -> Arc<dyn Store> {
         self.connect(Access::Own(Migrations::Apply)).await.expect("opened")
+    }
+
+    async fn read(&self) -> Arc<dyn Store> {
+        self.connect(Access::Read).await.expect("opened")
     }
 
     async fn operate(&self) -> Arc<dyn Store> {

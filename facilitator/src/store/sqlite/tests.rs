@@ -51,6 +51,10 @@ impl Backend for File {
         self.connect(Access::Own(Migrations::Apply)).await
     }
 
+    async fn read(&self) -> Arc<dyn Store> {
+        self.connect(Access::Read).await
+    }
+
     async fn operate(&self) -> Arc<dyn Store> {
         self.connect(Access::Operate).await
     }

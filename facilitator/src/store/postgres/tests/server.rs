@@ -5,21 +5,20 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    settlement::{State, Transaction, TransactionId},
+    settlement::{State, Transaction},
     store::{
         ApplyError, Change, StoreError,
-        connect::inspect,
         postgres::{ANSWER_MAX, open, terms},
     },
 };
 
 /// The words of a refusal.
-async fn refused(url: &str, access: Access) -> String {
+pub(super) async fn refused(url: &str, access: Access) -> String {
     let location = Location::of(url).expect("a URL");
     connect(&location, access).await.err().map(|error| error.to_string()).unwrap_or_default()
 }
 
-const OWN: Access = Access::Own(Migrations::Require);
+pub(super) const OWN: Access = Access::Own(Migrations::Require);
 
 #[tokio::test]
 async fn each_reason_why_a_database_cannot_be_opened_is_told_apart() {
@@ -79,64 +78,6 @@ async fn a_wrong_password_is_told_apart_from_a_server_that_is_gone() {
 }
 
 #[tokio::test]
-async fn a_second_process_is_refused_and_told_which_is_the_first() {
-    let server = Server::fresh();
-    let store = server.open().await;
-    let refusal = refused(&server.0.url("postgres"), OWN).await;
-    let first = format!("facilitator, process {}", std::process::id());
-    for part in [first.as_str(), "Stop the other process", "`store.url`"] {
-        assert!(refusal.contains(part), "{part:?} in {refusal:?}");
-    }
-    let seen = inspect(&Location::Postgres(Box::new(server.place()))).await.expect("looked at");
-    assert!(seen.holder.is_some_and(|holder| holder.contains(&first)));
-    assert_eq!(seen.version, Some(seen.needed));
-    store.close().await;
-    assert_eq!(inspect(&Location::Postgres(Box::new(server.place()))).await.expect("looked at").holder, None);
-    server.open().await.close().await;
-}
-
-#[tokio::test]
-async fn a_reader_beside_the_owner_sees_commits_and_writes_nothing() {
-    let server = Server::fresh();
-    let store = owned(&server).await;
-    let reader = server.connect(Access::Read).await.expect("opened");
-    let [one] = begun(&*store).await;
-    apply(&*store, vec![one.unresolve("no proof")]).await;
-    assert!(reader.timeline(one.id()).await.expect("read").is_some());
-    let refused = reader.apply(begin(&facts(2), 2), AT).await;
-    assert!(matches!(refused, Err(ApplyError::Store(StoreError::Closed))), "{refused:?}");
-    assert!(matches!(reader.resolve(one.word(None)).await, Err(StoreError::Closed)));
-    reader.close().await;
-    store.close().await;
-}
-
-/// Another process that claims a payment between a look-up and a commit.
-#[tokio::test]
-async fn a_payment_that_another_process_claims_meanwhile_is_claimed_once() {
-    let server = Server::fresh();
-    let store = owned(&server).await;
-    let payments = [1, 2].map(|number| begun_as(facts(number), number));
-    let mut other = server.session().await;
-    sqlx::raw_sql("BEGIN").execute(&mut other).await.expect("begun");
-    let claim = "INSERT INTO settlement (id, identity, fingerprint, tenant, request_id, state, network, scheme, payer, \
-         pay_to, asset, amount, nonce, claimed_block, created_at, updated_at) VALUES ($1, $2, '', '', 'r', 'signed', \
-         'eip155:1', 'exact', 'p', 'p', 'a', '1', '1', 1, 1, 1)";
-    let claim = sqlx::query(claim).bind(TransactionId::fresh().0).bind(payments[0].facts.identity.as_bytes().to_vec());
-    claim.execute(&mut other).await.expect("claimed");
-    let (claimed_here, ()) = tokio::join!(store.apply(payments.iter().flat_map(Begun::begin).collect(), AT), async {
-        // Until the store's insertion waits for this one.
-        let waits = "SELECT count(*) FROM pg_stat_activity a WHERE a.wait_event_type = 'Lock'";
-        let mut watcher = server.session().await;
-        while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut watcher).await.expect("read") == 0 {}
-        sqlx::raw_sql("COMMIT").execute(&mut other).await.expect("committed");
-    });
-    assert_eq!(claimed(claimed_here), [payments[0].id()], "it is told which one");
-    assert!(store.record(payments[1].id()).await.expect("read").is_none(), "nothing of the call is stored");
-    apply(&*store, payments[1].begin()).await;
-    store.close().await;
-}
-
-#[tokio::test]
 async fn a_server_that_goes_away_and_comes_back_has_lost_nothing() {
     let server = Server::fresh();
     let store = owned(&server).await;
@@ -154,6 +95,31 @@ async fn a_server_that_goes_away_and_comes_back_has_lost_nothing() {
         assert_eq!(timeline(&*store, payment.id()).await.transactions.len(), 1);
     }
     store.close().await;
+}
+
+/// A standby that is promoted may lack what its primary had committed.
+#[tokio::test]
+async fn a_server_with_another_history_is_written_to_by_no_process_that_knew_the_old_one() {
+    let server = Server::fresh();
+    let store = owned(&server).await;
+    let [one] = begun(&*store).await;
+    server.0.become_standby();
+    let two = begun_as(facts(2), 2);
+    // The connection is gone, and then the server takes no writes.
+    for _ in 0..2 {
+        let refused = store.apply(two.begin(), AT).await;
+        assert!(matches!(refused, Err(ApplyError::Store(_))), "{refused:?}");
+    }
+    let standby = refused(&server.0.url("postgres"), OWN).await;
+    assert!(standby.contains("is a standby") && standby.contains("the primary"), "{standby}");
+    server.tamper("SELECT pg_promote()").await;
+    let Err(StoreError::Unusable(why)) = store.check().await else { panic!("it has lost what it knew") };
+    assert!(why.contains("another history") && why.contains("Restart this process"), "{why}");
+    assert!(matches!(store.apply(two.begin(), AT).await, Err(ApplyError::Store(StoreError::Unusable(_)))));
+    store.close().await;
+    let again = server.open().await;
+    assert!(again.record(one.id()).await.expect("read").is_some());
+    again.close().await;
 }
 
 /// Connections are open, and nobody answers.
@@ -180,29 +146,6 @@ async fn a_server_that_says_nothing_is_given_up_in_time() {
     let begun = store.apply(vec![claim(&two.facts), again], AT).await;
     assert_eq!(begun.is_err(), stored, "{begun:?}");
     assert!(store.record(one.id()).await.expect("read").is_some());
-    store.close().await;
-}
-
-#[tokio::test]
-async fn whoever_lost_the_database_to_another_writes_nothing_more() {
-    let server = Server::fresh();
-    let store = owned(&server).await;
-    let cut = "SELECT pg_terminate_backend(l.pid) FROM pg_locks l WHERE l.locktype = 'advisory'";
-    let mut session = server.session().await;
-    sqlx::query(cut).execute(&mut session).await.expect("cut");
-    let other = server.open().await;
-    other.own_wallet(&network(), "w", "another process").await.expect("owned");
-    let [one, two] = [1, 2].map(|number| begun_as(facts(number), number));
-    // The connection is gone, and then the lock is.
-    for _ in 0..2 {
-        let refused = store.apply(one.begin(), AT).await;
-        assert!(matches!(refused, Err(ApplyError::Store(_))), "{refused:?}");
-    }
-    other.close().await;
-    let late = store.apply(vec![claim(&two.facts)], AT).await;
-    let Err(ApplyError::Store(StoreError::Taken(by))) = late else { panic!("{late:?}") };
-    assert_eq!(by, "another process");
-    assert!(matches!(store.check().await, Err(StoreError::Taken(_))), "it says so");
     store.close().await;
 }
 

@@ -3,12 +3,9 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::*;
-use crate::store::{
-    StoreError,
-    sqlite::{
-        self,
-        open::{MIGRATOR, OpenError},
-    },
+use crate::store::sqlite::{
+    self,
+    open::{MIGRATOR, OpenError},
 };
 
 #[tokio::test]
@@ -83,23 +80,10 @@ async fn what_is_stored_is_for_this_user_alone() {
 }
 
 #[tokio::test]
-async fn a_reader_beside_the_owner_sees_commits_and_writes_nothing() {
+async fn a_file_that_is_not_there_is_not_made_by_whoever_only_reads() {
     let file = File::fresh();
     assert!(matches!(sqlite::read(&file.path()).await, Err(OpenError::Missing(_))));
-    let store = owned(&file).await;
-    let reader = file.connect(Access::Read).await;
-    let [one] = begun(&*store).await;
-    apply(&*store, vec![one.unresolve("no proof")]).await;
-    assert!(reader.timeline(one.id()).await.expect("read").is_some());
-    let refused = reader.apply(begin(&facts(2), 2), AT).await;
-    assert!(matches!(refused, Err(ApplyError::Store(StoreError::Closed))), "{refused:?}");
-    assert!(matches!(reader.resolve(one.word(None)).await, Err(StoreError::Closed)));
-    store.close().await;
-    assert!(reader.timeline(one.id()).await.expect("read").is_some());
-    reader.close().await;
-    let alone = file.connect(Access::Read).await;
-    assert!(alone.timeline(one.id()).await.expect("read without an owner").is_some());
-    alone.close().await;
+    assert!(!file.path().exists());
 }
 
 #[tokio::test]

@@ -1,0 +1,166 @@
+//! Guarantees about owners: one at a time, told apart, and fenced.
+
+use std::time::Duration;
+
+use super::{
+    server::{OWN, refused},
+    *,
+};
+use crate::{
+    settlement::{Transaction, TransactionId},
+    store::{
+        ApplyError, Change, StoreError,
+        connect::inspect,
+        postgres::{ANSWER_MAX, WritingConnector, open, readers, terms},
+        sql::SqlStore,
+    },
+};
+
+#[tokio::test]
+async fn a_second_process_is_refused_and_told_which_is_the_first() {
+    let server = Server::fresh();
+    let store = server.open().await;
+    let refusal = refused(&server.0.url("postgres"), OWN).await;
+    let first = format!("facilitator, process {}", std::process::id());
+    for part in [first.as_str(), "Stop the other process", "`store.url`"] {
+        assert!(refusal.contains(part), "{part:?} in {refusal:?}");
+    }
+    let seen = inspect(&Location::Postgres(Box::new(server.place()))).await.expect("looked at");
+    assert!(seen.holder.is_some_and(|holder| holder.contains(&first)));
+    assert_eq!(seen.version, Some(seen.needed));
+    store.close().await;
+    assert_eq!(inspect(&Location::Postgres(Box::new(server.place()))).await.expect("looked at").holder, None);
+    server.open().await.close().await;
+}
+
+#[tokio::test]
+async fn whoever_lost_the_database_to_another_writes_nothing_more() {
+    let server = Server::fresh();
+    let store = owned(&server).await;
+    let cut = "SELECT pg_terminate_backend(l.pid) FROM pg_locks l WHERE l.locktype = 'advisory'";
+    let mut session = server.session().await;
+    sqlx::query(cut).execute(&mut session).await.expect("cut");
+    let other = server.open().await;
+    other.own_wallet(&network(), "w", "another process").await.expect("owned");
+    let [one, two] = [1, 2].map(|number| begun_as(facts(number), number));
+    // The connection is gone, and then the lock is.
+    for _ in 0..2 {
+        let refused = store.apply(one.begin(), AT).await;
+        assert!(matches!(refused, Err(ApplyError::Store(_))), "{refused:?}");
+    }
+    other.close().await;
+    let late = store.apply(vec![claim(&two.facts)], AT).await;
+    let Err(ApplyError::Store(StoreError::Taken(by))) = late else { panic!("{late:?}") };
+    assert_eq!(by, "another process");
+    assert!(matches!(store.check().await, Err(StoreError::Taken(_))), "it says so");
+    store.close().await;
+}
+
+/// Another process that claims a payment between a look-up and a commit.
+#[tokio::test]
+async fn a_payment_that_another_process_claims_meanwhile_is_claimed_once() {
+    let server = Server::fresh();
+    let store = owned(&server).await;
+    let payments = [1, 2].map(|number| begun_as(facts(number), number));
+    let mut other = server.session().await;
+    sqlx::raw_sql("BEGIN").execute(&mut other).await.expect("begun");
+    let claim = "INSERT INTO settlement (id, identity, fingerprint, tenant, request_id, state, network, scheme, payer, \
+         pay_to, asset, amount, nonce, claimed_block, created_at, updated_at) VALUES ($1, $2, '', '', 'r', 'signed', \
+         'eip155:1', 'exact', 'p', 'p', 'a', '1', '1', 1, 1, 1)";
+    let claim = sqlx::query(claim).bind(TransactionId::fresh().0).bind(payments[0].facts.identity.as_bytes().to_vec());
+    claim.execute(&mut other).await.expect("claimed");
+    let (claimed_here, ()) = tokio::join!(store.apply(payments.iter().flat_map(Begun::begin).collect(), AT), async {
+        // Until the store's insertion waits for this one.
+        let waits = "SELECT count(*) FROM pg_stat_activity a WHERE a.wait_event_type = 'Lock'";
+        let mut watcher = server.session().await;
+        while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut watcher).await.expect("read") == 0 {}
+        sqlx::raw_sql("COMMIT").execute(&mut other).await.expect("committed");
+    });
+    assert_eq!(claimed(claimed_here), [payments[0].id()], "it is told which one");
+    assert!(store.record(payments[1].id()).await.expect("read").is_none(), "nothing of the call is stored");
+    apply(&*store, payments[1].begin()).await;
+    store.close().await;
+}
+
+/// The time for which wallets are stolen.
+const THEFT: Duration = Duration::from_secs(3);
+
+/// Several processes on one database, without the lock that keeps all but one out.
+async fn thief(server: &Server) -> SqlStore {
+    let way = server.place().direct(terms(ANSWER_MAX));
+    let connection = way.connect().await.expect("connected");
+    SqlStore::owning(readers(&server.place()), Arc::new(WritingConnector { way, owned: None }), connection)
+}
+
+/// Takes the wallet, and gives out its nonces until somebody else has it.
+/// Returns the number of times that it was taken.
+async fn steal(store: &SqlStore, name: &str, number: u64) -> u64 {
+    let (mut taken, mut payment, began) = (0, number << 32, std::time::Instant::now());
+    while began.elapsed() < THEFT {
+        let epoch = store.own_wallet(&network(), "w", name).await.expect("owned");
+        taken += 1;
+        // In a later statement: it sees whatever the owner before has committed.
+        let highest = store.highest_nonce(&network(), "w").await.expect("read");
+        for nonce in (highest.map_or(0, |nonce| nonce + 1)..).take(5) {
+            payment += 1;
+            let begun = begun_as(facts(payment), nonce);
+            let carry = Change::Carry(Transaction { epoch, ..begun.transaction });
+            match store.apply(vec![claim(&begun.facts), carry], AT).await {
+                Ok(_) => {}
+                Err(ApplyError::EpochOver) => break,
+                Err(error) => panic!("nonce {nonce} of epoch {epoch}: {error}"),
+            }
+        }
+    }
+    taken
+}
+
+/// A wallet that changes hands without pause: each nonce is given out once, none
+/// is left out, and none by an owner whose epoch was over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wallet_that_is_stolen_again_and_again_gives_each_nonce_out_once() {
+    let server = Server::fresh();
+    open::migrate(&server.place()).await.expect("migrated");
+    let thieves = [thief(&server).await, thief(&server).await, thief(&server).await];
+    let [first, second, third] = &thieves;
+    let taken = tokio::join!(steal(first, "first", 1), steal(second, "second", 2), steal(third, "third", 3));
+    let taken = taken.0 + taken.1 + taken.2;
+    let placed = "SELECT t.nonce, t.epoch FROM wallet_transaction t ORDER BY t.nonce";
+    let mut session = server.session().await;
+    let placed: Vec<(i64, i64)> = sqlx::query_as(placed).fetch_all(&mut session).await.expect("read");
+    assert!(taken > 20 && placed.len() > 20, "{taken} times, {} nonces", placed.len());
+    assert!((0..).zip(&placed).all(|(place, (nonce, _))| place == *nonce), "no gap");
+    assert!(placed.is_sorted_by_key(|(_, epoch)| *epoch), "no older epoch above a newer one");
+    for store in thieves {
+        store.close().await;
+    }
+}
+
+/// Two processes that claim the same payments in opposite orders: neither waits
+/// for the other in a circle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_claims_the_same_payments_in_another_order_waits_in_no_circle() {
+    let server = Server::fresh();
+    open::migrate(&server.place()).await.expect("migrated");
+    let [first, second] = [thief(&server).await, thief(&server).await];
+    let claims = |from: u64, backwards: bool| {
+        let mut claims: Vec<_> = (from..from + 200).map(|number| claim(&facts(number))).collect();
+        if backwards {
+            claims.reverse();
+        }
+        claims
+    };
+    for round in 0..10 {
+        let (ahead, back) = (claims(round * 200, false), claims(round * 200, true));
+        let (ahead, back) = tokio::join!(first.apply(ahead, AT), second.apply(back, AT));
+        let lost = [&ahead, &back].into_iter().filter(|done| matches!(done, Err(ApplyError::Claimed(_)))).count();
+        assert!(ahead.is_ok() != back.is_ok() && lost == 1, "round {round}: {ahead:?} {back:?}");
+    }
+    let deadlocks = "SELECT pg_stat_force_next_flush(), d.deadlocks FROM pg_stat_database d \
+         WHERE d.datname = current_database()";
+    first.close().await;
+    second.close().await;
+    let mut session = server.session().await;
+    let row = sqlx::query(deadlocks).fetch_one(&mut session).await.expect("read");
+    assert_eq!(sqlx::Row::get::<i64, _>(&row, 1), 0);
+}
