@@ -1,15 +1,20 @@
 //! The composition root: puts the parts together, runs them, ends them.
 
+mod reload;
+
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use chains_core::clock::{Clock, SystemClock};
 use tokio::net::TcpListener;
 
+use self::reload::KeysFile;
+
 use crate::{
-    config::Config,
+    config::{Config, Environment},
     http::{
         self, Api, Options,
         admin::Admin,
+        auth::KeyRing,
         host::Hosts,
         server::{
             Limits,
@@ -19,7 +24,7 @@ use crate::{
     },
     in_flight::Registry,
     lifecycle::Lifecycle,
-    limits::local::LocalLimits,
+    limits::{local::LocalLimits, rates::Gate},
     metrics::{self, exposition::Exposition},
     payment::{Payments, Waits},
     redis_client::{LinkError, RedisClient, address},
@@ -82,11 +87,13 @@ pub struct Running {
 /// The store cannot be opened, or an address cannot be listened on.
 pub async fn start(
     config: Config,
+    environment: &Environment,
     metrics: Exposition,
     accept_foreign_nonces: bool,
     lifecycle: Lifecycle,
 ) -> Result<Running, StartError> {
-    let guard = replay_guard(config.redis, &lifecycle).await?;
+    let redis = redis(config.redis, &lifecycle).await?;
+    let guard = replay_guard(redis.clone(), &lifecycle);
     let migrations = if config.store.auto_migrate { Migrations::Apply } else { Migrations::Require };
     let store = connect(&config.store.location, Access::Own(migrations)).await?;
     let (file, location) = (config.file.clone(), config.store.location.clone());
@@ -118,11 +125,17 @@ pub async fn start(
     let tasks = lifecycle.tasks.clone();
     let payments = Payments::new(submitters, Arc::clone(&store), (registry, guard), clock, waits, tasks);
     let payments = Arc::new(payments);
-    http::begin_metrics(&payments);
+    http::begin_metrics(&payments, redis.is_none());
     let files = Files::share(files::raise(), server.places.all, payments.networks().len());
     let draining = lifecycle.leaving.clone();
     let options = Options { body_max: server.body_max, body_wait: server.body_wait, hosts: server.hosts, draining };
-    let api = Api { payments: Arc::clone(&payments), keys: Arc::new(config.auth.keys), options: Arc::new(options) };
+    let keys = Arc::new(KeyRing::new(config.auth.keys));
+    if let Some(path) = file.clone() {
+        let following = KeysFile::new(path, environment.clone(), Arc::clone(&keys)).follow(lifecycle.stop.clone());
+        lifecycle.tasks.spawn(following);
+    }
+    let (gate, options) = (Arc::new(Gate::new(redis)), Arc::new(options));
+    let api = Api { payments: Arc::clone(&payments), keys, gate, options };
     let address = public.local_addr()?;
     lifecycle.tasks.spawn(http::admin::upkeep(metrics.clone(), lifecycle.stop.clone()));
     let admin_hosts = Hosts::of(config.admin.listen, &[]);
@@ -152,14 +165,17 @@ pub async fn start(
     Ok(Running { address, lifecycle, drain_delay: server.drain_delay, payments, store })
 }
 
+async fn redis(options: Option<address::Options>, lifecycle: &Lifecycle) -> Result<Option<RedisClient>, StartError> {
+    let Some(options) = options else { return Ok(None) };
+    RedisClient::start(options, lifecycle).await.map(Some).map_err(StartError::Redis)
+}
+
 /// The guard between instances; alone without Redis.
-async fn replay_guard(
-    redis: Option<address::Options>,
-    lifecycle: &Lifecycle,
-) -> Result<Arc<dyn ReplayGuard>, StartError> {
-    let Some(options) = redis else { return Ok(Arc::new(Alone)) };
-    let client = RedisClient::start(options, lifecycle).await.map_err(StartError::Redis)?;
-    Ok(Arc::new(RedisGuard::new(client, lifecycle.tasks.clone())))
+fn replay_guard(redis: Option<RedisClient>, lifecycle: &Lifecycle) -> Arc<dyn ReplayGuard> {
+    match redis {
+        Some(client) => Arc::new(RedisGuard::new(client, lifecycle.tasks.clone())),
+        None => Arc::new(Alone),
+    }
 }
 
 /// One line with everything that tells this process from another.

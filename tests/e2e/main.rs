@@ -44,6 +44,7 @@
 //! | [`validity`] | a payment is valid when the chain will take it |
 //! | [`redis_guard`], [`redis_faults`] | instances that share a Redis refuse early, and need it for nothing |
 //! | [`balancers`] | nginx and HAProxy stand before the service, and nobody notices |
+//! | [`api_keys`] | each caller has its own rights, rates and settlements, which change without a restart |
 //! | [`access`] | who may ask, and how the service ends |
 //! | [`edge_wire`], [`edge_hostile`], [`edge_places`], [`edge_process`] | nobody takes the service away from honest callers |
 //! | [`status`] | what happened can be looked up |
@@ -55,6 +56,7 @@ mod abuse;
 mod abuse_svm;
 mod access;
 mod alerts;
+mod api_keys;
 mod balancers;
 mod commands;
 mod counterfactual;

@@ -77,7 +77,7 @@ async fn every_series_that_an_alert_needs_is_there_at_zero_before_anything_happe
     let host = chain.node.url.trim_start_matches("http://");
     let (network, scheme) = (("network", NETWORK), ("scheme", "exact"));
     let (wallet, node) = (("wallet", GAS_WALLET), ("node", host));
-    let zeros: [(&str, &[(&str, &str)]); 21] = [
+    let zeros: [(&str, &[(&str, &str)]); 22] = [
         ("panics_total", &[]),
         ("settle_answers_total", &[network, scheme, ("outcome", "success"), ("reason", "none")]),
         ("settle_answers_total", &[network, ("scheme", "upto"), ("outcome", "unavailable"), ("reason", "store")]),
@@ -96,6 +96,7 @@ async fn every_series_that_an_alert_needs_is_there_at_zero_before_anything_happe
         ("store_commit_failures_total", &[]),
         ("redis_breaker_open", &[]),
         ("redis_commands_total", &[("command", "mark"), ("outcome", "timeout")]),
+        ("rate_limited_total", &[("key", "other"), ("route", "settle"), ("limit", "rate")]),
         ("replay_marks_total", &[("answer", "delivered")]),
         ("http_requests_total", &[("route", "/settle"), ("code", "503")]),
         ("http_connections_refused_total", &[("listener", "public"), ("reason", "address")]),

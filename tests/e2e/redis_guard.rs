@@ -205,7 +205,9 @@ async fn every_way_to_redis_works_and_shows_no_password() {
     let clients = ["--tls-ca-cert-file", &authority, "--tls-auth-clients", "no"];
     let redis = Redis::start_with(&[&tls[..], &clients[..]].concat()).await;
     // Nothing but what the documents tell a user to allow.
-    let rules = ["on", &format!(">{PASSWORD}"), "~x402:*", "+set", "+get", "+del", "+eval", "+info"];
+    let rules = ["on", &format!(">{PASSWORD}"), "~x402:*", "+set", "+get", "+del", "+eval", "+info", "+time"];
+    let more = ["+zadd", "+zcard", "+zremrangebyscore", "+expire"];
+    let rules = [&rules[..], &more[..]].concat();
     assert_eq!(redis.ask(&[&["ACL", "SETUSER", "app"][..], &rules[..]].concat()), "OK");
     let password = certificates.path("password");
     std::fs::write(&password, format!("{PASSWORD}\n")).expect("written");

@@ -127,7 +127,7 @@ async fn start(network: &str, folder: &Folder) -> anyhow::Result<Running> {
     let clock: Arc<dyn chains_core::clock::Clock> = Arc::new(SystemClock);
     let config = crate::config::read(&text, &Environment::new(), FAMILIES, &clock)
         .map_err(|report| anyhow!("the demo's own configuration is wrong: {:?}", report.problems()))?;
-    Ok(app::start(config, metrics::exposition::install()?, false, Lifecycle::default()).await?)
+    Ok(app::start(config, &Environment::new(), metrics::exposition::install()?, false, Lifecycle::default()).await?)
 }
 
 async fn keep(facilitator: &str, shop: &str) -> Infallible {

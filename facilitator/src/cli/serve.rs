@@ -40,16 +40,16 @@ impl Serve {
             machine::keep_private(file);
         }
         say_what_the_environment_sets(&config);
-        let served = serve(config, self.accept_foreign_nonces).await;
+        let served = serve(config, environment, self.accept_foreign_nonces).await;
         log.flush();
         served?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-async fn serve(config: Config, accept_foreign_nonces: bool) -> anyhow::Result<()> {
+async fn serve(config: Config, environment: &Environment, accept_foreign_nonces: bool) -> anyhow::Result<()> {
     let metrics = metrics::exposition::install()?;
-    let running = app::start(config, metrics, accept_foreign_nonces, Lifecycle::default()).await?;
+    let running = app::start(config, environment, metrics, accept_foreign_nonces, Lifecycle::default()).await?;
     running.until_told().await?;
     Ok(())
 }

@@ -102,6 +102,14 @@ pub fn load_store(path: Option<&Path>, environment: &Environment) -> Result<Stor
     load_section("store", path, environment, sections::store)
 }
 
+/// Reads `[auth]` alone, likewise: keys may change while the service runs.
+///
+/// # Errors
+/// The report, with at least one problem.
+pub fn load_auth(path: &Path, environment: &Environment) -> Result<Auth, Report> {
+    load_section("auth", Some(path), environment, |section| sections::auth(section, None))
+}
+
 /// Reads the address of the public listener alone, likewise.
 ///
 /// # Errors

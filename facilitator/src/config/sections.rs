@@ -17,7 +17,7 @@ use crate::{
             proxies::{ForwardedBy, Proxies, Range},
         },
     },
-    limits::payer_failures::FailureLimit,
+    limits::{payer_failures::FailureLimit, rates::Rate},
     machine,
     store::connect::Location,
 };
@@ -40,6 +40,9 @@ const BODY_MAX: (u64, u64) = (16 * 1024, 16 * 1024 * 1024);
 
 /// The fewest and the most `failures_max`: each is remembered for each payer.
 const FAILURES_MAX: (u64, u64) = (1, 1000);
+
+/// The fewest and the most requests that a key may have under way: more than a listener has places.
+const IN_FLIGHT_MAX: (u64, u64) = (1, 100_000);
 
 /// The shortest and the longest `verified_hold`: what is held that long and
 /// not settled keeps its payer from paying elsewhere.
@@ -275,7 +278,32 @@ fn key(mut section: Section) -> Option<Key> {
         section.problem("scopes", "is empty: the key may do nothing", "name verify, settle, status, or some of them");
     }
     let pay_to = section.optional("pay_to").unwrap_or_default();
-    Some(Key { name: name?, sha256: sha256?, scopes, pay_to })
+    let rates = rates(&mut section);
+    let in_flight_max = section
+        .has("in_flight_max")
+        .then(|| between(&mut section, "in_flight_max", IN_FLIGHT_MAX, |max: u64| max.to_string()));
+    let in_flight_max = in_flight_max.flatten().and_then(|max| u32::try_from(max).ok());
+    Some(Key { name: name?, sha256: sha256?, scopes, pay_to, rates, in_flight_max })
+}
+
+/// The rates of a key, by scope.
+fn rates(section: &mut Section) -> Vec<(Scope, Rate)> {
+    if !section.has("rate") {
+        return vec![];
+    }
+    let mut table = section.section("rate");
+    let given = Scope::ALL.into_iter().filter(|scope| table.has(scope.word())).collect::<Vec<_>>();
+    let read = given.into_iter().filter_map(|scope| {
+        let text = table.optional::<String>(scope.word())?;
+        match text.parse::<Rate>() {
+            Ok(rate) => Some((scope, rate)),
+            Err(expected) => {
+                table.problem(scope.word(), format!("is {text:?}"), format!("write {expected}"));
+                None
+            }
+        }
+    });
+    read.collect()
 }
 
 pub(super) fn payers(mut section: Section) -> Option<Payers> {

@@ -1,7 +1,7 @@
 //! Requests that are not served: the status, the code and the sentence of each reason.
 //!
 //! A code says whose move it is. 4xx: the caller's program, key or headers;
-//! 503: the same request later. `unexpected_*` is left for bugs.
+//! 429, 503: the same request later. `unexpected_*` is left for bugs.
 
 use axum::http::StatusCode;
 use chains_core::protocol::{BodyError, json::JsonError};
@@ -77,6 +77,18 @@ pub const TOO_MANY: Row = row(
     "too_many_requests_under_way",
     "this caller has as many requests under way as it may have; send the request again",
 );
+/// The API key's rate is used up.
+pub const RATE_LIMITED: Row = row(
+    StatusCode::TOO_MANY_REQUESTS,
+    "rate_limited",
+    "this API key has made as many requests as it may; come back after Retry-After",
+);
+/// The API key has many requests under way.
+pub const IN_FLIGHT: Row = row(
+    StatusCode::TOO_MANY_REQUESTS,
+    "too_many_in_flight",
+    "this API key has as many requests under way as it may have; come back after Retry-After",
+);
 /// The store does not answer.
 pub const STORE: Row =
     row(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "the store does not answer; send the request again");
@@ -94,7 +106,7 @@ pub const PANIC: Row = row(
 );
 
 /// Every row, in the order of the contract.
-pub const ALL: [Row; 21] = [
+pub const ALL: [Row; 23] = [
     BAD_REQUEST,
     TWO_HOSTS,
     IDEMPOTENCY_KEY,
@@ -111,6 +123,8 @@ pub const ALL: [Row; 21] = [
     TOO_LARGE,
     MEDIA_TYPE,
     HOST,
+    RATE_LIMITED,
+    IN_FLIGHT,
     BUSY,
     TOO_MANY,
     STORE,
@@ -139,6 +153,8 @@ pub const fn of(failure: &Failure) -> Row {
         Failure::Host => HOST,
         Failure::Busy => BUSY,
         Failure::TooMany => TOO_MANY,
+        Failure::RateLimited(_) => RATE_LIMITED,
+        Failure::InFlight => IN_FLIGHT,
         Failure::Store => STORE,
         Failure::Opening => OPENING,
         Failure::Panic => PANIC,

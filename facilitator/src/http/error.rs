@@ -1,6 +1,6 @@
 //! Status codes, and the body that every kind of client understands.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -144,6 +144,10 @@ pub enum Failure {
     Busy,
     /// A caller behind a proxy has as many requests under way as it may have.
     TooMany,
+    /// The API key's rate is used up; the next request may come after this time.
+    RateLimited(Duration),
+    /// The API key has as many requests under way as it may have.
+    InFlight,
     /// A network has not opened since the start, and is waited for.
     Opening,
     /// A bug.
@@ -197,7 +201,12 @@ impl Failure {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
-            Self::TooMany => {
+            Self::RateLimited(wait) => {
+                // Whoever comes back in time is let through.
+                let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            Self::TooMany | Self::InFlight => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Store | Self::Opening => {

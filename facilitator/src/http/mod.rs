@@ -43,12 +43,13 @@ use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    auth::Keys,
+    auth::{KeyRing, Scope},
     error::{Failure, RequestId, Shape},
     host::Hosts,
     server::places::Place,
 };
 use crate::{
+    limits::rates::Gate,
     metrics::{
         self,
         zero::{self, OTHER, Sets},
@@ -80,7 +81,9 @@ pub struct Api {
     /// The use cases.
     pub payments: Arc<Payments>,
     /// The keys of callers that may ask.
-    pub keys: Arc<Keys>,
+    pub keys: Arc<KeyRing>,
+    /// The limits of these callers.
+    pub gate: Arc<Gate>,
     /// The listener's options.
     pub options: Arc<Options>,
 }
@@ -192,19 +195,19 @@ const STATUSES: [u16; 5] = [200, 400, 405, 421, 500];
 
 /// The routes as metrics name them, each with the statuses that it answers.
 const ROUTES: [(&str, &[u16]); 9] = [
-    ("/verify", &[200, 400, 401, 403, 405, 408, 413, 415, 421, 500, 503]),
-    ("/settle", &[200, 400, 401, 403, 405, 408, 409, 413, 415, 421, 500, 503]),
+    ("/verify", &[200, 400, 401, 403, 405, 408, 413, 415, 421, 429, 500, 503]),
+    ("/settle", &[200, 400, 401, 403, 405, 408, 409, 413, 415, 421, 429, 500, 503]),
     ("/supported", &[200, 304, 400, 405, 421, 500, 503]),
     ("/health", &STATUSES),
     ("/ready", &[200, 400, 405, 421, 500, 503]),
-    ("/settlements", &[200, 400, 401, 403, 404, 405, 421, 500, 503]),
+    ("/settlements", &[200, 400, 401, 403, 404, 405, 421, 429, 500, 503]),
     ("/openapi.json", &STATUSES),
     ("/", &STATUSES),
     (OTHER, &[400, 404, 405, 421, 500]),
 ];
 
 /// Makes the series that the service has whatever is asked of it, with those of its networks.
-pub fn begin_metrics(payments: &Payments) {
+pub fn begin_metrics(payments: &Payments, alone: bool) {
     let (verify, settle) = (outcome::verify_outcomes(), outcome::settle_outcomes());
     let sets = Sets {
         routes: &ROUTES,
@@ -213,6 +216,8 @@ pub fn begin_metrics(payments: &Payments) {
         drops: &server::DROPS,
         verify: &verify,
         settle: &settle,
+        limited: &Scope::ALL.map(Scope::word),
+        alone,
         redis: &Purpose::ALL.map(Purpose::word),
         marks: &Answer::WORDS,
     };

@@ -134,6 +134,7 @@ pub struct ListQuery {
     (status = 403, description = "the API key may not do this", body = ErrorBody),
     (status = 404, description = "no such settlement", body = ErrorBody),
     (status = 421, description = "another host's name", body = ErrorBody),
+    (status = 429, description = "the API key is over one of its limits", body = ErrorBody),
     (status = 503, description = "the store does not answer", body = ErrorBody)))]
 pub async fn one(State(api): State<Api>, Path(id): Path<String>, request: Request) -> Response {
     let request_id = RequestId::of(&request);
@@ -150,6 +151,7 @@ pub async fn one(State(api): State<Api>, Path(id): Path<String>, request: Reques
     (status = 401, description = "no known API key", body = ErrorBody),
     (status = 403, description = "the API key may not do this", body = ErrorBody),
     (status = 421, description = "another host's name", body = ErrorBody),
+    (status = 429, description = "the API key is over one of its limits", body = ErrorBody),
     (status = 503, description = "the store does not answer", body = ErrorBody)))]
 pub async fn list(
     State(api): State<Api>,
@@ -168,7 +170,9 @@ pub async fn list(
 }
 
 async fn find_one(api: &Api, headers: &HeaderMap, id: &str, request_id: &RequestId) -> Result<SettlementBody, Failure> {
-    let principal = api.keys.check(headers, Scope::Status)?;
+    let keys = api.keys.current();
+    let principal = keys.check(headers, Scope::Status)?;
+    let _admitted = principal.admit(&api.gate, Scope::Status).await?;
     let missing = Failure::NotFound("no such settlement");
     let Ok(id) = id.parse::<Uuid>() else { return Err(missing) };
     let timeline =
@@ -184,7 +188,9 @@ async fn find_page(
     asked: ListQuery,
     request_id: &RequestId,
 ) -> Result<SettlementPage, Failure> {
-    let principal = api.keys.check(headers, Scope::Status)?;
+    let keys = api.keys.current();
+    let principal = keys.check(headers, Scope::Status)?;
+    let _admitted = principal.admit(&api.gate, Scope::Status).await?;
     let form = |message| move |_| Failure::BadRequest(message);
     let limit = asked.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
     let query = Query {

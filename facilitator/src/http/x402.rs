@@ -19,6 +19,7 @@ use super::{
     headers, openapi, response,
 };
 use crate::{
+    limits::rates::Admitted,
     metrics,
     payment::{
         SettleOutcome, SupportedNow, Told, VerifyOutcome,
@@ -44,6 +45,7 @@ const INCOMPLETE_LIFETIME: HeaderValue = HeaderValue::from_static("max-age=10");
         (status = 413, description = "the body is too large", body = ErrorBody),
         (status = 415, description = "not application/json", body = ErrorBody),
         (status = 421, description = "another host's name", body = ErrorBody),
+        (status = 429, description = "the API key is over one of its limits; nothing was read", body = ErrorBody),
         (status = 500, description = "a bug", body = ErrorBody),
         (status = 503, description = "we cannot find out now", body = ErrorBody),
     )
@@ -51,7 +53,7 @@ const INCOMPLETE_LIFETIME: HeaderValue = HeaderValue::from_static("max-age=10");
 pub async fn verify(State(api): State<Api>, request: Request) -> Response {
     let id = RequestId::of(&request);
     match read(&api, request, Scope::Verify).await {
-        Ok((request, _)) => {
+        Ok(Read { request, admitted: _admitted, .. }) => {
             let (asked, outcome) = api.payments.verify(request, id.as_str()).await;
             verified(&asked, &outcome, &id);
             response::verify(asked, outcome, &id)
@@ -78,6 +80,7 @@ pub async fn verify(State(api): State<Api>, request: Request) -> Response {
         (status = 413, description = "the body is too large", body = ErrorBody),
         (status = 415, description = "not application/json", body = ErrorBody),
         (status = 421, description = "another host's name", body = ErrorBody),
+        (status = 429, description = "the API key is over one of its limits; nothing was read", body = ErrorBody),
         (status = 500, description = "a bug", body = ErrorBody),
         (status = 503, description = "not now; nothing was claimed, signed or sent", body = ErrorBody),
     )
@@ -89,7 +92,7 @@ pub async fn settle(State(api): State<Api>, request: Request) -> Response {
         Err(failure) => return failure.respond(Shape::Settle, &id),
     };
     match read(&api, request, Scope::Settle).await {
-        Ok((request, tenant)) => {
+        Ok(Read { request, tenant, admitted: _admitted }) => {
             let network = request.payment.as_ref().ok().map(|payment| payment.network.clone());
             let (asked, outcome) = api.payments.settle(request, Caller { tenant, key }, id.as_str()).await;
             let codes = network.and_then(|network| Some(api.payments.chain(&network)?.codes())).unwrap_or_default();
@@ -166,15 +169,25 @@ pub async fn about_settle() -> Json<Value> {
                 "body": {"paymentPayload": "PaymentPayload", "paymentRequirements": "PaymentRequirements"}}))
 }
 
-/// Checks the caller before anything is read, then reads the request.
-async fn read(api: &Api, request: Request, scope: Scope) -> Result<(protocol::Request, String), Failure> {
+/// A request that was let through and read.
+struct Read {
+    request: protocol::Request,
+    tenant: String,
+    /// Held until the request is answered.
+    admitted: Admitted,
+}
+
+/// Checks the caller and its limits before anything is read, then reads the request.
+async fn read(api: &Api, request: Request, scope: Scope) -> Result<Read, Failure> {
     let (parts, body) = request.into_parts();
-    let principal = api.keys.check(&parts.headers, scope)?;
+    let keys = api.keys.current();
+    let principal = keys.check(&parts.headers, scope)?;
+    let admitted = principal.admit(&api.gate, scope).await?;
     let mut request = body::read(&parts, body, &api.options, api.payments.names()).await?;
     request.payment = request.payment.and_then(|payment| {
         if principal.may_pay(&payment.pay_to) { Ok(payment) } else { Err(not_allowed(&principal)) }
     });
-    Ok((request, principal.tenant().to_owned()))
+    Ok(Read { request, tenant: principal.tenant().to_owned(), admitted })
 }
 
 fn not_allowed(principal: &Principal<'_>) -> Rejection {

@@ -6,7 +6,8 @@
 //! | [`payer_failures`] | payers whose payments failed on chain |
 //! | [`exclusive`] | what only one settlement may use at a time |
 //! | [`budgets`] | gas lost to failures, per network, API key and payer's code |
-//! | [`local`] | all of them in this process |
+//! | [`local`] | all of these in this process |
+//! | [`rates`] | the requests of API keys in a time, and under way; shared by Redis |
 //!
 //! [`Limits`] is the seam: one process keeps them in memory, several will share
 //! them. An empty memory loses no money: the chain still judges, and what was
@@ -16,6 +17,7 @@ pub mod budgets;
 pub mod exclusive;
 pub mod local;
 pub mod payer_failures;
+pub mod rates;
 pub mod spending;
 
 use std::time::{Duration, Instant};

@@ -25,11 +25,11 @@ use metrics::{counter, gauge, histogram};
 use self::names::{
     CLOCK_SKEW, COMMIT_FAILURES, COMMIT_REQUESTS, COMMIT_SECONDS, COMMITS, CONNECTIONS_DROPPED, CONNECTIONS_REFUSED,
     FAILED_EXECUTED, FEE_CEILING_REACHED, HEAD_AGE, HEAD_BLOCK, HTTP_CONNECTIONS, HTTP_REQUESTS, HTTP_SECONDS,
-    IN_FLIGHT, LOG_LINES_DROPPED, LOST, MARKS, NETWORK_OPEN, NODE_LAG, NODE_UP, NOTES_DROPPED, OLDEST_AGE, PANICS,
-    READY, REDIS_BREAKER, REDIS_COMMANDS, REDIS_SECONDS, REORGED, REPLACEMENTS, SETTLE_ANSWERS, SETTLE_SECONDS,
-    SETTLEMENTS, STAGE_SECONDS, STORE_BYTES, STORE_WAL_BYTES, TRANSACTION_SETTLEMENTS, UNVERIFIED, VERIFY_ANSWERS,
-    WALLET_BALANCE, WALLET_BALANCE_MIN, WALLET_IN_FLIGHT, WALLET_IN_FLIGHT_MAX, WALLET_REFUSED, WALLET_RUNWAY,
-    WALLET_STATE,
+    IN_FLIGHT, INSTANCES, LOG_LINES_DROPPED, LOST, MARKS, NETWORK_OPEN, NODE_LAG, NODE_UP, NOTES_DROPPED, OLDEST_AGE,
+    PANICS, RATE_LIMITED, READY, REDIS_BREAKER, REDIS_COMMANDS, REDIS_SECONDS, REORGED, REPLACEMENTS, SETTLE_ANSWERS,
+    SETTLE_SECONDS, SETTLEMENTS, STAGE_SECONDS, STORE_BYTES, STORE_WAL_BYTES, TRANSACTION_SETTLEMENTS, UNVERIFIED,
+    VERIFY_ANSWERS, WALLET_BALANCE, WALLET_BALANCE_MIN, WALLET_IN_FLIGHT, WALLET_IN_FLIGHT_MAX, WALLET_REFUSED,
+    WALLET_RUNWAY, WALLET_STATE,
 };
 use crate::settlement::{Facts, State};
 
@@ -168,6 +168,28 @@ pub fn redis_command(purpose: &'static str, outcome: &'static str, took: Option<
 /// Sets whether Redis is left alone.
 pub fn redis_breaker(is_open: bool) {
     gauge!(REDIS_BREAKER).set(flag(is_open));
+}
+
+/// Sets the number of instances that share a Redis.
+pub fn instances(count: u32) {
+    gauge!(INSTANCES).set(f64::from(count));
+}
+
+/// The kinds of limit that a caller may be over.
+const LIMITS: [&str; 2] = ["rate", "in_flight"];
+
+/// Makes the series of a caller's limits.
+pub fn begin_limits(key: &str, routes: &[&'static str]) {
+    for route in routes {
+        for limit in LIMITS {
+            counter!(RATE_LIMITED, "key" => key.to_owned(), "route" => *route, "limit" => limit).increment(0);
+        }
+    }
+}
+
+/// Counts a request of a caller that is over one of its limits.
+pub fn over_limit(key: &str, route: &'static str, limit: &'static str) {
+    counter!(RATE_LIMITED, "key" => key.to_owned(), "route" => route, "limit" => limit).increment(1);
 }
 
 /// Counts an answer of the replay guard between instances.

@@ -62,6 +62,8 @@ pub const STORE_WAL_BYTES: &str = "facilitator_store_wal_size_bytes";
 pub const REDIS_COMMANDS: &str = "facilitator_redis_commands_total";
 pub const REDIS_SECONDS: &str = "facilitator_redis_command_duration_seconds";
 pub const REDIS_BREAKER: &str = "facilitator_redis_breaker_open";
+pub const INSTANCES: &str = "facilitator_instances";
+pub const RATE_LIMITED: &str = "facilitator_rate_limited_total";
 pub const MARKS: &str = "facilitator_replay_marks_total";
 
 /// Seconds of what should take milliseconds.
@@ -137,5 +139,7 @@ pub const CATALOGUE: &[(&str, Kind, &str)] = &[
     (REDIS_COMMANDS, Counter, "Commands to Redis by use and outcome; not_used: none was sent"),
     (REDIS_SECONDS, Histogram(SHORT), "Time of one command to Redis; it is given up after 20 ms"),
     (REDIS_BREAKER, Gauge, "1 while Redis is configured and not used; payments go on without it"),
+    (INSTANCES, Gauge, "Instances that share the Redis; 1 without one"),
+    (RATE_LIMITED, Counter, "Requests of an API key that was over one of its limits"),
     (MARKS, Counter, "Payments marked with the replay guard between instances, by its answer"),
 ];

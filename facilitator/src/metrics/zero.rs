@@ -43,6 +43,10 @@ pub struct Sets<'a> {
     pub verify: Outcomes<'a>,
     /// Outcomes and reasons of `/settle`.
     pub settle: Outcomes<'a>,
+    /// The routes that callers' limits are about.
+    pub limited: &'a [&'static str],
+    /// True without Redis.
+    pub alone: bool,
     /// The uses of commands to Redis.
     pub redis: &'a [&'static str],
     /// The answers of the replay guard.
@@ -61,6 +65,10 @@ pub fn process(sets: &Sets<'_>) {
     }
     // Redis was asked before: what is known of it stays.
     gauge!(REDIS_BREAKER).increment(0.0);
+    if sets.alone {
+        super::instances(1);
+    }
+    super::begin_limits(OTHER, sets.limited);
     for name in [COMMIT_SECONDS, COMMIT_REQUESTS, REDIS_SECONDS] {
         drop(histogram!(name));
     }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     RedisClient,
     breaker::Breaker,
-    link::{self, Link, LinkError},
+    link::{self, LinkError, Proven},
 };
 use crate::{logging::reminders::Reminders, metrics};
 
@@ -46,11 +46,21 @@ impl RedisClient {
     }
 
     /// Probes the connection that there is; one that fails is given up.
-    async fn probe(&self) -> Result<Link, LinkError> {
+    async fn probe(&self) -> Result<(), LinkError> {
         let known = self.0.state.lock().link.clone();
         let found = link::prove(known, &self.0.options, &self.0.instance).await;
-        self.0.state.lock().link = found.as_ref().ok().cloned();
-        found
+        let mut state = self.0.state.lock();
+        match found {
+            Ok(Proven { link, instances }) => {
+                (state.link, state.instances) = (Some(link), instances);
+                metrics::instances(instances);
+                Ok(())
+            }
+            Err(error) => {
+                state.link = None;
+                Err(error)
+            }
+        }
     }
 
     /// Puts what the probes have found into force, and tells what is new about it.

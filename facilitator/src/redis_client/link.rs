@@ -8,6 +8,7 @@ use redis::{
     aio::MultiplexedConnection,
     cluster::ClusterClientBuilder,
     cluster_async::ClusterConnection,
+    from_redis_value,
     sentinel::{SentinelClientBuilder, SentinelServerType},
 };
 use tokio::time::timeout;
@@ -28,6 +29,16 @@ const OPEN_MAX: Duration = Duration::from_secs(2);
 
 /// The life of the key that a proof writes.
 const PROOF_LIFE_MS: u64 = 1_000;
+
+/// The time after which an instance that was not heard of counts no more: three checks of the keeper.
+const HEARD_S: u64 = 30;
+
+/// Notes this instance by the clock of Redis, and counts those that were heard of.
+const CENSUS: &str = "local now = tonumber(redis.call('TIME')[1]) \
+     redis.call('ZADD', KEYS[1], now, ARGV[1]) \
+     redis.call('ZREMRANGEBYSCORE', KEYS[1], 0, now - ARGV[2]) \
+     redis.call('EXPIRE', KEYS[1], ARGV[2]) \
+     return redis.call('ZCARD', KEYS[1])";
 
 /// The first version in which `SET` takes `NX` and `GET` together.
 const VERSION_MIN: u32 = 7;
@@ -82,12 +93,20 @@ impl Link {
     }
 }
 
+/// A connection that does what requests need.
+pub(super) struct Proven {
+    /// The connection.
+    pub(super) link: Link,
+    /// The instances that share this Redis, this one among them.
+    pub(super) instances: u32,
+}
+
 /// Asks Redis for what requests ask it for, within their budget, on this connection or, without
 /// one, on a new one; and asks it about itself.
 ///
 /// # Errors
 /// It cannot be used.
-pub(super) async fn prove(known: Option<Link>, options: &Options, instance: &str) -> Result<Link, LinkError> {
+pub(super) async fn prove(known: Option<Link>, options: &Options, instance: &str) -> Result<Proven, LinkError> {
     let ready = async {
         let mut link = match known {
             Some(link) => link,
@@ -104,7 +123,11 @@ pub(super) async fn prove(known: Option<Link>, options: &Options, instance: &str
     let mut command = redis::cmd("SET");
     command.arg(format!("{PREFIX}probe:{instance}")).arg("").arg("NX").arg("GET").arg("PX").arg(PROOF_LIFE_MS);
     timeout(BUDGET, link.send(&command)).await.map_err(|_| LinkError::Late(BUDGET))??;
-    Ok(link)
+    let mut census = redis::cmd("EVAL");
+    census.arg(CENSUS).arg(1).arg(format!("{PREFIX}instances")).arg(instance).arg(HEARD_S);
+    let counted = timeout(BUDGET, link.send(&census)).await.map_err(|_| LinkError::Late(BUDGET))??;
+    let instances = from_redis_value::<u32>(counted).map_err(RedisError::from)?;
+    Ok(Proven { link, instances: instances.max(1) })
 }
 
 async fn open(options: &Options) -> RedisResult<Link> {

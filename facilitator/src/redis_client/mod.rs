@@ -30,7 +30,7 @@ use uuid::Uuid;
 use self::{
     address::Options,
     breaker::{Breaker, Outcome},
-    link::Link,
+    link::{Link, Proven},
 };
 use crate::{lifecycle::Lifecycle, metrics};
 
@@ -51,11 +51,13 @@ pub enum Purpose {
     Release,
     /// Notes that a success was given away.
     Deliver,
+    /// Takes a request from its caller's rate.
+    Rate,
 }
 
 impl Purpose {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Mark, Self::Release, Self::Deliver];
+    pub const ALL: [Self; 4] = [Self::Mark, Self::Release, Self::Deliver, Self::Rate];
 
     /// Its label.
     pub const fn word(self) -> &'static str {
@@ -63,6 +65,7 @@ impl Purpose {
             Self::Mark => "mark",
             Self::Release => "release",
             Self::Deliver => "deliver",
+            Self::Rate => "rate",
         }
     }
 }
@@ -130,6 +133,8 @@ struct State {
     breaker: Breaker,
     /// The reason why Redis is not used, while it is not.
     trouble: Option<String>,
+    /// The instances that there were when Redis was asked last.
+    instances: u32,
 }
 
 /// Looks at a Redis once: connects, judges what it says of itself, and does what requests do.
@@ -139,7 +144,7 @@ struct State {
 /// It cannot be used.
 pub async fn inspect(options: &Options) -> Result<Duration, LinkError> {
     let instance = Uuid::now_v7().simple().to_string();
-    let link = link::prove(None, options, &instance).await?;
+    let Proven { link, .. } = link::prove(None, options, &instance).await?;
     // Once more on the same connection: the time that requests see.
     let began = Instant::now();
     link::prove(Some(link), options, &instance).await?;
@@ -155,13 +160,15 @@ impl RedisClient {
     pub async fn start(options: Options, lifecycle: &Lifecycle) -> Result<Self, LinkError> {
         // Tells this process from every other one.
         let instance = Uuid::now_v7().simple().to_string();
-        let (link, trouble) = match link::prove(None, &options, &instance).await {
-            Ok(link) => (Some(link), None),
+        let state = match link::prove(None, &options, &instance).await {
+            Ok(Proven { link, instances }) => {
+                State { link: Some(link), breaker: Breaker::CLOSED, trouble: None, instances }
+            }
             Err(error) if error.is_configuration() => return Err(error),
-            Err(error) => (None, Some(error.to_string())),
+            Err(error) => State { link: None, breaker: Breaker::OPEN, trouble: Some(error.to_string()), instances: 1 },
         };
-        let breaker = if link.is_some() { Breaker::CLOSED } else { Breaker::OPEN };
-        let state = Mutex::new(State { link, breaker, trouble });
+        metrics::instances(state.instances);
+        let state = Mutex::new(state);
         let client = Self(Arc::new(Shared { options, state, opened: Notify::new(), instance }));
         client.tell_start();
         let (keeper, stop) = (client.clone(), lifecycle.stop.clone());
@@ -172,6 +179,11 @@ impl RedisClient {
     /// Tells this process from every other one that shares this Redis.
     pub fn instance(&self) -> &str {
         &self.0.instance
+    }
+
+    /// The instances that shared this Redis when it was asked last, this one among them.
+    pub fn instances(&self) -> u32 {
+        self.0.state.lock().instances
     }
 
     /// The standing of Redis now.
