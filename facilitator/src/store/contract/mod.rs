@@ -38,6 +38,9 @@ macro_rules! store_contract {
     ($backend:expr) => {
         $crate::store::contract::engine_contract!($backend);
         $crate::store::contract::guarantees! { $backend =>
+            owners {
+                a_reader_beside_the_owner_sees_commits_and_writes_nothing,
+            }
             operator {
                 the_word_ends_only_what_is_unresolved,
                 the_word_never_overrides_a_proof,
@@ -131,7 +134,6 @@ macro_rules! engine_contract {
                 transactions_are_found_by_their_nonces,
                 open_settlements_come_back_oldest_first,
                 unresolved_settlements_come_in_pages,
-                a_reader_beside_the_owner_sees_commits_and_writes_nothing,
                 a_raised_epoch_ends_the_one_before_and_only_its_owner_raises_it,
             }
         }

@@ -330,7 +330,7 @@ impl Store for MemoryStore {
     }
 
     async fn size(&self) -> Result<Size, StoreError> {
-        self.read(|_| Size::default())
+        self.read(|_| Size { bytes: 0, log_bytes: None })
     }
 
     async fn close(&self) {
@@ -351,6 +351,10 @@ mod tests {
         }
 
         async fn operate(&self) -> Arc<dyn Store> {
+            self.open().await
+        }
+
+        async fn read(&self) -> Arc<dyn Store> {
             self.open().await
         }
     }
