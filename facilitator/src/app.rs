@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use chains_core::clock::{Clock, SystemClock};
 use tokio::net::TcpListener;
 
-use self::reload::KeysFile;
+use self::reload::{Changeable, FollowedFile};
 
 use crate::{
     config::{Config, Environment},
@@ -124,6 +124,7 @@ pub async fn start(
     };
     let tasks = lifecycle.tasks.clone();
     let payments = Payments::new(submitters, Arc::clone(&store), (registry, guard), clock, waits, tasks);
+    payments.pause().replace(config.paused);
     let payments = Arc::new(payments);
     http::begin_metrics(&payments, redis.is_none());
     let files = Files::share(files::raise(), server.places.all, payments.networks().len());
@@ -131,8 +132,10 @@ pub async fn start(
     let options = Options { body_max: server.body_max, body_wait: server.body_wait, hosts: server.hosts, draining };
     let keys = Arc::new(KeyRing::new(config.auth.keys));
     if let Some(path) = file.clone() {
-        let following = KeysFile::new(path, environment.clone(), Arc::clone(&keys)).follow(lifecycle.stop.clone());
-        lifecycle.tasks.spawn(following);
+        let (ring, pause) = (Arc::clone(&keys), Arc::clone(payments.pause()));
+        let networks = payments.chains().map(|chain| chain.network().clone()).collect();
+        let following = FollowedFile::new(path, environment.clone(), Changeable { ring, pause, networks });
+        lifecycle.tasks.spawn(following.follow(lifecycle.stop.clone()));
     }
     let (gate, options) = (Arc::new(Gate::new(redis)), Arc::new(options));
     let api = Api { payments: Arc::clone(&payments), keys, gate, options };

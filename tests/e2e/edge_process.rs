@@ -157,6 +157,16 @@ async fn the_store_is_for_this_user_only() {
     assert!(seen >= 3, "the database, its log and its lock");
 }
 
+/// I06.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_core_dump_can_hold_the_keys() {
+    let chain = Anvil::start().await;
+    let service = Home::on(&chain).serve().await;
+    let limits = fs::read_to_string(format!("/proc/{}/limits", service.id())).expect("a process");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit");
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+}
+
 /// J10.
 #[tokio::test(flavor = "multi_thread")]
 async fn variables_that_are_left_over_are_named_and_their_values_are_not_shown() {

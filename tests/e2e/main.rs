@@ -44,6 +44,7 @@
 //! | [`validity`] | a payment is valid when the chain will take it |
 //! | [`redis_guard`], [`redis_faults`] | instances that share a Redis refuse early, and need it for nothing |
 //! | [`balancers`] | nginx and HAProxy stand before the service, and nobody notices |
+//! | [`pause`] | the operator pauses payments while the service runs |
 //! | [`api_keys`] | each caller has its own rights, rates and settlements, which change without a restart |
 //! | [`access`] | who may ask, and how the service ends |
 //! | [`edge_wire`], [`edge_hostile`], [`edge_places`], [`edge_process`] | nobody takes the service away from honest callers |
@@ -91,6 +92,7 @@ mod family_contract;
 mod faults;
 mod logs;
 mod metrics;
+mod pause;
 mod payers;
 mod permit2_evm;
 mod recovery;

@@ -6,7 +6,7 @@
 //! | [`Environment`] | the process environment as a value: nobody else reads it |
 //! | `layers` | which value is in force, and where it came from |
 //! | `redis`, `secret_file` | what `[redis]` means; passwords in files |
-//! | [`sections`] | what `[server]`, `[admin]`, `[auth]`, `[payers]`, `[store]` mean |
+//! | [`sections`] | what `[server]`, `[admin]`, `[auth]`, `[paused]`, `[payers]`, `[store]` mean |
 
 mod environment;
 mod layers;
@@ -36,7 +36,7 @@ pub use self::{
     layers::DEFAULTS,
     sections::{Admin, Auth, Payers, Server, Store},
 };
-use crate::redis_client::address::Options;
+use crate::{payment::paused::Paused, redis_client::address::Options};
 
 /// The variable that names the configuration file.
 pub(crate) const FILE_VARIABLE: &str = "FACILITATOR_CONFIG";
@@ -57,6 +57,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[auth]`.
     pub auth: Auth,
+    /// `[paused]`.
+    pub paused: Paused,
     /// `[payers]`.
     pub payers: Payers,
     /// `[store]`.
@@ -108,6 +110,14 @@ pub fn load_store(path: Option<&Path>, environment: &Environment) -> Result<Stor
 /// The report, with at least one problem.
 pub fn load_auth(path: &Path, environment: &Environment) -> Result<Auth, Report> {
     load_section("auth", Some(path), environment, |section| sections::auth(section, None))
+}
+
+/// Reads `[paused]` alone, likewise, for a service of these networks.
+///
+/// # Errors
+/// The report, with at least one problem.
+pub fn load_paused(path: &Path, environment: &Environment, networks: &[Network]) -> Result<Paused, Report> {
+    load_section("paused", Some(path), environment, |section| sections::paused(section, networks))
 }
 
 /// Reads the address of the public listener alone, likewise.
@@ -201,11 +211,13 @@ fn read_with(
     let store = sections::store(root.section("store"));
     let redis = redis::read(&mut root);
     let chains = networks(root.section("networks"), has_file, families, clock);
+    let served: Vec<Network> = chains.iter().map(|chain| chain.network().clone()).collect();
+    let paused = sections::paused(root.section("paused"), &served);
     drop(root);
-    match (server, admin, auth, payers, store, report.problems().is_empty()) {
-        (Some(server), Some(admin), Some(auth), Some(payers), Some(store), true) => {
+    match (server, admin, auth, payers, store, paused, report.problems().is_empty()) {
+        (Some(server), Some(admin), Some(auth), Some(payers), Some(store), Some(paused), true) => {
             let unread = environment.unread(file, &report.effective());
-            Ok(Config { file: None, server, admin, auth, payers, store, redis, chains, report, unread })
+            Ok(Config { file: None, server, admin, auth, paused, payers, store, redis, chains, report, unread })
         }
         _ => Err(report),
     }

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, net::SocketAddr, path::Path, time::Duration};
 
 use chains_core::{
-    Secret,
+    Network, Secret,
     config::{Section, Source},
 };
 use tracing_subscriber::EnvFilter;
@@ -19,6 +19,7 @@ use crate::{
     },
     limits::{payer_failures::FailureLimit, rates::Rate},
     machine,
+    payment::paused::Paused,
     store::connect::Location,
 };
 
@@ -215,6 +216,50 @@ pub(super) fn admin(mut section: Section) -> Option<Admin> {
 enum Mode {
     Open,
     ApiKey,
+}
+
+/// `[paused]`: payments that are not taken for a while, of these networks.
+pub(super) fn paused(mut section: Section, known: &[Network]) -> Option<Paused> {
+    let everything = section.required::<bool>("everything");
+    let networks = section.required::<Vec<String>>("networks");
+    let assets = section.required::<Vec<String>>("assets");
+    let keys = section.required::<Vec<String>>("keys");
+    let mut paused = Paused { everything: everything?, keys: keys?.into_iter().collect(), ..Paused::default() };
+    for (i, text) in networks?.iter().enumerate() {
+        paused.networks.extend(served(&section, "networks", (i, text), text, known));
+    }
+    for (i, text) in assets?.iter().enumerate() {
+        match text.rsplit_once('/') {
+            Some((network, asset)) if !asset.is_empty() => {
+                let network = served(&section, "assets", (i, text), network, known);
+                paused.assets.extend(network.map(|network| (network, asset.to_owned())));
+            }
+            Some(_) | None => section.problem_at(
+                "assets",
+                i,
+                format!("is {text:?}"),
+                "write the network, a slash and the asset, such as \"eip155:8453/0x8335…\"",
+            ),
+        }
+    }
+    Some(paused)
+}
+
+/// A network that is served here; one that is not would pause nothing.
+fn served(
+    section: &Section,
+    key: &str,
+    (place, shown): (usize, &str),
+    network: &str,
+    known: &[Network],
+) -> Option<Network> {
+    let network = network.parse().ok().filter(|network| known.contains(network));
+    if network.is_none() {
+        let known: Vec<_> = known.iter().map(ToString::to_string).collect();
+        let fix = format!("name one of the configured networks: {}", known.join(", "));
+        section.problem_at(key, place, format!("is {shown:?}, whose network is not served here"), fix);
+    }
+    network
 }
 
 pub(super) fn auth(mut section: Section, listen: Option<SocketAddr>) -> Option<Auth> {

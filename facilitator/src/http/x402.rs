@@ -53,8 +53,8 @@ const INCOMPLETE_LIFETIME: HeaderValue = HeaderValue::from_static("max-age=10");
 pub async fn verify(State(api): State<Api>, request: Request) -> Response {
     let id = RequestId::of(&request);
     match read(&api, request, Scope::Verify).await {
-        Ok(Read { request, admitted: _admitted, .. }) => {
-            let (asked, outcome) = api.payments.verify(request, id.as_str()).await;
+        Ok(Read { request, tenant, admitted: _admitted }) => {
+            let (asked, outcome) = api.payments.verify(request, &tenant, id.as_str()).await;
             verified(&asked, &outcome, &id);
             response::verify(asked, outcome, &id)
         }

@@ -2,6 +2,7 @@
 
 mod identifier;
 pub mod outcome;
+pub mod paused;
 mod settle;
 mod supported;
 mod verify;
@@ -24,6 +25,7 @@ use chains_core::{
 use tokio_util::task::TaskTracker;
 
 pub use outcome::{Asked, Pending, Route, SettleOutcome, Told, Unavailable, VerifyOutcome};
+use paused::Pause;
 use supported::Probe;
 pub use supported::{Readiness, ReadinessLine, SupportedNow};
 
@@ -39,6 +41,7 @@ pub struct Payments {
     clock: Arc<dyn Clock>,
     waits: Waits,
     tasks: TaskTracker,
+    pause: Arc<Pause>,
     supported_turn: AtomicUsize,
     probe: Probe,
 }
@@ -77,8 +80,13 @@ impl Payments {
             }
         }
         let networks = submitters.into_iter().map(|s| (s.chain().network().clone(), s)).collect();
-        let (supported_turn, probe) = (AtomicUsize::new(0), Probe::default());
-        Self { networks, names, store, registry, guard, clock, waits, tasks, supported_turn, probe }
+        let (supported_turn, probe, pause) = (AtomicUsize::new(0), Probe::default(), Arc::default());
+        Self { networks, names, store, registry, guard, clock, waits, tasks, supported_turn, probe, pause }
+    }
+
+    /// The pause in force, to be replaced while the service runs.
+    pub const fn pause(&self) -> &Arc<Pause> {
+        &self.pause
     }
 
     /// Spellings of the configured networks, for [`chains_core::protocol::parse`].

@@ -167,7 +167,8 @@ pub const PANICKED: Told = told("internal", "panic");
 
 /// The outcomes of `/verify` that can be foreseen; `invalid` has the codes of payers' mistakes besides.
 pub fn verify_outcomes() -> Vec<(&'static str, &'static str)> {
-    let unavailable = [NotNow::NetworkClosed, NotNow::ChainUnavailable].map(|why| ("unavailable", why.word()));
+    let unavailable =
+        [NotNow::NetworkClosed, NotNow::Paused, NotNow::ChainUnavailable].map(|why| ("unavailable", why.word()));
     let policy = POLICY.map(|code| (BY_POLICY, code.spelling(Version::V2)));
     let others = [("valid", NO_REASON), (PANICKED.outcome, PANICKED.reason)];
     others.into_iter().chain(unavailable).chain(policy).collect()

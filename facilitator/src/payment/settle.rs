@@ -113,6 +113,10 @@ impl Payments {
             Next::Go(Some(entry)) => return Ok(wait::meet(call, &entry).await),
             Next::Go(None) => {}
         }
+        // One that was begun before the pause is answered above.
+        if self.pause.covers(call.payment, &call.caller.tenant) {
+            return Ok(Next::unavailable(NotNow::Paused));
+        }
         if !call.submitter.takes_payments() {
             return Ok(Next::unavailable(NotNow::NetworkClosed));
         }

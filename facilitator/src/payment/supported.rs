@@ -35,7 +35,7 @@ pub struct Readiness {
 /// One part of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadinessLine {
-    /// `store`, a network, or `redis`.
+    /// `store`, a network, `redis`, or `paused`.
     pub subject: String,
     /// True when it is ready.
     pub ready: bool,
@@ -178,6 +178,15 @@ impl Payments {
         let mut lines = vec![line("store".to_owned(), store)];
         lines.extend(networks);
         lines.extend(self.guard.standing().map(|state| line_of_redis(state.err())));
+        let paused = self.pause.now();
+        // The names of keys are nobody else's business.
+        let told = "some payments are paused by the operator".to_owned();
+        lines.extend((!paused.is_nothing()).then(|| ReadinessLine {
+            subject: "paused".to_owned(),
+            ready: true,
+            detail: paused.to_string(),
+            told,
+        }));
         let seen = Arc::new(Readiness { ready, lines });
         *self.probe.seen.write() = Some(Arc::clone(&seen));
         seen

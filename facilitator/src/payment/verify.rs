@@ -14,17 +14,21 @@ use crate::{limits::SpokenFor, settlement::NotNow};
 
 impl Payments {
     /// Checks a payment as it stands now. An advice: only a settle moves money.
-    pub async fn verify(&self, request: Request, request_id: &str) -> (Asked, VerifyOutcome) {
+    pub async fn verify(&self, request: Request, tenant: &str, request_id: &str) -> (Asked, VerifyOutcome) {
         let mut asked = self.asked(&request);
         let read = request.payment.and_then(|payment| {
             identifier::of(&payment)?;
-            self.read(&payment)
+            let (submitter, authorization) = self.read(&payment)?;
+            Ok((submitter, authorization, self.pause.covers(&payment, tenant)))
         });
-        let (submitter, authorization) = match read {
+        let (submitter, authorization, paused) = match read {
             Ok(read) => read,
             Err(rejection) => return (asked, VerifyOutcome::Invalid(rejection)),
         };
         authorization.payer().clone_into(&mut asked.payer);
+        if paused {
+            return (asked, VerifyOutcome::Unavailable(Unavailable::now(NotNow::Paused)));
+        }
         if submitter.closed_because().is_some() {
             let why = Unavailable::now(NotNow::NetworkClosed);
             return (asked, VerifyOutcome::Unavailable(why));

@@ -6,6 +6,8 @@
 pub enum NotNow {
     /// The network is closed.
     NetworkClosed,
+    /// The operator has paused such payments.
+    Paused,
     /// No endpoint answers.
     ChainUnavailable,
     /// No gas wallet can pay for one more transaction.
@@ -44,8 +46,9 @@ pub enum NotNow {
 
 impl NotNow {
     /// Every word that [`word`](Self::word) gives.
-    pub const WORDS: [&str; 11] = [
+    pub const WORDS: [&str; 12] = [
         "network_closed",
+        "paused",
         "chain_unavailable",
         "no_gas_wallet",
         "price",
@@ -65,6 +68,7 @@ impl NotNow {
     pub const fn word(self) -> &'static str {
         match self {
             Self::NetworkClosed => "network_closed",
+            Self::Paused => "paused",
             Self::ChainUnavailable => "chain_unavailable",
             Self::NoGasWallet | Self::GasWalletClosed | Self::GasWalletTaken => "no_gas_wallet",
             Self::Price => "price",
@@ -82,6 +86,7 @@ impl NotNow {
     pub const fn message(self) -> &'static str {
         match self {
             Self::NetworkClosed => "this network takes no payments now",
+            Self::Paused => "the operator of this service has paused such payments; nothing was sent",
             Self::ChainUnavailable => "the chain could not be asked",
             Self::NoGasWallet => "no gas wallet of this network can pay for a transaction now",
             Self::GasWalletClosed => "the gas wallet is closed",
