@@ -11,7 +11,7 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::Mutex,
+    sync::{Mutex, mpsc},
     thread,
 };
 
@@ -85,8 +85,7 @@ impl Postgres {
         for setting in SETTINGS.into_iter().chain([sockets.as_str(), self.setting]) {
             command.args(["-c", setting]);
         }
-        let mut server = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("PostgreSQL starts");
-        wait_for(&mut server, READY);
+        let server = start(command, READY);
         *self.server.lock().expect("no panic") = Some(server);
     }
 
@@ -156,10 +155,8 @@ impl Pooler {
         fs::write(&file, settings).expect("written");
         hand_over(folder.path());
         let mut command = as_user(Path::new("/usr/sbin/pgbouncer"));
-        let process = command.arg(&file).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts");
-        let mut pooler = Self { folder, process };
-        wait_for(&mut pooler.process, "process up");
-        pooler
+        command.arg(&file);
+        Self { folder, process: start(command, "process up") }
     }
 
     /// The URL of a database behind it.
@@ -175,18 +172,33 @@ impl Drop for Pooler {
     }
 }
 
-/// Reads a program's log up to these words, and what follows for as long as it runs.
-fn wait_for(process: &mut Child, words: &str) {
-    let mut log = BufReader::new(process.stderr.take().expect("its log")).lines().map_while(Result::ok);
-    let mut said = Vec::new();
-    let ready = log.by_ref().any(|line| {
-        let is_ready = line.contains(words);
-        said.push(line);
-        is_ready
+/// Starts a program, and waits until its log has these words.
+///
+/// It is told of the end of the thread that started it, not of the process: so
+/// that is the thread which reads its log to the end.
+fn start(mut command: Command, words: &'static str) -> Child {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut process = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts");
+        let mut log = BufReader::new(process.stderr.take().expect("its log")).lines().map_while(Result::ok);
+        let mut said = Vec::new();
+        let ready = log.by_ref().any(|line| {
+            let is_ready = line.contains(words);
+            said.push(line);
+            is_ready
+        });
+        let answer = if ready {
+            Ok(process)
+        } else {
+            drop(process.wait());
+            Err(said.join("\n"))
+        };
+        // Whoever waits has gone only when the test has.
+        drop(sender.send(answer));
+        log.for_each(drop);
     });
-    assert!(ready, "it does not start:\n{}", said.join("\n"));
-    // A pipe that nobody reads would stop it.
-    thread::spawn(move || log.for_each(drop));
+    let answer = receiver.recv().expect("no panic");
+    answer.unwrap_or_else(|said| panic!("it does not start:\n{said}"))
 }
 
 fn signal(server: &Child, signal: &str) {

@@ -198,13 +198,13 @@ impl Home {
         let began = Instant::now();
         let mut service = self.spawn();
         loop {
-            let answer = self.client.get(format!("{}/ready", self.url)).send().await;
-            if answer.is_ok_and(|answer| answer.status() == 200) {
+            let ready = service.try_get("/ready").await;
+            if ready.as_ref().is_some_and(|ready| ready.status == 200) {
                 return service;
             }
             let ended = service.exit_code();
             let late = began.elapsed() > PATIENCE;
-            assert!(ended.is_none() && !late, "not ready, exit code {ended:?}\n{}", self.log());
+            assert!(ended.is_none() && !late, "not ready, exit code {ended:?}: {ready:?}\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -81,7 +81,7 @@ pub(super) async fn own(place: &Place, migrations: Migrations) -> Result<SqlStor
     let way = place.direct(terms(ANSWER_MAX));
     let mut connection = way.connect().await?;
     lock::take_in_time(&mut connection).await?;
-    if migrations == Migrations::Apply {
+    if migrations == Migrations::Apply && !open::is_current(&mut connection).await? {
         open::migrate(place).await?;
     }
     open::must_be_current(&mut connection).await?;

@@ -38,6 +38,11 @@ pub async fn migrate(place: &Place) -> Result<(i64, i64), OpenError> {
     Ok((before, schema::newest(&MIGRATOR)))
 }
 
+/// Returns true when there is nothing to migrate.
+pub(super) async fn is_current(connection: &mut Connection) -> Result<bool, StoreError> {
+    Ok(version(connection).await? == schema::newest(&MIGRATOR))
+}
+
 pub(super) async fn must_be_current(connection: &mut Connection) -> Result<(), OpenError> {
     Ok(schema::current(version(connection).await?, &MIGRATOR)?)
 }

@@ -103,9 +103,9 @@ async fn steal(store: &SqlStore, name: &str, number: u64) -> u64 {
         let highest = store.highest_nonce(&network(), "w").await.expect("read");
         for nonce in (highest.map_or(0, |nonce| nonce + 1)..).take(5) {
             payment += 1;
-            let begun = begun_as(facts(payment), nonce);
-            let carry = Change::Carry(Transaction { epoch, ..begun.transaction });
-            match store.apply(vec![claim(&begun.facts), carry], AT).await {
+            let one = begun_as(facts(payment), nonce);
+            let carry = Change::Carry(Transaction { epoch, ..one.transaction });
+            match store.apply(vec![claim(&one.facts), carry], AT).await {
                 Ok(_) => {}
                 Err(ApplyError::EpochOver) => break,
                 Err(error) => panic!("nonce {nonce} of epoch {epoch}: {error}"),

@@ -84,6 +84,7 @@ async fn no_look_up_must_read_a_table_that_grows_from_end_to_end() {
     statements.extend(lists.iter().map(|query| read::find_statement(Dialect, query)));
     assert!(statements.len() > 200, "{}", statements.len());
     for statement in &statements {
-        assert_eq!(whole(&mut session, statement).await, [] as [&str; 0], "{}", statement.sql());
+        let whole = whole(&mut session, statement).await;
+        assert!(whole.is_empty(), "{whole:?}: {}", statement.sql());
     }
 }
