@@ -1,10 +1,12 @@
 //! New gas wallets, for the command `keygen evm`.
 
-use std::path::Path;
+use std::{fs::File, io::Write as _, path::Path};
 
-use alloy::signers::k256::elliptic_curve::rand_core::OsRng;
+use alloy::signers::k256::elliptic_curve::rand_core::{OsRng, RngCore as _};
 use alloy_signer_local::Secp256k1Signer;
 use chains_core::Secret;
+
+use crate::wallet::keystore::{self, Drawn, PASSWORD_MIN};
 
 /// The reason why no key file was written.
 #[derive(Debug, thiserror::Error)]
@@ -22,8 +24,13 @@ pub enum KeygenError {
     #[error("the key file does not open with this password: {0}")]
     Decrypt(#[source] alloy_signer_local::LocalSignerError),
     /// It could not be encrypted.
-    #[error("the key file could not be encrypted: {0}")]
-    Encrypt(#[source] alloy_signer_local::LocalSignerError),
+    #[error("the key file could not be encrypted")]
+    Encrypt,
+    /// The password protects nothing.
+    #[error(
+        "the password has fewer than {PASSWORD_MIN} characters: whoever gets a copy of the file guesses it. Choose a longer one"
+    )]
+    Password,
 }
 
 /// A new key: its address and, as `0x` and 64 hex digits, the key itself.
@@ -36,19 +43,24 @@ pub fn key() -> (String, Secret) {
 /// owner can read, and gives its address. Never overwrites.
 ///
 /// # Errors
-/// The file exists, or cannot be written.
+/// The file exists, or cannot be written; the password is too short.
 pub fn keystore(path: &Path, password: &Secret) -> Result<String, KeygenError> {
     if path.exists() {
         return Err(KeygenError::Exists(path.display().to_string()));
     }
-    let not_a_file = || KeygenError::Path(path.display().to_string());
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(not_a_file)?;
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if password.expose().chars().count() < PASSWORD_MIN {
+        return Err(KeygenError::Password);
+    }
+    path.file_name().ok_or_else(|| KeygenError::Path(path.display().to_string()))?;
     // Made private while still empty, so that nobody reads it half written.
-    private_file(path).map_err(KeygenError::Write)?;
+    let mut file = private_file(path).map_err(KeygenError::Write)?;
     let signer = Secp256k1Signer::random_with(&mut OsRng);
-    Secp256k1Signer::encrypt_keystore(folder, &mut OsRng, signer.to_bytes(), password.expose(), Some(name))
-        .map_err(KeygenError::Encrypt)?;
+    let mut drawn = Drawn { salt: [0; 32], iv: [0; 16], id: [0; 16] };
+    for bytes in [&mut drawn.salt[..], &mut drawn.iv, &mut drawn.id] {
+        OsRng.fill_bytes(bytes);
+    }
+    let text = keystore::encrypt(&signer.to_bytes(), signer.address(), password, &drawn).ok_or(KeygenError::Encrypt)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(KeygenError::Write)?;
     Ok(signer.address().to_checksum(None))
 }
 
@@ -69,12 +81,12 @@ pub fn address_of(path: &Path, password: &Secret) -> Result<String, KeygenError>
     Ok(signer.address().to_checksum(None))
 }
 
-fn private_file(path: &Path) -> std::io::Result<()> {
+fn private_file(path: &Path) -> std::io::Result<File> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
+    options.open(path)
 }
 
 #[cfg(test)]
@@ -96,5 +108,7 @@ mod tests {
         assert!(matches!(keystore(&path, &Secret::new("x".to_owned())), Err(KeygenError::Exists(_))));
         assert_eq!(std::fs::read_to_string(&path).expect("read"), "precious");
         std::fs::remove_file(&path).expect("removed");
+        assert!(matches!(keystore(&path, &Secret::new("x".to_owned())), Err(KeygenError::Password)));
+        assert!(!path.exists(), "nothing is left behind");
     }
 }

@@ -14,7 +14,10 @@ impl Health for EvmChain {
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.context.token_code.notices(&self.context.config.assets)
+        let weak = self.context.wallets.weak().iter();
+        let weak =
+            weak.map(|(wallet, cost)| format!("the keystore of gas wallet {wallet} is quickly guessed ({cost})"));
+        self.context.token_code.notices(&self.context.config.assets).into_iter().chain(weak).collect()
     }
 
     fn trouble(&self) -> Option<String> {

@@ -55,6 +55,7 @@ pub(crate) async fn doctor(context: &Context) -> Vec<Finding> {
     }
     let mut findings: Vec<Finding> = looked.into_iter().flat_map(|looked| looked.findings).collect();
     findings.extend(check_count(context));
+    findings.extend(check_keystores(context));
     if context.rpc.prove(context.config.chain_id).await.proven == 0 {
         return findings;
     }
@@ -90,6 +91,17 @@ fn check_count(context: &Context) -> Option<Finding> {
     let meaning = "Nobody contradicts it where money is at stake, and without it nothing is verified or settled";
     let fix = "Add a node of another provider to `rpc`";
     Some(Finding::new(Severity::Warning, "node_count", only.host(), "is the only node", meaning, fix))
+}
+
+/// Files of keys whose password is quickly guessed by whoever gets a copy of them.
+fn check_keystores(context: &Context) -> impl Iterator<Item = Finding> {
+    context.wallets.weak().iter().map(|(wallet, cost)| {
+        let seen = format!("has a keystore whose password is quickly guessed: {cost}");
+        let meaning = "Whoever gets a copy of the file, as from a backup, has its money soon";
+        let fix =
+            "Make a new one by `facilitator keygen evm --keystore FILE`, move the money, and name it in `gas_wallets`";
+        Finding::new(Severity::Warning, "keystore_cost", wallet, seen, meaning, fix)
+    })
 }
 
 async fn check_prices(context: &Context) -> Finding {

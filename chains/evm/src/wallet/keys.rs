@@ -26,6 +26,8 @@ pub struct GasWallets {
     signers: Vec<Secp256k1Signer>,
     names: Vec<String>,
     by_name: HashMap<String, usize>,
+    /// Those whose keystore's password is quickly guessed, and the cost of a guess.
+    weak: Vec<(String, String)>,
 }
 
 impl fmt::Debug for GasWallets {
@@ -49,7 +51,7 @@ impl GasWallets {
             return None;
         }
         let mut signers: Vec<Secp256k1Signer> = vec![];
-        let mut complete = true;
+        let (mut complete, mut weak) = (true, vec![]);
         for (i, (secret, source)) in keys.iter().enumerate() {
             match read(secret, source, testnet, password.as_ref()) {
                 Ok(signer) if signers.iter().any(|known| known.address() == signer.address()) => {
@@ -62,14 +64,18 @@ impl GasWallets {
                     );
                     complete = false;
                 }
-                Ok(signer) => signers.push(signer),
+                Ok(signer) => {
+                    let address = signer.address().to_checksum(None);
+                    weak.extend(weakness(secret).map(|cost| (address, cost)));
+                    signers.push(signer);
+                }
                 Err(Bad { seen, fix }) => {
                     section.problem_at("gas_wallets", i, seen, fix);
                     complete = false;
                 }
             }
         }
-        let wallets = Self::new(signers);
+        let wallets = Self { weak, ..Self::new(signers) };
         section.describe("gas_wallets", wallets.names.clone(), "addresses");
         complete.then_some(wallets)
     }
@@ -77,7 +83,12 @@ impl GasWallets {
     fn new(signers: Vec<Secp256k1Signer>) -> Self {
         let names: Vec<String> = signers.iter().map(|signer| signer.address().to_checksum(None)).collect();
         let by_name = names.iter().cloned().zip(0..).collect();
-        Self { signers, names, by_name }
+        Self { signers, names, by_name, weak: vec![] }
+    }
+
+    /// Those whose keystore's password is quickly guessed, and the cost of a guess.
+    pub fn weak(&self) -> &[(String, String)] {
+        &self.weak
     }
 
     /// Their addresses, in configuration order, EIP-55 spelling. Never empty.
@@ -147,6 +158,12 @@ fn read(secret: &Secret, source: &Source, testnet: bool, password: Option<&Secre
         bad(seen, "write 0x and 64 hex digits, or \"keystore:/path\"")
     };
     Secp256k1Signer::from_bytes(&word.ok_or_else(not_a_key)?).map_err(|_| not_a_key())
+}
+
+/// The cost of a guess at the password of a key's file, where it is low.
+fn weakness(secret: &Secret) -> Option<String> {
+    let path = secret.expose().strip_prefix(KEYSTORE)?;
+    super::keystore::weakness(&fs::read_to_string(path).ok()?)
 }
 
 fn keystore(path: &Path, password: Option<&Secret>) -> Result<Secp256k1Signer, Bad> {
