@@ -7,12 +7,14 @@ use std::{
 };
 
 use e2e::{
-    anvil::{Anvil, PAYEE, USDC, free_port},
+    anvil::{Anvil, GAS_WALLET_KEY, NETWORK, PAYEE, USDC, free_port},
     balancer::Balancer,
     eventually,
     payer::Draft,
     service::{Home, binary, text_of},
 };
+
+use serde_json::{Value, json};
 
 use crate::redis_guard::SECOND_WALLET_KEY;
 
@@ -101,6 +103,64 @@ fn the_unit_of_systemd_is_valid_and_leaves_the_service_little_to_reach() {
     // Of 100: 0 reaches nothing.
     let judged = run("systemd-analyze", &["security", "--offline=true", "--threshold=20", "--no-pager", &file]);
     assert!(judged.status.success(), "{}", text_of(&judged));
+}
+
+/// The compose file with its secrets, in a folder of its own, as Debian's `docker-compose` reads it.
+fn composed(folder: &Path) -> Value {
+    let copied = ["docker-compose.yml", "facilitator/deploy/compose/secrets.sh"];
+    for path in copied {
+        let to = folder.join(path);
+        fs::create_dir_all(to.parent().expect("a folder")).expect("made");
+        fs::copy(root().join(path), to).expect("copied");
+    }
+    for _ in 0..2 {
+        let made = run("bash", &[&folder.join(copied[1]).display().to_string()]);
+        assert!(made.status.success(), "{}", text_of(&made));
+    }
+    let read = Command::new("docker-compose").args(["--profile", "dev", "config"]).current_dir(folder).output();
+    let read = read.expect("`tests/run` installs docker-compose");
+    assert!(read.status.success(), "{}", text_of(&read));
+    fs::write(folder.join("read.yml"), read.stdout).expect("written");
+    // Debian's docker-compose brings Python's reader of YAML with it.
+    let script = "import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))))";
+    let json = run("/usr/bin/python3", &["-c", script, &folder.join("read.yml").display().to_string()]);
+    serde_json::from_slice(&json.stdout).unwrap_or_else(|error| panic!("{error}: {}", text_of(&json)))
+}
+
+#[test]
+fn every_service_of_the_compose_file_has_limits_and_no_rights_and_the_instance_takes_its_environment() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = composed(folder.path());
+    let services = file["services"].as_object().expect("services");
+    assert!(services.len() >= 6, "{services:?}");
+    for (name, service) in services {
+        assert_eq!(service["read_only"], true, "{name}");
+        assert_eq!(service["cap_drop"], json!(["ALL"]), "{name}");
+        assert_eq!(service["security_opt"], json!(["no-new-privileges:true"]), "{name}");
+        assert!(service["mem_limit"].is_string() && service["cpus"].is_number(), "{name} {service}");
+        assert!(service["privileged"].is_null() && !service.to_string().contains("docker.sock"), "{name}");
+        for port in service["ports"].as_array().into_iter().flatten() {
+            assert!(port.as_str().is_some_and(|port| port.starts_with("127.0.0.1:")), "{name}: {port}");
+        }
+        let image = service["image"].as_str().expect("an image");
+        assert!(image == "x402-facilitator" || image.contains('.'), "{name}: {image} is not one image for ever");
+    }
+    assert_eq!(file["networks"]["back"]["internal"], true);
+    // The service itself takes this environment, with the secrets where they are here.
+    let secrets = folder.path().join("secrets").display().to_string();
+    let config = folder.path().join("facilitator.toml");
+    let chain = format!("[networks.\"{NETWORK}\"]\nrpc = [\"http://a\"]\ngas_wallets = [\"{GAS_WALLET_KEY}\"]\n");
+    fs::write(&config, chain).expect("written");
+    let environment = services["facilitator-1"]["environment"].as_object().expect("an environment");
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let environment = environment.iter().map(|(name, value)| (name, text(value).replace("/run/secrets", &secrets)));
+    let mut check = Command::new(binary());
+    let checked = check.args(["config", "check", "--config"]).arg(config).envs(environment).output().expect("it runs");
+    let said = text_of(&checked);
+    assert!(checked.status.success(), "{said}");
+    for key in ["store.password_file", "redis.password_file", "admin.token_sha256", "server.trusted_proxies"] {
+        assert!(said.contains(&format!("sets {key}")), "{key}: {said}");
+    }
 }
 
 /// As in the image: a user without rights, no capabilities, nothing to write to but its own folder. Without root
