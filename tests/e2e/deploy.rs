@@ -11,6 +11,7 @@ use e2e::{
     balancer::Balancer,
     eventually,
     payer::Draft,
+    proxy::{Fault, Proxy, Times},
     service::{Home, binary, text_of},
 };
 
@@ -35,13 +36,14 @@ fn run(program: &str, arguments: &[&str]) -> Output {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn haproxy_as_it_is_delivered_hides_an_instance_that_dies_and_one_that_takes_nothing() {
+async fn haproxy_as_it_is_delivered_hides_an_instance_that_takes_nothing_and_one_that_dies() {
     let file = deployed("haproxy/haproxy.cfg");
     let checked = run("haproxy", &["-c", "-f", &file.display().to_string()]);
     assert!(checked.status.success(), "{}", text_of(&checked));
 
     let chain = Anvil::start().await;
-    let homes = [Home::on(&chain), Home::on(&chain).wallets(&[SECOND_WALLET_KEY])];
+    let node = Proxy::before(&chain.node.url).await;
+    let homes = [Home::on(&chain).rpc(&[&node.url]), Home::on(&chain).wallets(&[SECOND_WALLET_KEY])];
     let (dies, stays) = (homes[0].serve().await, homes[1].serve().await);
     let port = free_port();
     let mut text =
@@ -62,6 +64,14 @@ async fn haproxy_as_it_is_delivered_hides_an_instance_that_dies_and_one_that_tak
         assert!(status == 200 && body.contains("\"success\":true"), "{status} {body}");
         assert_eq!(chain.node.token_balance(USDC, PAYEE).await, 10_000 * paid);
     }
+    // Its node is gone: it answers 503, until its health check is seen to fail and after.
+    node.fail("*", Fault::Status(500), Times::Always);
+    for request in 0..20 {
+        let (status, body) = ask("/verify").await;
+        assert!(status == 200 && body.contains("\"isValid\":true"), "request {request}: {status} {body}");
+    }
+    node.heal();
+    eventually("it is ready again", || async { (dies.get("/ready").await.status == 200).then_some(()) }).await;
     dies.kill();
     for request in 0..50 {
         let (status, body) = ask("/verify").await;
