@@ -45,6 +45,7 @@
 //! | [`redis_guard`], [`redis_faults`] | instances that share a Redis refuse early, and need it for nothing |
 //! | [`balancers`] | nginx and HAProxy stand before the service, and nobody notices |
 //! | [`pause`] | the operator pauses payments while the service runs |
+//! | [`deploy`] | what stands in `facilitator/deploy` works as it stands there |
 //! | [`api_keys`] | each caller has its own rights, rates and settlements, which change without a restart |
 //! | [`access`] | who may ask, and how the service ends |
 //! | [`edge_wire`], [`edge_hostile`], [`edge_places`], [`edge_process`] | nobody takes the service away from honest callers |
@@ -63,6 +64,7 @@ mod commands;
 mod counterfactual;
 mod crash;
 mod demo;
+mod deploy;
 mod differential;
 mod doctor;
 mod edge_hostile;

@@ -33,13 +33,29 @@ impl Balancer {
     /// # Panics
     /// If it does not start: `tests/run` installs it.
     pub async fn before(program: Program, services: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
         let port = free_port();
         let targets: Vec<&str> = services.iter().map(|url| url.trim_start_matches("http://")).collect();
-        let file = folder.path().join("config");
-        let (text, mut command) = match program {
-            Program::Nginx => (nginx(folder.path(), port, &targets), nginx_command(folder.path(), &file)),
-            Program::HaProxy => (haproxy(port, &targets), haproxy_command(&file)),
+        Self::start(program, port, |folder| match program {
+            Program::Nginx => nginx(folder, port, &targets),
+            Program::HaProxy => haproxy(port, &targets),
+        })
+        .await
+    }
+
+    /// Starts HAProxy with a configuration that listens on this port of the loopback address.
+    ///
+    /// # Panics
+    /// If it does not start: `tests/run` installs it.
+    pub async fn configured(port: u16, text: &str) -> Self {
+        Self::start(Program::HaProxy, port, |_| text.to_owned()).await
+    }
+
+    async fn start(program: Program, port: u16, text: impl FnOnce(&Path) -> String) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, text) = (folder.path().join("config"), text(folder.path()));
+        let mut command = match program {
+            Program::Nginx => nginx_command(folder.path(), &file),
+            Program::HaProxy => haproxy_command(&file),
         };
         fs::write(&file, text).expect("written");
         let log = fs::File::create(folder.path().join("log")).expect("a log");

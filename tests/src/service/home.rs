@@ -219,10 +219,18 @@ impl Home {
     /// # Panics
     /// If it cannot be started.
     pub fn spawn_with(&self, more: &[&str]) -> Service {
+        let mut command = self.command(&["serve"]);
+        command.args(more);
+        self.spawn_command(command)
+    }
+
+    /// Starts the service by a command that becomes it, and does not wait.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn spawn_command(&self, mut command: Command) -> Service {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path().join("log")).expect("a log");
-        let process = self
-            .command(&["serve"])
-            .args(more)
+        let process = command
             .env("RUST_LOG", &self.log_filter)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -1,0 +1,212 @@
+//! The files of `facilitator/deploy`, and the image: valid, and tried with the built binary.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use e2e::{
+    anvil::{Anvil, GAS_WALLET_KEY, NETWORK, PAYEE, USDC, free_port},
+    balancer::Balancer,
+    eventually,
+    payer::Draft,
+    proxy::{Fault, Proxy, Times},
+    service::{Home, binary, text_of},
+};
+
+use serde_json::{Value, json};
+
+use crate::redis_guard::SECOND_WALLET_KEY;
+
+/// The user of the image.
+const USER: &str = "65532";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn deployed(path: &str) -> PathBuf {
+    root().join("facilitator/deploy").join(path)
+}
+
+fn run(program: &str, arguments: &[&str]) -> Output {
+    let output = Command::new(program).args(arguments).output();
+    output.unwrap_or_else(|error| panic!("`tests/run` installs {program}: {error}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn haproxy_as_it_is_delivered_hides_an_instance_that_takes_nothing_and_one_that_dies() {
+    let file = deployed("haproxy/haproxy.cfg");
+    let checked = run("haproxy", &["-c", "-f", &file.display().to_string()]);
+    assert!(checked.status.success(), "{}", text_of(&checked));
+
+    let chain = Anvil::start().await;
+    let node = Proxy::before(&chain.node.url).await;
+    let homes = [Home::on(&chain).rpc(&[&node.url]), Home::on(&chain).wallets(&[SECOND_WALLET_KEY])];
+    let (dies, stays) = (homes[0].serve().await, homes[1].serve().await);
+    let port = free_port();
+    let mut text =
+        fs::read_to_string(&file).expect("the file").replace("bind :8402", &format!("bind 127.0.0.1:{port}"));
+    for (name, home) in ["facilitator-1:8402", "facilitator-2:8402"].into_iter().zip(&homes) {
+        assert!(text.contains(name), "{name}");
+        text = text.replace(name, home.url.trim_start_matches("http://"));
+    }
+    let balancer = Balancer::configured(port, &text).await;
+    let client = e2e::http_client();
+    let ask = async |path: &str| {
+        let answer = client.post(format!("{}{path}", balancer.url)).json(&Draft::default().v2()).send().await;
+        let answer = answer.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("a body"))
+    };
+    for paid in 1..=4 {
+        let (status, body) = ask("/settle").await;
+        assert!(status == 200 && body.contains("\"success\":true"), "{status} {body}");
+        assert_eq!(chain.node.token_balance(USDC, PAYEE).await, 10_000 * paid);
+    }
+    // Its node is gone: it answers 503, until its health check is seen to fail and after.
+    node.fail("*", Fault::Status(500), Times::Always);
+    for request in 0..20 {
+        let (status, body) = ask("/verify").await;
+        assert!(status == 200 && body.contains("\"isValid\":true"), "request {request}: {status} {body}");
+    }
+    node.heal();
+    eventually("it is ready again", || async { (dies.get("/ready").await.status == 200).then_some(()) }).await;
+    dies.kill();
+    for request in 0..50 {
+        let (status, body) = ask("/verify").await;
+        assert!(status == 200 && body.contains("\"isValid\":true"), "request {request}: {status} {body}");
+    }
+    let (status, body) = ask("/settle").await;
+    assert!(status == 200 && body.contains("\"success\":true"), "{status} {body}");
+    drop(stays);
+}
+
+/// The dependencies are a layer of their own, which needs the manifest of every crate.
+#[test]
+fn the_image_is_built_from_every_manifest_and_runs_as_nobody() {
+    let image = fs::read_to_string(root().join("facilitator/Dockerfile")).expect("the file");
+    let mut manifests = vec!["facilitator/Cargo.toml".to_owned(), "tests/Cargo.toml".to_owned()];
+    for family in fs::read_dir(root().join("chains")).expect("the families") {
+        manifests.push(format!("chains/{}/Cargo.toml", family.expect("a folder").file_name().display()));
+    }
+    for manifest in manifests {
+        assert!(image.contains(&format!("COPY {manifest} {manifest}\n")), "{manifest}");
+    }
+    assert!(image.contains(&format!("USER {USER}:{USER}\n")), "{image}");
+    let bases = image.lines().filter_map(|line| line.strip_prefix("ARG ")?.split_once("_IMAGE=")).map(|(_, base)| base);
+    for base in bases {
+        let version = base.split_once(':').map_or("", |(_, tag)| tag);
+        assert!(version.contains('.'), "{base} is not one image for ever");
+    }
+}
+
+#[test]
+fn the_unit_of_systemd_is_valid_and_leaves_the_service_little_to_reach() {
+    let unit = fs::read_to_string(deployed("systemd/facilitator.service")).expect("the unit");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("facilitator.service");
+    fs::write(&file, unit.replace("/usr/local/bin/facilitator", &binary().display().to_string())).expect("written");
+    let file = file.display().to_string();
+    let verified = run("systemd-analyze", &["verify", "--man=no", &file]);
+    assert!(verified.status.success() && text_of(&verified).is_empty(), "{}", text_of(&verified));
+    // Of 100: 0 reaches nothing.
+    let judged = run("systemd-analyze", &["security", "--offline=true", "--threshold=20", "--no-pager", &file]);
+    assert!(judged.status.success(), "{}", text_of(&judged));
+}
+
+/// The compose file with its secrets, in a folder of its own, as Debian's `docker-compose` reads it.
+fn composed(folder: &Path) -> Value {
+    let copied = ["docker-compose.yml", "facilitator/deploy/compose/secrets.sh"];
+    for path in copied {
+        let to = folder.join(path);
+        fs::create_dir_all(to.parent().expect("a folder")).expect("made");
+        fs::copy(root().join(path), to).expect("copied");
+    }
+    for _ in 0..2 {
+        let made = run("bash", &[&folder.join(copied[1]).display().to_string()]);
+        assert!(made.status.success(), "{}", text_of(&made));
+    }
+    let read = Command::new("docker-compose").args(["--profile", "dev", "config"]).current_dir(folder).output();
+    let read = read.expect("`tests/run` installs docker-compose");
+    assert!(read.status.success(), "{}", text_of(&read));
+    fs::write(folder.join("read.yml"), read.stdout).expect("written");
+    // Debian's docker-compose brings Python's reader of YAML with it.
+    let script = "import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))))";
+    let json = run("/usr/bin/python3", &["-c", script, &folder.join("read.yml").display().to_string()]);
+    serde_json::from_slice(&json.stdout).unwrap_or_else(|error| panic!("{error}: {}", text_of(&json)))
+}
+
+#[test]
+fn every_service_of_the_compose_file_has_limits_and_no_rights_and_the_instance_takes_its_environment() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = composed(folder.path());
+    let services = file["services"].as_object().expect("services");
+    assert!(services.len() >= 6, "{services:?}");
+    for (name, service) in services {
+        assert_eq!(service["read_only"], true, "{name}");
+        assert_eq!(service["cap_drop"], json!(["ALL"]), "{name}");
+        assert_eq!(service["security_opt"], json!(["no-new-privileges:true"]), "{name}");
+        assert!(service["mem_limit"].is_string() && service["cpus"].is_number(), "{name} {service}");
+        assert!(service["privileged"].is_null() && !service.to_string().contains("docker.sock"), "{name}");
+        for port in service["ports"].as_array().into_iter().flatten() {
+            assert!(port.as_str().is_some_and(|port| port.starts_with("127.0.0.1:")), "{name}: {port}");
+        }
+        let image = service["image"].as_str().expect("an image");
+        assert!(image == "x402-facilitator" || image.contains('.'), "{name}: {image} is not one image for ever");
+    }
+    assert_eq!(file["networks"]["back"]["internal"], true);
+    // The service itself takes this environment, with the secrets where they are here.
+    let secrets = folder.path().join("secrets").display().to_string();
+    let config = folder.path().join("facilitator.toml");
+    let chain = format!("[networks.\"{NETWORK}\"]\nrpc = [\"http://a\"]\ngas_wallets = [\"{GAS_WALLET_KEY}\"]\n");
+    fs::write(&config, chain).expect("written");
+    let environment = services["facilitator-1"]["environment"].as_object().expect("an environment");
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let environment = environment.iter().map(|(name, value)| (name, text(value).replace("/run/secrets", &secrets)));
+    let mut check = Command::new(binary());
+    let checked = check.args(["config", "check", "--config"]).arg(config).envs(environment).output().expect("it runs");
+    let said = text_of(&checked);
+    assert!(checked.status.success(), "{said}");
+    for key in ["store.password_file", "redis.password_file", "admin.token_sha256", "server.trusted_proxies"] {
+        assert!(said.contains(&format!("sets {key}")), "{key}: {said}");
+    }
+}
+
+/// As in the image: a user without rights, no capabilities, nothing to write to but its own folder. Without root
+/// the user is one of a namespace of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_without_rights_serves_from_a_tree_that_it_cannot_write_to() {
+    let chain = Anvil::start().await;
+    let home = Home::on(&chain);
+    let is_root = text_of(&run("id", &["-u"])).trim() == "0";
+    let folder = home.path().display().to_string();
+    let (namespace, user) = if is_root {
+        (vec!["--mount"], format!("--reuid={USER} --regid={USER} --clear-groups"))
+    } else {
+        (vec!["--map-root-user", "--mount"], String::new())
+    };
+    let script = format!(
+        "set -e; : > {folder}/binary; if [ -n '{user}' ]; then chown -R {USER}:{USER} {folder}; fi; \
+         mount --make-rprivate /; mount --bind {folder} {folder}; mount --bind {} {folder}/binary; \
+         mount -o remount,bind,ro {folder}/binary; mount -o remount,bind,ro /; \
+         exec setpriv {user} --no-new-privs --bounding-set=-all --inh-caps=-all {folder}/binary serve --config {}",
+        binary().display(),
+        home.config_file().display()
+    );
+    let mut command = Command::new("unshare");
+    command.args(namespace).args(["sh", "-c", &script]).current_dir(home.path());
+    let service = home.spawn_command(command);
+    eventually("it is ready", || async {
+        let ready = service.try_get("/ready").await?;
+        (ready.status == 200).then_some(())
+    })
+    .await;
+    let settled = service.post("/settle", &Draft::default().v2()).await;
+    assert!(settled.is_good(), "{settled:?}\n{}", home.log());
+    let status = fs::read_to_string(format!("/proc/{}/status", service.id())).expect("it runs");
+    let line = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap_or("").to_owned();
+    assert!(!is_root || line("Uid:").contains(USER), "{status}");
+    assert_eq!(line("NoNewPrivs:").split_whitespace().last(), Some("1"), "{status}");
+    assert_eq!(line("CapBnd:").split_whitespace().last(), Some("0000000000000000"), "{status}");
+}
