@@ -12,11 +12,19 @@ use crate::store::sql::database::Terms;
 /// nothing for three seconds is ended: a process that stopped there must not keep
 /// rows locked. A client that has gone without a word is asked for after five
 /// seconds, every two seconds, three times, and then given up.
-const SETTINGS: [(&str, &str); 4] = [
+///
+/// Statements look few rows up by an index. A plan that is made while the tables
+/// are empty must not read them from end to end once they are full.
+const SETTINGS: [(&str, &str); 8] = [
     ("idle_in_transaction_session_timeout", "3s"),
     ("tcp_keepalives_idle", "5"),
     ("tcp_keepalives_interval", "2"),
     ("tcp_keepalives_count", "3"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    // A step that is avoided counts as dear, and dear plans are compiled first.
+    ("jit", "off"),
 ];
 
 /// A PostgreSQL database.
