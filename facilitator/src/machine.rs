@@ -47,15 +47,6 @@ pub fn keep_private(database: &Path) {
     }
 }
 
-/// Returns true when no other user can read a file.
-///
-/// # Errors
-/// There is no such file, or it cannot be looked at.
-pub fn is_private(path: &Path) -> std::io::Result<bool> {
-    let of_others = fs::metadata(path)?.permissions().mode() & 0o077;
-    Ok(of_others == 0)
-}
-
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
     path.push(suffix);

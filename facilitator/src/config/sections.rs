@@ -1,6 +1,6 @@
 //! The service's own sections. Networks are their families' affair.
 
-use std::{collections::HashSet, net::SocketAddr, path::Path, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
 use chains_core::{
     Network, Secret,
@@ -8,6 +8,7 @@ use chains_core::{
 };
 use tracing_subscriber::EnvFilter;
 
+use super::secret_file;
 use crate::{
     http::{
         auth::{Key, Keys, Scope},
@@ -18,7 +19,6 @@ use crate::{
         },
     },
     limits::{payer_failures::FailureLimit, rates::Rate},
-    machine,
     payment::paused::Paused,
     store::connect::Location,
 };
@@ -368,11 +368,11 @@ pub(super) fn store(mut section: Section) -> Option<Store> {
         // Taken as a secret: the URLs of other databases hold passwords.
         _ => section.required::<Secret>("url")?.expose().to_owned(),
     };
-    let (password_file, direct) =
-        (section.optional::<String>("password_file"), section.optional::<Secret>("direct_url"));
+    let direct = section.optional::<Secret>("direct_url");
     let location = Location::of(&url).inspect_err(|error| section.problem("url", error.seen(), error.fix())).ok()?;
     let location = match location {
         Location::Sqlite(_) => {
+            let password_file = section.optional::<String>("password_file");
             let given = [("password_file", password_file.is_some()), ("direct_url", direct.is_some())];
             for (key, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
                 section.problem(key, "is given, and `store.url` names a SQLite file", "remove it");
@@ -384,8 +384,8 @@ pub(super) fn store(mut section: Section) -> Option<Store> {
                 let past = (*place).clone().past_pooler(&direct);
                 *place = past.inspect_err(|_| section.problem("direct_url", NO_POSTGRES.0, NO_POSTGRES.1)).ok()?;
             }
-            if let Some(path) = password_file {
-                *place = place.with_password(&password(&mut section, &path)?);
+            if section.has("password_file") {
+                *place = place.with_password(&secret_file::optional(&mut section, "password_file")?);
             }
             Location::Postgres(place)
         }
@@ -400,20 +400,6 @@ pub(super) fn store(mut section: Section) -> Option<Store> {
 
 /// The mistake of a second URL, and its remedy.
 const NO_POSTGRES: (&str, &str) = ("is no URL of PostgreSQL", "write postgres://USER@HOST:PORT/DATABASE");
-
-/// The password in a file that nobody else can read.
-fn password(section: &mut Section, path: &str) -> Option<Secret> {
-    let is_private = machine::is_private(Path::new(path));
-    let read = is_private.and_then(|is_private| Ok((is_private, std::fs::read_to_string(path)?)));
-    let (seen, fix) = match read {
-        Ok((true, text)) if !text.trim().is_empty() => return Some(Secret::new(text.trim().to_owned())),
-        Ok((true, _)) => (format!("names {path}, which is empty"), "write the password into it".to_owned()),
-        Ok((false, _)) => (format!("names {path}, which others can read"), format!("run: chmod 600 {path}")),
-        Err(error) => (format!("names {path}: {error}"), "name a readable file".to_owned()),
-    };
-    section.problem("password_file", seen, fix);
-    None
-}
 
 fn digest(section: &mut Section, key: &str) -> Option<[u8; 32]> {
     // Taken as a secret: whoever mistakes it for the token writes that here.

@@ -225,7 +225,7 @@ fn mistakes_name_the_key_and_the_way_out() {
         ),
         ("[store]\nurl = \"postgres://u:canary@h:x/d\"".into(), &[], "store.url", "postgres://USER@HOST"),
         ("[store]\nurl = \"mysql://u:canary@h/d\"".into(), &[], "store.url", "sqlite://facilitator.db"),
-        ("[store]\nurl = \"postgres://h/d\"\npassword_file = \"/no\"".into(), &[], "store.password_file", "readable"),
+        ("[store]\nurl = \"postgres://h/d\"\npassword_file = \"/no\"".into(), &[], "store.password_file", "can read"),
         ("[store]\nurl = \"postgres://h/d\"\ndirect_url = \"canary\"".into(), &[], "store.direct_url", "USER@HOST"),
         ("[store]\npassword_file = \"/no\"".into(), &[], "store.password_file", "remove it"),
         ("[store]\ndirect_url = \"postgres://canary@h/d\"".into(), &[], "store.direct_url", "remove it"),
