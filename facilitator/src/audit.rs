@@ -171,13 +171,13 @@ impl Auditor {
     async fn compare_page(&mut self, timelines: &[Timeline]) -> Result<(), AuditError> {
         for timelines in timelines.chunks(usize::try_from(PAGE).unwrap_or(1)) {
             let observations = observe(&*self.chain, timelines).await?;
-            let traces = timelines.iter().zip(&observations).map(|(timeline, observation)| {
+            let questions = timelines.iter().zip(&observations).map(|(timeline, observation)| {
                 let included = matches!(observation, Some(Observation::Included(..)));
                 let failed = matches!(timeline.record.state, State::Failed(_));
                 let chain = &self.chain;
                 async move { if failed && !included { paid_elsewhere(&**chain, timeline).await } else { Ok(None) } }
             });
-            let traced: Vec<Option<String>> = stream::iter(traces).buffered(TRACES_MAX).try_collect().await?;
+            let traced: Vec<Option<String>> = stream::iter(questions).buffered(TRACES_MAX).try_collect().await?;
             for ((timeline, observation), paid) in timelines.iter().zip(observations).zip(traced) {
                 self.audit.settlements += 1;
                 note_places(&mut self.wallets, timeline, observation.as_ref());

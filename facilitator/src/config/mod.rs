@@ -211,8 +211,8 @@ fn read_with(
     let store = sections::store(root.section("store"));
     let redis = redis::read(&mut root);
     let chains = networks(root.section("networks"), has_file, families, clock);
-    let served: Vec<Network> = chains.iter().map(|chain| chain.network().clone()).collect();
-    let paused = sections::paused(root.section("paused"), &served);
+    let configured: Vec<Network> = chains.iter().map(|chain| chain.network().clone()).collect();
+    let paused = sections::paused(root.section("paused"), &configured);
     drop(root);
     match (server, admin, auth, payers, store, paused, report.problems().is_empty()) {
         (Some(server), Some(admin), Some(auth), Some(payers), Some(store), Some(paused), true) => {

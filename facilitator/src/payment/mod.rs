@@ -81,7 +81,7 @@ impl Payments {
         }
         let networks = submitters.into_iter().map(|s| (s.chain().network().clone(), s)).collect();
         let (supported_turn, probe, pause) = (AtomicUsize::new(0), Probe::default(), Arc::default());
-        Self { networks, names, store, registry, guard, clock, waits, tasks, supported_turn, probe, pause }
+        Self { networks, names, store, registry, guard, clock, waits, tasks, pause, supported_turn, probe }
     }
 
     /// The pause in force, to be replaced while the service runs.

@@ -63,7 +63,6 @@ impl Process {
     }
 
     /// Asks for a payment to be settled.
-    #[expect(clippy::disallowed_methods, reason = "a request of a test ends with its process")]
     pub fn ask(&self, request: Request, key: Option<String>) -> JoinHandle<SettleOutcome> {
         let payments = Arc::clone(&self.payments);
         let caller = Caller { tenant: String::new(), key: key.map(Key::Server) };

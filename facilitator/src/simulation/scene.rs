@@ -54,7 +54,9 @@ impl Scene {
             let payments = if payer + 1 == PAYERS { 1_000_000 } else { random.random_range(1..6) };
             world.fund(&payer_name(payer), payments * AMOUNT);
         }
-        WALLETS.iter().for_each(|wallet| world.fund(wallet, 1_000_000_000_000));
+        for wallet in WALLETS {
+            world.fund(wallet, 1_000_000_000_000);
+        }
         world.set_batch_max(if random.random() { 3 } else { 1 });
         let parameters = Parameters {
             in_flight_max: random.random_range(1..5),

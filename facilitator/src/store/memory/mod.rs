@@ -163,7 +163,9 @@ impl Store for MemoryStore {
 
     fn note_sent(&self, notes: Vec<SendNote>) {
         let mut content = self.disk.0.lock();
-        notes.iter().for_each(|note| content.tables.note(note));
+        for note in &notes {
+            content.tables.note(note);
+        }
     }
 
     async fn own_wallet(&self, network: &Network, gas_wallet: &str, owner: &str) -> Result<u64, StoreError> {

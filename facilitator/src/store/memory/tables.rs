@@ -165,7 +165,7 @@ impl Tables {
         &mut self,
         change: Change,
         at: Millis,
-        carried: &HashSet<SettlementId>,
+        signed: &HashSet<SettlementId>,
         ended: &mut Vec<SettlementId>,
     ) -> Result<(), ApplyError> {
         match change {
@@ -173,7 +173,7 @@ impl Tables {
                 let (id, created_at) = (facts.id, facts.created_at);
                 let kind = if plan.is_some() { "claimed" } else { "settled" };
                 let mut row = Row::new(facts, plan);
-                if !carried.contains(&id) {
+                if !signed.contains(&id) {
                     row.tell(kind, "", created_at);
                 }
                 self.settlements.insert(id, Arc::new(row));
@@ -191,7 +191,7 @@ impl Tables {
                 }
             }
             Change::Reopen { transaction } => self.reopen(transaction, at),
-            Change::Kill { transaction, why } => self.kill(transaction, why, at),
+            Change::Kill { transaction, why } => self.kill(transaction, &why, at),
             Change::NextStep { id, done, plan } => self.next_step(id, done, plan, at),
             Change::Settle { id, settled, delivered } => {
                 let Some(row) = self.unended(id) else { return Ok(()) };
@@ -286,9 +286,9 @@ impl Tables {
         self.tell_all(id, "reorged", "the chain took the block of its transaction back", at);
     }
 
-    fn kill(&mut self, id: TransactionId, why: String, at: Millis) {
+    fn kill(&mut self, id: TransactionId, why: &str, at: Millis) {
         let Some(carrier) = self.open_carrier(id) else { return };
-        carrier.transaction.state = TransactionState::Dead { why: why.clone() };
+        carrier.transaction.state = TransactionState::Dead { why: why.to_owned() };
         for (settlement, number) in carrier.transaction.items.clone() {
             let Some(row) = self.unended(settlement) else { continue };
             let step = row.steps.iter_mut().find(|step| step.number == number);
@@ -297,7 +297,7 @@ impl Tables {
                 row.open_again(false, at);
             }
         }
-        self.tell_all(id, "transaction_dead", &why, at);
+        self.tell_all(id, "transaction_dead", why, at);
     }
 
     fn next_step(&mut self, id: SettlementId, done: StepNumber, plan: Plan, at: Millis) {

@@ -159,7 +159,9 @@ impl Worker {
             let changes = signed.iter().flat_map(changes).collect();
             let signed_at = Instant::now();
             if mistake!(SendsBeforeStoring) {
-                signed.iter().for_each(|signed| self.outbox.push(Outgoing::from(&signed.transaction)));
+                for signed in &signed {
+                    self.outbox.push(Outgoing::from(&signed.transaction));
+                }
             }
             match self.context.store.apply(changes, self.context.now()).await {
                 Ok(_) => {

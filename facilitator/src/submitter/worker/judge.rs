@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     Worker,
     outbox::Outgoing,
-    tracked::{Carried, Tracked},
+    tracked::{Carried, Commit, Tracked},
 };
 use crate::{
     metrics::{self, Purpose, Stage},
@@ -168,7 +168,7 @@ impl Worker {
                 tracing::error!(network = %self.context.network(), %error, "ends could not be stored; they are asked for again");
                 for id in ids {
                     if let Some(tracked) = self.tracked.get_mut(id) {
-                        tracked.in_doubt = true;
+                        tracked.commit = Commit::InDoubt;
                         tracked.inquiry.put_off(now);
                     }
                 }
@@ -209,7 +209,7 @@ impl Worker {
                     metrics::gas_spent(self.context.network(), &self.status.wallet, purpose, fee_paid, decimals);
                 }
                 tracked.transaction.state = TransactionState::Included { hash, block };
-                tracked.in_doubt = false;
+                tracked.commit = Commit::Known;
             }
         }
         for (id, index) in ended {

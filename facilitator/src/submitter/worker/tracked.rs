@@ -42,9 +42,8 @@ pub struct Tracked {
     pub view: Arc<View>,
     /// True when its nonce is used: then it holds no place any more.
     pub nonce_used: bool,
-    /// True when a commit about it failed, which may be stored all the same:
-    /// the store may know that a block includes it.
-    pub in_doubt: bool,
+    /// The outcome of the last commit about it.
+    pub commit: Commit,
     /// True while it is being looked for.
     pub looking: bool,
     /// The height from which on its block is deep enough, or its death is to be seen once more.
@@ -71,6 +70,16 @@ pub struct Tracked {
     pub measured: Measured,
     /// The investigation of what became of it.
     pub inquiry: Inquiry,
+}
+
+/// The outcome of a commit about a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// The store holds what this process believes.
+    Known,
+    /// It failed, and may be stored all the same: the store may know that a
+    /// block includes the transaction.
+    InDoubt,
 }
 
 /// The reasons for another attempt of a transaction.
@@ -105,7 +114,7 @@ impl Tracked {
             items,
             view,
             nonce_used,
-            in_doubt: false,
+            commit: Commit::Known,
             looking: false,
             confirmed_at: None,
             dead_at: None,
@@ -129,7 +138,7 @@ impl Tracked {
 
     /// Returns true when the store may know that a block includes it.
     pub const fn may_be_stored_as_included(&self) -> bool {
-        self.in_doubt || self.is_included()
+        matches!(self.commit, Commit::InDoubt) || self.is_included()
     }
 
     /// Notes that it was seen to be dead at this height; returns true when it
@@ -145,7 +154,7 @@ impl Tracked {
     pub fn reopen(&mut self) {
         self.transaction.state = TransactionState::Open;
         self.transaction.attempts.iter_mut().for_each(|attempt| attempt.inclusion = None);
-        (self.nonce_used, self.send_again, self.in_doubt) = (false, true, false);
+        (self.nonce_used, self.send_again, self.commit) = (false, true, Commit::Known);
     }
 
     /// Returns true when this block may include it: it lists one of its
