@@ -1,7 +1,7 @@
 //! Encrypted files of keys: Web3 Secret Storage, version 3.
 //!
-//! What protects a stolen file is the time that each guess of its password
-//! takes. `alloy-signer-local` opens files of any cost, and makes cheap ones.
+//! A stolen file is protected by the time that each guess of its password takes.
+//! `alloy-signer-local` opens files of any cost, and makes cheap ones.
 
 use aes::Aes128;
 use alloy::{
