@@ -74,7 +74,11 @@ pub trait Store: Send + Sync {
     /// epoch that is still on its way is over when this returns.
     async fn raise_epoch(&self, network: &Network, gas_wallet: &str, owner: &str) -> Result<Option<u64>, StoreError>;
 
-    /// The settlement of a payment. Called for every settle.
+    /// Returns true when a payment was ever begun here, archived ones included.
+    /// Called for every settle.
+    async fn knows(&self, identity: &Identity) -> Result<bool, StoreError>;
+
+    /// The settlement of a payment.
     async fn by_identity(&self, identity: &Identity) -> Result<Option<Record>, StoreError>;
 
     /// The settlement that a caller began under its key.

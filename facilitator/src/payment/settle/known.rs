@@ -44,6 +44,9 @@ impl Payments {
         {
             return Ok(Next::Answer(SettleOutcome::KeyReused));
         }
+        if !self.store.knows(&identity).await? {
+            return Ok(Next::Go(None));
+        }
         let Some(record) = self.store.by_identity(&identity).await? else {
             let archived = self.store.archived(ArchivedName::Identity(&identity)).await?;
             return Ok(archived.map_or(Next::Go(None), |archived| Next::Answer(refuse(archived))));

@@ -94,6 +94,7 @@ pub(crate) async fn an_archived_payment_is_refused_for_ever(backend: &impl Backe
     let check = async |store: &dyn Store| {
         for gone in [&one, &two] {
             assert_eq!(store.by_identity(&gone.facts.identity).await.expect("read"), None);
+            assert!(store.knows(&gone.facts.identity).await.expect("read"));
             assert_eq!(store.timeline(gone.id()).await.expect("read"), None);
             let again = facts_of(gone);
             assert_eq!(claimed(store.apply(vec![claim(&again)], AT).await), [again.id]);

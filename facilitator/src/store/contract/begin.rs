@@ -78,6 +78,7 @@ pub(crate) async fn a_call_that_claims_a_payment_twice_stores_nothing(backend: &
     let twice = [begin(&first, 1), begin(&second, 2)].concat();
     assert_eq!(claimed(store.apply(twice, AT).await), [second.id]);
     assert_eq!(store.by_identity(&first.identity).await.expect("read"), None);
+    assert!(!store.knows(&first.identity).await.expect("read"));
     assert_eq!(store.highest_nonce(&network(), "w").await.expect("read"), None);
     store.close().await;
 }
@@ -105,6 +106,7 @@ pub(crate) async fn what_was_begun_reads_back_as_it_was(backend: &impl Backend) 
         assert_eq!((step.number, &step.plan, &step.state), (0, &plan, &StepState::Carried(carrier.id)), "{what}");
         assert_eq!(found.transactions.len(), 1, "{what}");
         assert_eq!(found.transactions[0].0, carrier, "{what}");
+        assert!(store.knows(&facts.identity).await.expect("read"), "{what}");
         let by_identity = store.by_identity(&facts.identity).await.expect("read").expect("stored");
         assert_eq!(by_identity, found.record, "{what}");
         assert_eq!(record(&*store, facts.id).await, found.record, "{what}");

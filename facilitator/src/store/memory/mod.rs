@@ -181,6 +181,10 @@ impl Store for MemoryStore {
         Ok(is_owner.then(|| content.tables.own(network, gas_wallet, owner)))
     }
 
+    async fn knows(&self, identity: &Identity) -> Result<bool, StoreError> {
+        self.read(|tables| tables.by_identity(identity).is_some())
+    }
+
     async fn by_identity(&self, identity: &Identity) -> Result<Option<Record>, StoreError> {
         self.read(|tables| tables.by_identity(identity).map(|row| tables.record(row)))
     }

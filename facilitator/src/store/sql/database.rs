@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
+use futures::TryStreamExt as _;
 use sqlx::{
-    ColumnIndex, Connection as _, Decode, PgConnection, PgPool, Postgres, Row as _, Sqlite, SqliteConnection,
-    SqlitePool, Transaction, Type, postgres::PgRow, sqlite::SqliteRow,
+    ColumnIndex, Connection as _, Decode, Either, Executor as _, PgConnection, PgPool, Postgres, Row as _, Sqlite,
+    SqliteConnection, SqlitePool, Transaction, Type, postgres::PgRow, sqlite::SqliteRow,
 };
 
-use super::statement::{Dialect, Statement};
+use super::statement::{Dialect, Script, Statement};
 use crate::store::{Size, StoreError};
 
 /// The terms on which PostgreSQL is asked.
@@ -65,7 +66,7 @@ impl Connection {
     /// The way to its statements.
     pub fn session(&mut self) -> Session<'_> {
         match self {
-            Self::Sqlite(connection) => Session::Sqlite(connection),
+            Self::Sqlite(connection) => Session::Sqlite { connection, unsent: Script::default() },
             Self::Postgres { connection, terms } => Session::Postgres { connection, terms: *terms },
         }
     }
@@ -182,7 +183,7 @@ impl Moment {
     /// The way to its statements.
     pub fn session(&mut self) -> Session<'_> {
         match self {
-            Self::Sqlite(transaction) => Session::Sqlite(transaction),
+            Self::Sqlite(transaction) => Session::Sqlite { connection: transaction, unsent: Script::default() },
             Self::Postgres { transaction, terms } => Session::Postgres { connection: transaction, terms: *terms },
         }
     }
@@ -200,7 +201,12 @@ impl Moment {
 #[derive(Debug)]
 pub(in crate::store) enum Session<'c> {
     /// To SQLite's.
-    Sqlite(&'c mut SqliteConnection),
+    Sqlite {
+        /// The connection.
+        connection: &'c mut SqliteConnection,
+        /// Statements that go with the next one that is waited for.
+        unsent: Script,
+    },
     /// To PostgreSQL's.
     Postgres {
         /// The connection.
@@ -210,19 +216,37 @@ pub(in crate::store) enum Session<'c> {
     },
 }
 
+/// SQLite's answer to a statement.
+struct Answer {
+    rows: Vec<SqliteRow>,
+    changed: u64,
+}
+
 impl Session<'_> {
     /// The language of the database.
     pub const fn dialect(&self) -> Dialect {
         match self {
-            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Sqlite { .. } => Dialect::Sqlite,
             Self::Postgres { .. } => Dialect::Postgres,
+        }
+    }
+
+    /// Runs a statement, at the latest before the next one that is waited for.
+    /// Returns the number of rows that it changed, if it has run.
+    pub async fn soon(&mut self, statement: Statement<'_>) -> Result<Option<u64>, StoreError> {
+        match self {
+            Self::Sqlite { unsent, .. } if statement.can_follow() => {
+                unsent.add(statement);
+                Ok(None)
+            }
+            _ => self.run(statement).await.map(Some),
         }
     }
 
     /// Runs a statement; returns the number of rows that it changed.
     pub async fn run(&mut self, statement: Statement<'_>) -> Result<u64, StoreError> {
         match self {
-            Self::Sqlite(connection) => Ok(statement.for_sqlite().execute(&mut **connection).await?.rows_affected()),
+            Self::Sqlite { connection, unsent } => Ok(sqlite_answer(connection, unsent, statement).await?.changed),
             Self::Postgres { connection, terms } => {
                 let done = terms.within(statement.for_postgres(terms.named).execute(&mut **connection)).await?;
                 Ok(done.rows_affected())
@@ -232,7 +256,8 @@ impl Session<'_> {
 
     /// Begins a transaction that writes.
     pub async fn begin(&mut self) -> Result<(), StoreError> {
-        self.command(self.dialect().begin()).await
+        let begin = Statement::new(self.dialect(), self.dialect().begin());
+        self.soon(begin).await.map(|_| ())
     }
 
     /// Commits what was written since [`begin`](Self::begin).
@@ -254,7 +279,9 @@ impl Session<'_> {
     /// Runs a statement; returns its rows.
     pub async fn all(&mut self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
         match self {
-            Self::Sqlite(connection) => Ok(sqlite_rows(statement.for_sqlite().fetch_all(&mut **connection).await?)),
+            Self::Sqlite { connection, unsent } => {
+                Ok(sqlite_rows(sqlite_answer(connection, unsent, statement).await?.rows))
+            }
             Self::Postgres { connection, terms } => {
                 terms.within(statement.for_postgres(terms.named).fetch_all(&mut **connection)).await.map(postgres_rows)
             }
@@ -265,6 +292,42 @@ impl Session<'_> {
     pub async fn first(&mut self, statement: Statement<'_>) -> Result<Option<Row>, StoreError> {
         Ok(self.all(statement).await?.into_iter().next())
     }
+}
+
+/// Runs what was left for later and a statement, in one trip if it can follow;
+/// returns the answer to the latter.
+async fn sqlite_answer(
+    connection: &mut SqliteConnection,
+    unsent: &mut Script,
+    statement: Statement<'_>,
+) -> Result<Answer, StoreError> {
+    let mut script = std::mem::take(unsent);
+    if script.len() > 0 && !statement.can_follow() {
+        run_script(connection, std::mem::take(&mut script)).await?;
+    }
+    script.add(statement);
+    run_script(connection, script).await
+}
+
+/// Runs a script; returns the answer to its last statement. This driver takes
+/// several statements in one query, and says after each that it is done.
+async fn run_script(connection: &mut SqliteConnection, script: Script) -> Result<Answer, StoreError> {
+    let mut left = script.len();
+    let mut answers = connection.fetch_many(script.query());
+    let mut last = Answer { rows: Vec::new(), changed: 0 };
+    while let Some(answer) = answers.try_next().await? {
+        match answer {
+            Either::Left(done) => {
+                left = left.saturating_sub(1);
+                last.changed = done.rows_affected();
+                if left > 0 {
+                    last.rows.clear();
+                }
+            }
+            Either::Right(row) => last.rows.push(row),
+        }
+    }
+    Ok(last)
 }
 
 fn sqlite_rows(rows: Vec<SqliteRow>) -> Vec<Row> {

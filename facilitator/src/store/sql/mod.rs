@@ -203,6 +203,10 @@ impl Store for SqlStore {
         self.ask(|answer| Request::Raise { raise, answer }).await
     }
 
+    async fn knows(&self, identity: &Identity) -> Result<bool, StoreError> {
+        read::knows(&self.readers, identity).await
+    }
+
     async fn by_identity(&self, identity: &Identity) -> Result<Option<Record>, StoreError> {
         read::by_identity(&self.readers, identity).await
     }

@@ -101,6 +101,18 @@ pub(in crate::store) enum Value<'a> {
     Id(Option<Uuid>),
 }
 
+impl Value<'_> {
+    fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Number(number) => Value::Number(number),
+            Self::Flag(flag) => Value::Flag(flag),
+            Self::Text(text) => Value::Text(text.map(|text| Cow::Owned(text.into_owned()))),
+            Self::Bytes(bytes) => Value::Bytes(bytes.map(|bytes| Cow::Owned(bytes.into_owned()))),
+            Self::Id(id) => Value::Id(id),
+        }
+    }
+}
+
 macro_rules! values {
     ($($from:ty, $value:ident => $to:expr;)*) => {
         $(impl<'a> From<$from> for Value<'a> {
@@ -140,17 +152,19 @@ pub(in crate::store) struct Statement<'a> {
     dialect: Dialect,
     sql: String,
     arguments: Vec<Argument<'a>>,
+    /// Its parameters are numbered in its text: it shares no [`Script`].
+    numbered: bool,
 }
 
 impl<'a> Statement<'a> {
     /// A statement that begins with this text.
     pub fn new(dialect: Dialect, sql: impl Into<String>) -> Self {
-        Self { dialect, sql: sql.into(), arguments: Vec::new() }
+        Self { dialect, sql: sql.into(), arguments: Vec::new(), numbered: false }
     }
 
     /// A whole statement whose parameters are `$1`, `$2` and so on.
     pub fn of<const N: usize>(dialect: Dialect, sql: impl Into<String>, values: [Value<'a>; N]) -> Self {
-        Self { dialect, sql: sql.into(), arguments: values.map(Argument::One).into() }
+        Self { dialect, sql: sql.into(), arguments: values.map(Argument::One).into(), numbered: true }
     }
 
     /// Adds text.
@@ -255,27 +269,22 @@ impl<'a> Statement<'a> {
         }
     }
 
+    /// Returns true when it can share a trip with those before it.
+    pub const fn can_follow(&self) -> bool {
+        !self.numbered
+    }
+
     /// The text.
     #[cfg(test)]
     pub fn sql(&self) -> &str {
         &self.sql
     }
 
-    /// The statement for SQLite. Its text is this program's own: whatever comes
-    /// from outside is one of its values.
+    /// The statement for SQLite.
     pub fn for_sqlite(self) -> Query<'static, Sqlite, SqliteArguments> {
-        let values = self.arguments.into_iter().flat_map(|argument| match argument {
-            Argument::One(value) => vec![value],
-            Argument::Column(values) => values,
-        });
-        let query = sqlx::query(AssertSqlSafe(self.sql));
-        values.fold(query, |query, value| match value {
-            Value::Number(number) => query.bind(number),
-            Value::Flag(flag) => query.bind(i64::from(flag)),
-            Value::Text(text) => query.bind(text.map(Cow::into_owned)),
-            Value::Bytes(bytes) => query.bind(bytes.map(Cow::into_owned)),
-            Value::Id(id) => query.bind(id),
-        })
+        let mut script = Script::default();
+        script.add(self);
+        script.query()
     }
 
     /// The statement for PostgreSQL. `named`: it is prepared once for each
@@ -289,6 +298,51 @@ impl<'a> Statement<'a> {
             Argument::One(Value::Bytes(bytes)) => query.bind(bytes.map(Cow::into_owned)),
             Argument::One(Value::Id(id)) => query.bind(id),
             Argument::Column(values) => bind_column(query, values),
+        })
+    }
+}
+
+/// Statements for SQLite that go to the connection's thread together: each trip
+/// there wakes two threads.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Script {
+    sql: String,
+    values: Vec<Value<'static>>,
+    length: usize,
+}
+
+impl Script {
+    /// Adds a statement. One with numbered parameters is the only one.
+    pub fn add(&mut self, statement: Statement<'_>) {
+        debug_assert!(self.length == 0 || !statement.numbered, "the numbers would count from the script's start");
+        if self.length > 0 {
+            self.sql.push_str("; ");
+        }
+        self.length += 1;
+        self.sql.push_str(&statement.sql);
+        for argument in statement.arguments {
+            match argument {
+                Argument::One(value) => self.values.push(value.into_owned()),
+                Argument::Column(values) => self.values.extend(values.into_iter().map(Value::into_owned)),
+            }
+        }
+    }
+
+    /// The number of its statements.
+    pub const fn len(&self) -> usize {
+        self.length
+    }
+
+    /// The query. Its text is this program's own: whatever comes from outside
+    /// is one of its values.
+    pub fn query(self) -> Query<'static, Sqlite, SqliteArguments> {
+        let query = sqlx::query(AssertSqlSafe(self.sql));
+        self.values.into_iter().fold(query, |query, value| match value {
+            Value::Number(number) => query.bind(number),
+            Value::Flag(flag) => query.bind(i64::from(flag)),
+            Value::Text(text) => query.bind(text.map(Cow::into_owned)),
+            Value::Bytes(bytes) => query.bind(bytes.map(Cow::into_owned)),
+            Value::Id(id) => query.bind(id),
         })
     }
 }

@@ -43,8 +43,13 @@ const TRANSACTIONS_MAX: i64 = 256;
 pub(in crate::store) fn queries(dialect: Dialect, network: &Network) -> Vec<Statement<'_>> {
     let mut queries = followed::queries(dialect, network);
     queries.extend(due::queries(dialect, network));
-    let whole =
-        [TRANSACTIONS_AT.to_owned(), losses_sql(dialect), HIGHEST_NONCE.to_owned(), super::archive::NONCES.to_owned()];
+    let whole = [
+        KNOWS.to_owned(),
+        TRANSACTIONS_AT.to_owned(),
+        losses_sql(dialect),
+        HIGHEST_NONCE.to_owned(),
+        super::archive::NONCES.to_owned(),
+    ];
     queries.extend(whole.map(|sql| Statement::new(dialect, sql)));
     queries.extend([BY_IDENTITY, BY_ID, BY_KEY].map(|of| Statement::new(dialect, format!("{RECORD}{of}"))));
     queries
@@ -52,6 +57,11 @@ pub(in crate::store) fn queries(dialect: Dialect, network: &Network) -> Vec<Stat
 
 pub(super) async fn check(pool: &Pool) -> Result<(), StoreError> {
     pool.all(Statement::new(pool.dialect(), "SELECT 1")).await.map(|_| ())
+}
+
+pub(super) async fn knows(pool: &Pool, identity: &Identity) -> Result<bool, StoreError> {
+    let identity = identity.as_bytes().as_slice();
+    Ok(pool.first(Statement::of(pool.dialect(), KNOWS, [identity.into()])).await?.is_some())
 }
 
 pub(super) async fn by_identity(pool: &Pool, identity: &Identity) -> Result<Option<Record>, StoreError> {
@@ -72,6 +82,8 @@ async fn one<const N: usize>(pool: &Pool, of: &str, values: [Value<'_>; N]) -> R
     found.as_ref().map(row::record).transpose()
 }
 
+const KNOWS: &str = "SELECT 1 FROM settlement s WHERE s.identity = $1 UNION ALL \
+     SELECT 1 FROM archived_settlement a WHERE a.identity = $1";
 const BY_IDENTITY: &str = " FROM settlement s WHERE s.identity = $1";
 const BY_ID: &str = " FROM settlement s WHERE s.id = $1";
 const BY_KEY: &str = " FROM settlement s WHERE s.tenant = $1 AND s.idempotency_key = $2";

@@ -104,8 +104,10 @@ async fn insert_settlements(session: &mut Session<'_>, rows: &[Claim<'_>]) -> Re
     });
     let mut query = Statement::new(session.dialect(), "");
     query.insert("settlement", CLAIMED, values).push(session.dialect().or_nothing());
-    let claimed = session.run(query).await?;
-    if u64::try_from(rows.len()) == Ok(claimed) { Ok(()) } else { Err(WriteError::Raced) }
+    match session.soon(query).await? {
+        Some(claimed) if u64::try_from(rows.len()) != Ok(claimed) => Err(WriteError::Raced),
+        _ => Ok(()),
+    }
 }
 
 async fn insert_steps(
@@ -132,7 +134,7 @@ async fn insert_steps(
     let columns = ["settlement", "number", "state", "transaction_id", "gas_wallet", "plan", "valid_before"];
     let mut query = Statement::new(session.dialect(), "");
     query.insert("step", columns, values);
-    session.run(query).await.map(|_| ())
+    session.soon(query).await.map(|_| ())
 }
 
 /// Stores transactions with their attempts, and puts the steps in their hands.
@@ -181,7 +183,7 @@ async fn insert_transactions(session: &mut Session<'_>, rows: &[Carry<'_>]) -> R
     let columns = ["id", "network", "gas_wallet", "nonce", "epoch", "state", "created_at"];
     let mut query = Statement::new(session.dialect(), "");
     query.insert("wallet_transaction", columns, values);
-    session.run(query).await.map(|_| ())
+    session.soon(query).await.map(|_| ())
 }
 
 /// A step in the hands of a transaction.
@@ -211,7 +213,7 @@ async fn insert_items(session: &mut Session<'_>, rows: &[Item<'_>]) -> Result<()
     });
     let mut query = Statement::new(session.dialect(), "");
     query.insert("transaction_item", ["transaction_id", "number", "settlement", "step", "live"], values);
-    session.run(query).await.map(|_| ())
+    session.soon(query).await.map(|_| ())
 }
 
 /// Stores attempts of transactions under their numbers.

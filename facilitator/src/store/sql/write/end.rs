@@ -56,7 +56,7 @@ async fn include_attempts(session: &mut Session<'_>, rows: &[(TransactionId, &In
          (SELECT 1 FROM wallet_transaction t WHERE t.id = included.transaction_id AND t.state = 'open')",
         session.dialect().unindexed("attempt.hash")
     ));
-    session.run(query).await.map(|_| ())
+    session.soon(query).await.map(|_| ())
 }
 
 /// Ends settlements that have not ended, and notes in `ended`, for each call,
