@@ -195,12 +195,27 @@ impl Service {
         }
     }
 
+    /// The times that its threads, those that are still there, have gone to sleep: each is a wake-up.
+    pub fn wake_ups(&self) -> u64 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id()));
+        let statuses = tasks.into_iter().flatten().flatten().map(|task| task.path().join("status"));
+        statuses
+            .filter_map(|path| fs::read_to_string(path).ok())
+            .map(|status| number(&status, "voluntary_ctxt_switches:"))
+            .sum()
+    }
+
     /// A number of `/proc/…/status`; 0 when there is none.
     fn status(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
-        let field = status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok());
-        field.unwrap_or(0)
+        number(&status, name)
     }
+}
+
+/// The number behind a name, one to a line; 0 when there is none.
+fn number(status: &str, name: &str) -> u64 {
+    let field = status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok());
+    field.unwrap_or(0)
 }
 
 impl Drop for Service {

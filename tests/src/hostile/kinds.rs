@@ -54,12 +54,18 @@ pub struct Kind {
     pub name: &'static str,
     /// The fate of the connection.
     pub manner: Manner,
+    /// Anybody may ask for it, so it is answered and not refused.
+    pub served: bool,
     /// The bytes of the request, given a number that changes.
     pub bytes: fn(&Stock, usize) -> Vec<u8>,
 }
 
 const fn kind(name: &'static str, bytes: fn(&Stock, usize) -> Vec<u8>) -> Kind {
-    Kind { name, manner: Manner::Reads, bytes }
+    Kind { name, manner: Manner::Reads, served: false, bytes }
+}
+
+const fn served(name: &'static str, bytes: fn(&Stock, usize) -> Vec<u8>) -> Kind {
+    Kind { served: true, ..kind(name, bytes) }
 }
 
 const HOST: &str = "host: 127.0.0.1";
@@ -85,8 +91,8 @@ pub const KINDS: [Kind; 18] = [
     kind("a head of 380 KiB", |_, _| format!("GET / HTTP/1.1\r\n{}", "x-a: bbbbbbbb\r\n".repeat(26_000)).into_bytes()),
     kind("another host", |_, _| b"GET /supported HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n".to_vec()),
     kind("no such path", |_, n| get(&format!("/{n}"))),
-    kind("readiness", |_, _| get("/ready")),
-    kind("a list", |_, _| get("/settlements?limit=100")),
+    served("readiness", |_, _| get("/ready")),
+    served("a list", |_, _| get("/settlements?limit=100")),
     kind("no JSON", |_, _| post("/settle", "hello")),
     kind("another media type", |stock, _| {
         request("POST /settle", &[HOST, "content-type: text/plain", "connection: close"], &stock.settled).into_bytes()
@@ -109,6 +115,7 @@ pub const KINDS: [Kind; 18] = [
     Kind {
         name: "good, and gone after 60 ms",
         manner: Manner::Leaves(Duration::from_millis(60)),
+        served: true,
         bytes: |stock, n| post("/verify", &stock.signed[n % stock.signed.len()]),
     },
 ];

@@ -22,17 +22,30 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = String>) {
         keep_best(&mut before, measured(&other, &rest));
         keep_best(&mut after, measured(&own, &rest));
     }
-    println!("{:<56} {:>21} {:>19} {:>19} {:>15}", "other | this", "per s", "p50 ms", "p99 ms", "cpu us");
+    println!(
+        "{:<56} {:>21} {:>19} {:>19} {:>15} {:>15}",
+        "other | this", "per s", "p50 ms", "p99 ms", "cpu us", "wake-ups"
+    );
     for (old, new) in before.rows.iter().zip(&after.rows) {
         let rate = pair(Some(old.per_second), Some(new.per_second), 10, 0);
         let p50 = pair(old.p50_ms, new.p50_ms, 9, 1);
         let p99 = pair(old.p99_ms, new.p99_ms, 9, 1);
         let cpu = pair(old.cpu_us_per_payment, new.cpu_us_per_payment, 7, 0);
-        println!("{:<56} {rate} {p50} {p99} {cpu}", old.name);
+        let wakes = pair(old.wake_ups_per_payment, new.wake_ups_per_payment, 7, 1);
+        println!("{:<56} {rate} {p50} {p99} {cpu} {wakes}", old.name);
     }
     for (old, new) in before.memory.iter().zip(&after.memory) {
         let (idle, peak) = ((old.idle_kib, new.idle_kib), (old.peak_kib, new.peak_kib));
-        println!("memory, {}: idle {} | {} KiB, peak {} | {} KiB", old.service, idle.0, idle.1, peak.0, peak.1);
+        println!(
+            "{}: idle {} | {} KiB, {} us of CPU and {} wake-ups a second; peak {} | {} KiB",
+            old.service,
+            idle.0,
+            idle.1,
+            pair(Some(old.idle_cpu_us), Some(new.idle_cpu_us), 1, 0),
+            pair(Some(old.idle_wake_ups), Some(new.idle_wake_ups), 1, 0),
+            peak.0,
+            peak.1
+        );
     }
 }
 

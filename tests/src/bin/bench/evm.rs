@@ -65,9 +65,7 @@ pub(crate) async fn run(report: &mut Report, time: Duration, wanted: impl Fn(&st
 
     let home = Home::on(&chain).network("in_flight_max", 256);
     let service = home.serve().await;
-    // Idle memory is read once the service has done nothing for a while.
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let idle_kib = service.memory_kib().1;
+    let memory = Memory::idle("EVM", &service).await;
 
     for (name, method) in verifies.into_iter().filter(|(name, _)| wanted(name)) {
         report.add(verify(&home, &service, time, method, name).await);
@@ -85,7 +83,7 @@ pub(crate) async fn run(report: &mut Report, time: Duration, wanted: impl Fn(&st
         assert!(moved >= u128::from(run.good) * 10_000, "every success moved its money");
         report.add(before.since(&home, &service, &name, &run, time).await);
     }
-    report.memory.push(Memory { service: "EVM".into(), idle_kib, peak_kib: service.memory_kib().0 });
+    report.memory.push(memory.peak(&service));
     for (method, name) in Method::ALL {
         report.gas.insert(name.into(), gas_of_a_settlement(&chain, &home, method).await);
     }

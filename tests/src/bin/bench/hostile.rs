@@ -111,6 +111,8 @@ async fn beside(delay: Duration, time: Duration, shortfalls: &mut Shortfalls) {
         by_kind(&service, &stock, shortfalls).await;
     }
     drop(service);
+    // The proxy delays the calls of a batch one after another; the audit asks large ones.
+    proxy.heal();
     let (code, text) = home.audit();
     assert_eq!(code, 0, "the audit after the load: {text}");
 }
@@ -172,6 +174,7 @@ async fn by_kind(service: &Service, stock: &Stock, shortfalls: &mut Shortfalls) 
         }
         let used = cost(hostile::cpu(service.id()).saturating_sub(before));
         println!("  {:<28} {used:>6} us", kind.name);
-        shortfalls.expect(used <= good * 2, || format!("{}: {used} us, a good verify {good} us", kind.name));
+        shortfalls
+            .expect(kind.served || used <= good * 2, || format!("{}: {used} us, a good verify {good} us", kind.name));
     }
 }

@@ -65,13 +65,14 @@ struct Counters {
     calls: f64,
     commits: f64,
     cpu: Duration,
+    wake_ups: u64,
 }
 
 impl Counters {
     async fn read(home: &Home, service: &Service) -> Self {
         let (rpc, calls) = (home.metric("rpc_requests_total").await, home.metric("rpc_calls_total").await);
         let commits = home.metric("store_commits_total").await;
-        Self { rpc, calls, commits, cpu: e2e::hostile::cpu(service.id()) }
+        Self { rpc, calls, commits, cpu: e2e::hostile::cpu(service.id()), wake_ups: service.wake_ups() }
     }
 
     /// A line with what was counted since.
@@ -80,6 +81,7 @@ impl Counters {
         let row = Row::of(name, run, time).rpc(ratio(now.rpc - self.rpc, run.done));
         let row = row.calls(ratio(now.calls - self.calls, run.done));
         let row = row.cpu(now.cpu.saturating_sub(self.cpu), run.done);
+        let row = row.wake_ups(now.wake_ups.saturating_sub(self.wake_ups), run.done);
         row.commits(ratio(now.commits - self.commits, run.done))
     }
 }

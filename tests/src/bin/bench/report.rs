@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use e2e::service::Service;
 use serde::{Deserialize, Serialize};
 
 use crate::load::Run;
@@ -29,18 +30,51 @@ pub(crate) struct Row {
     #[serde(default)]
     rpc_calls_per_payment: Option<f64>,
     commits_per_payment: Option<f64>,
+    /// The wake-ups of the service's threads for each answer.
+    #[serde(default)]
+    pub wake_ups_per_payment: Option<f64>,
     first_failure: Option<String>,
 }
 
-/// Resident memory of a service.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// The holdings and the work of a service that nobody has asked for anything, and its peak later.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Memory {
     /// The family that it served.
     pub service: String,
-    /// Before it was asked anything.
+    /// Resident, before it was asked anything.
     pub idle_kib: u64,
     /// Peak.
     pub peak_kib: u64,
+    /// Processor time a second meanwhile.
+    #[serde(default)]
+    pub idle_cpu_us: f64,
+    /// Wake-ups of its threads a second meanwhile.
+    #[serde(default)]
+    pub idle_wake_ups: f64,
+}
+
+impl Memory {
+    /// Watches a service that nobody asks for anything.
+    pub async fn idle(family: &str, service: &Service) -> Self {
+        const TIME: Duration = Duration::from_secs(5);
+        // It has just opened.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let (cpu, wake_ups) = (e2e::hostile::cpu(service.id()), service.wake_ups());
+        tokio::time::sleep(TIME).await;
+        let cpu = e2e::hostile::cpu(service.id()).saturating_sub(cpu);
+        Self {
+            service: family.to_owned(),
+            idle_kib: service.memory_kib().1,
+            idle_cpu_us: ratio(cpu.as_secs_f64() * 1e6, TIME.as_secs()),
+            idle_wake_ups: per_second(service.wake_ups().saturating_sub(wake_ups), TIME),
+            peak_kib: 0,
+        }
+    }
+
+    /// With its peak since.
+    pub fn peak(self, service: &Service) -> Self {
+        Self { peak_kib: service.memory_kib().0, ..self }
+    }
 }
 
 /// Bytes of one settlement.
@@ -91,6 +125,16 @@ fn per_second(count: u64, time: Duration) -> f64 {
     clippy::as_conversions,
     reason = "statistics, not money"
 )]
+fn per_answer(count: u64, answers: u64) -> f64 {
+    ratio(count as f64, answers)
+}
+
+#[expect(
+    clippy::float_arithmetic,
+    clippy::cast_precision_loss,
+    clippy::as_conversions,
+    reason = "statistics, not money"
+)]
 fn millis(micros: u64) -> f64 {
     micros as f64 / 1000.0
 }
@@ -127,6 +171,11 @@ impl Row {
         Self { cpu_us_per_payment: Some(ratio(used.as_secs_f64() * 1e6, answers)), ..self }
     }
 
+    /// With the wake-ups of the service's threads meanwhile, over its answers.
+    pub fn wake_ups(self, count: u64, answers: u64) -> Self {
+        Self { wake_ups_per_payment: Some(per_answer(count, answers)), ..self }
+    }
+
     /// With commits for each payment.
     pub fn commits(self, per_payment: f64) -> Self {
         Self { commits_per_payment: Some(per_payment), ..self }
@@ -143,8 +192,8 @@ impl Report {
     /// Prints the table.
     pub fn print(&self) {
         println!(
-            "{:<64} {:>10} {:>10} {:>10} {:>7} {:>9} {:>9} {:>9} {:>9}",
-            "", "per s", "p50 ms", "p99 ms", "failed", "cpu us", "rpc/pay", "calls/pay", "commit/pay"
+            "{:<64} {:>10} {:>10} {:>10} {:>7} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "", "per s", "p50 ms", "p99 ms", "failed", "cpu us", "wake-ups", "rpc/pay", "calls/pay", "commit/pay"
         );
         let show = |value: Option<f64>, digits: usize| value.map_or_else(String::new, |v| format!("{v:.digits$}"));
         for row in &self.rows {
@@ -158,19 +207,23 @@ impl Report {
                 rpc_requests_per_payment: rpc,
                 rpc_calls_per_payment: calls,
                 commits_per_payment: commits,
+                wake_ups_per_payment: wakes,
                 ..
             } = row;
             let (p50, p99, rpc, commits) = (show(*p50_ms, 1), show(*p99_ms, 1), show(*rpc, 3), show(*commits, 3));
-            let (cpu, calls) = (show(*cpu, 0), show(*calls, 3));
+            let (cpu, wakes, calls) = (show(*cpu, 0), show(*wakes, 1), show(*calls, 3));
             println!(
-                "{name:<64} {per_second:>10.0} {p50:>10} {p99:>10} {failed:>7} {cpu:>9} {rpc:>9} {calls:>9} {commits:>9}"
+                "{name:<64} {per_second:>10.0} {p50:>10} {p99:>10} {failed:>7} {cpu:>9} {wakes:>9} {rpc:>9} {calls:>9} {commits:>9}"
             );
             if let Some(failure) = &row.first_failure {
                 println!("    first failure: {failure}");
             }
         }
-        for Memory { service, idle_kib, peak_kib } in &self.memory {
-            println!("memory, {service}: idle {idle_kib} KiB, peak {peak_kib} KiB");
+        for Memory { service, idle_kib, peak_kib, idle_cpu_us, idle_wake_ups } in &self.memory {
+            println!(
+                "{service}: idle {idle_kib} KiB, {idle_cpu_us:.0} us of CPU and {idle_wake_ups:.0} wake-ups a second; \
+                 peak {peak_kib} KiB"
+            );
         }
         for Size { what, bytes } in &self.sizes {
             println!("bytes of a settlement {what}: {bytes}");

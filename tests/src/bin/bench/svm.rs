@@ -81,9 +81,7 @@ pub(crate) async fn run(report: &mut Report, time: Duration, wanted: impl Fn(&st
     let purse = Arc::new(Purse::open(&validator).await);
     let home = Home::on(&validator);
     let service = home.serve().await;
-    // Idle memory is read once the service has done nothing for a while.
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let idle_kib = service.memory_kib().1;
+    let memory = Memory::idle("Solana", &service).await;
 
     if wanted(SIMULATIONS) {
         report.add(baseline::simulations(SIMULATIONS, &validator, &purse, time).await);
@@ -108,7 +106,7 @@ pub(crate) async fn run(report: &mut Report, time: Duration, wanted: impl Fn(&st
             report.add(before.0.since(&home, &service, settle, &run, time).await);
         }
     }
-    report.memory.push(Memory { service: "Solana".into(), idle_kib, peak_kib: service.memory_kib().0 });
+    report.memory.push(memory.peak(&service));
     drop(service);
     let (code, text) = home.audit();
     assert_eq!(code, 0, "the audit after the benchmark: {text}");
