@@ -185,3 +185,39 @@ async fn a_network_is_compared_letter_for_letter() {
         assert_eq!((answer.status, answer.text("invalidReason")), (200, "invalid_network"), "A13 {name:?}");
     }
 }
+
+/// H05: a seller's or a buyer's words name addresses; none of them is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_address_that_a_payment_names_is_ever_asked() {
+    let chain = Anvil::start().await;
+    let home = Home::on(&chain);
+    let service = home.serve().await;
+    let bait = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    bait.set_nonblocking(true).expect("set");
+    let address = format!("http://{}/", bait.local_addr().expect("bound"));
+    let named = |mut body: Value| {
+        let schema = json!({"$ref": address, "$schema": address, "type": "object"});
+        let extensions = json!({
+            "bazaar": {"info": {"input": {"type": "http", "url": address}}, "schema": schema},
+            "sign-in-with-x": {"info": {"uri": address}, "schema": schema},
+        });
+        let payload = &mut body["paymentPayload"];
+        payload["resource"] = json!({"url": address, "iconUrl": address, "description": address});
+        payload["extensions"] = extensions.clone();
+        payload["accepted"]["extra"]["url"] = json!(address);
+        let requirements = &mut body["paymentRequirements"];
+        (requirements["resource"], requirements["outputSchema"]) = (json!(address), schema);
+        requirements["extensions"] = extensions;
+        requirements["extra"]["jwks_uri"] = json!(address);
+        body
+    };
+    let (first, second) = (Draft::default(), Draft::default());
+    for body in [named(first.v2()), named(second.v1())] {
+        for path in ["/verify", "/settle"] {
+            let answer = service.post(path, &body).await;
+            assert!(answer.is_good(), "{path} {answer:?}");
+        }
+    }
+    let asked = bait.accept().map_err(|error| error.kind());
+    assert!(matches!(asked, Err(std::io::ErrorKind::WouldBlock)), "{asked:?}");
+}

@@ -1,7 +1,7 @@
 //! The doctor names each limit of an endpoint, and the fix that fits it.
 
 use e2e::{
-    anvil::Anvil,
+    anvil::{Anvil, GAS_WALLET},
     proxy::{Fault, Proxy, Times},
     service::Home,
 };
@@ -115,4 +115,19 @@ async fn a_single_node_that_does_not_answer_is_named_once_with_its_network() {
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("eip155:84532 node_answers: 127.0.0.1:9: cannot connect"), "{text}");
     assert!(text.contains("is the only node") && text.contains("1 error, 2 warnings"), "{text}");
+}
+
+/// I07: a key on a server guards no more than it needs.
+#[tokio::test(flavor = "multi_thread")]
+async fn money_of_an_asset_in_a_gas_wallet_is_told() {
+    let chain = Anvil::start().await;
+    let home = Home::on(&chain);
+    let told = |found: Vec<Value>| found.into_iter().filter(|finding| finding["check"] == "wallet_tokens").collect();
+    let none: Vec<Value> = told(findings(&home).1);
+    assert!(none.is_empty(), "{none:?}");
+    chain.mint(GAS_WALLET, 1_500_000).await;
+    let told: Vec<Value> = told(findings(&home).1);
+    let [one] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(one["subject"].as_str().map(str::to_lowercase), Some(GAS_WALLET.to_lowercase()), "{one}");
+    assert_eq!((&one["severity"], &one["seen"]), (&json!("warning"), &json!("holds 1.5 USDC")), "{one}");
 }

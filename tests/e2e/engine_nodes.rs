@@ -1,11 +1,19 @@
 //! A node that lacks what others have, or limits it, serves as well as it can.
 
+use std::{sync::Arc, time::Duration};
+
 use e2e::{
-    anvil::{Anvil, PAYEE, USDC},
+    anvil::{Anvil, GAS_WALLET_KEY, PAYEE, USDC},
+    eventually,
     payer::Draft,
-    proxy::Proxy,
-    service::{Home, text_of},
+    proxy::{Fault, Proxy, Times},
+    service::{
+        Home,
+        config::{asset, table},
+        text_of,
+    },
 };
+use serde_json::{Value, json};
 
 /// Methods that not every node has, and without which a payment can be settled.
 const OPTIONAL: [&str; 7] = [
@@ -74,4 +82,61 @@ async fn a_node_that_stands_some_blocks_behind_settles_payments() {
     chain.node.mine_blocks(4).await;
     proxy.lag(3);
     settles(&proxy, &chain, "three blocks behind").await;
+}
+
+/// A payment on another chain.
+fn on_chain(id: u64) -> Value {
+    let mut draft = Draft::default();
+    draft.domain.chain_id = Some(alloy::primitives::U256::from(id));
+    let mut body = draft.v2();
+    for network in ["/paymentPayload/accepted/network", "/paymentRequirements/network"] {
+        *body.pointer_mut(network).expect(network) = json!(format!("eip155:{id}"));
+    }
+    body
+}
+
+/// H09: requests for a network whose nodes are away wait, and others go on beside them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_outage_of_one_network_s_nodes_leaves_the_others_at_full_service() {
+    const OTHER: u64 = 421_614;
+    let chain = Anvil::start().await;
+    let other = Anvil::start_as(&OTHER.to_string(), &["--block-time", "1"]).await;
+    let proxy = Proxy::before(&other.node.url).await;
+    let network = table([
+        ("rpc", vec![proxy.url.clone()].into()),
+        ("gas_wallets", vec![GAS_WALLET_KEY].into()),
+        ("testnet", true.into()),
+        ("assets", vec![asset(USDC)].into()),
+    ]);
+    let home = Home::on(&chain).more(&format!("eip155:{OTHER}"), network);
+    let service = Arc::new(home.serve().await);
+    let settles = || async { service.post("/settle", &on_chain(OTHER)).await.is_good().then_some(()) };
+    eventually("the other network settles", settles).await;
+    let outages = [
+        ("it never answers", Fault::Delay(Duration::from_mins(5))),
+        ("it answers with errors", Fault::Status(500)),
+        ("it breaks connections", Fault::LoseRequest),
+    ];
+    for (what, fault) in outages {
+        proxy.fail("*", fault, Times::Always);
+        let waiting = (0..32).map(|_| {
+            let service = Arc::clone(&service);
+            tokio::spawn(async move { service.post("/settle", &on_chain(OTHER)).await })
+        });
+        let waiting: Vec<_> = waiting.collect();
+        for _ in 0..5 {
+            let payment = Draft::default().v2();
+            assert!(service.post("/verify", &payment).await.is_good(), "{what}");
+            let settled = service.post("/settle", &payment).await;
+            assert!(settled.is_good(), "{what}: {settled:?}");
+        }
+        for answer in waiting {
+            let answer = answer.await.expect("no panic");
+            assert!(!answer.is_good(), "{what}: {answer:?}");
+        }
+        proxy.heal();
+        eventually("it settles again", settles).await;
+    }
+    drop(service);
+    home.assert_audit();
 }

@@ -113,6 +113,48 @@ async fn two_retries_of_a_pending_settlement_share_one_success() {
     assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 1);
 }
 
+/// G08: the stored payment decides what is settled, not the retry.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_that_changes_a_field_of_a_payment_under_way_gets_no_success_and_changes_nothing() {
+    let chain = Anvil::start().await;
+    let home = Home::on(&chain).server("settle_wait", "1s");
+    let service = home.serve().await;
+    chain.node.stop_blocks().await;
+    let draft = Draft::default();
+    let body = draft.v2();
+    assert_eq!(service.post("/settle", &body).await.text("errorReason"), "settlement_pending");
+    let changed = |pointer: &str, value: &str| {
+        let mut body = body.clone();
+        *body.pointer_mut(pointer).expect(pointer) = json!(value);
+        body
+    };
+    let signed = "/paymentPayload/payload/authorization";
+    let retries = [
+        changed(&format!("{signed}/value"), "1"),
+        changed(&format!("{signed}/to"), USDC),
+        changed(&format!("{signed}/validBefore"), "99999999999"),
+        changed("/paymentRequirements/payTo", USDC),
+        changed("/paymentRequirements/amount", "1"),
+        changed("/paymentRequirements/asset", PAYEE),
+        changed("/paymentPayload/payload/signature", &format!("0x{}", "11".repeat(65))),
+        // Signed, for another payee.
+        Draft { to: USDC.parse().expect("an address"), ..draft.clone() }.v2(),
+    ];
+    for retry in &retries {
+        let answer = service.post("/settle", retry).await;
+        assert!(!answer.is_good(), "{retry} {answer:?}");
+    }
+    chain.node.resume_blocks().await;
+    assert!(service.decided(&body).await.is_good());
+    for retry in &retries {
+        let answer = service.post("/settle", retry).await;
+        assert!(!answer.is_good(), "afterwards: {retry} {answer:?}");
+    }
+    assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 1);
+    assert_eq!(chain.node.token_balance(USDC, PAYEE).await, 10_000);
+    home.assert_audit();
+}
+
 /// Leaves a settlement of this payment that ended while nobody waited; returns its body.
 async fn ended_unheard(chain: &Anvil, service: &Service, key: &str) -> Value {
     chain.node.stop_blocks().await;

@@ -77,16 +77,21 @@ impl Anvil {
     }
 
     /// Starts a chain with other arguments, for example none: a block for each transaction.
+    pub async fn start_with(arguments: &[&str]) -> Self {
+        Self::start_as("84532", arguments).await
+    }
+
+    /// Starts a chain of another id.
     ///
     /// # Panics
     /// If anvil cannot be started; `tests/run` installs it.
-    pub async fn start_with(arguments: &[&str]) -> Self {
+    pub async fn start_as(id: &str, arguments: &[&str]) -> Self {
         let port = free_port();
         // Blocks are final two epochs later.
         let has_epoch = arguments.contains(&"--slots-in-an-epoch");
         let finality: &[&str] = if has_epoch { &[] } else { &["--slots-in-an-epoch", "1"] };
         let process = Command::new("anvil")
-            .args(["--chain-id", "84532", "--hardfork", "prague", "--silent", "--port"])
+            .args(["--chain-id", id, "--hardfork", "prague", "--silent", "--port"])
             .arg(port.to_string())
             .args(finality.iter().chain(arguments))
             .stdout(Stdio::null())

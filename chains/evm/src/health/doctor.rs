@@ -21,6 +21,7 @@ use crate::{
         price_support,
         prove::{Wrong, check_asset, check_multicall},
         token_code::{self, TokenCode},
+        wallet_tokens,
     },
     rpc::{
         self,
@@ -81,6 +82,7 @@ pub(crate) async fn doctor(context: &Context) -> Vec<Finding> {
     findings.extend(check_clock(context).await);
     for wallet in context.wallets.names() {
         findings.push(check_wallet(context, wallet).await);
+        findings.extend(wallet_tokens::check(context, wallet).await);
     }
     findings
 }

@@ -6,6 +6,7 @@
 //! | [`doctor`] | the same, for people |
 //! | [`endpoint_limits`] | what one endpoint cannot do, asked for by name |
 //! | [`token_code`] | whether tokens still run what they ran when the network opened |
+//! | `wallet_tokens` | money of the assets that lies in gas wallets |
 //! | [`batch_support`] | whether transactions can carry many settlements |
 //! | [`permit2_support`], [`price_support`], [`block_support`] | what can be simulated here, and how truly |
 
@@ -17,3 +18,4 @@ pub(crate) mod permit2_support;
 pub(crate) mod price_support;
 pub(crate) mod prove;
 pub mod token_code;
+mod wallet_tokens;
