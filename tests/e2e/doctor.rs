@@ -1,9 +1,11 @@
 //! The doctor names each limit of an endpoint, and the fix that fits it.
 
+use chains_svm::local::Payer;
 use e2e::{
     anvil::{Anvil, GAS_WALLET},
     proxy::{Fault, Proxy, Times},
     service::Home,
+    validator::{self, Validator},
 };
 use serde_json::{Value, json};
 
@@ -117,17 +119,35 @@ async fn a_single_node_that_does_not_answer_is_named_once_with_its_network() {
     assert!(text.contains("is the only node") && text.contains("1 error, 2 warnings"), "{text}");
 }
 
+/// The doctor's words about money of assets in gas wallets: severity, gas wallet, and what was seen.
+fn told_of_tokens(home: &Home) -> Vec<[String; 3]> {
+    let told = findings(home).1.into_iter().filter(|finding| finding["check"] == "wallet_tokens");
+    let word = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    told.map(|finding| ["severity", "subject", "seen"].map(|key| word(&finding, key))).collect()
+}
+
 /// I07: a key on a server guards no more than it needs.
 #[tokio::test(flavor = "multi_thread")]
 async fn money_of_an_asset_in_a_gas_wallet_is_told() {
     let chain = Anvil::start().await;
     let home = Home::on(&chain);
-    let told = |found: Vec<Value>| found.into_iter().filter(|finding| finding["check"] == "wallet_tokens").collect();
-    let none: Vec<Value> = told(findings(&home).1);
-    assert!(none.is_empty(), "{none:?}");
+    assert_eq!(told_of_tokens(&home), Vec::<[String; 3]>::new());
     chain.mint(GAS_WALLET, 1_500_000).await;
-    let told: Vec<Value> = told(findings(&home).1);
-    let [one] = told.as_slice() else { panic!("{told:?}") };
-    assert_eq!(one["subject"].as_str().map(str::to_lowercase), Some(GAS_WALLET.to_lowercase()), "{one}");
-    assert_eq!((&one["severity"], &one["seen"]), (&json!("warning"), &json!("holds 1.5 USDC")), "{one}");
+    let told = told_of_tokens(&home);
+    let [[severity, wallet, seen]] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((severity.as_str(), seen.as_str()), ("warning", "holds 1.5 USDC"));
+    assert!(wallet.eq_ignore_ascii_case(GAS_WALLET), "{wallet}");
+}
+
+/// I07, on Solana: tokens of either program.
+#[tokio::test(flavor = "multi_thread")]
+async fn money_of_an_asset_in_a_fee_payer_s_accounts_is_told_on_solana() {
+    let validator = Validator::start().await;
+    let home = Home::on(&validator);
+    assert_eq!(told_of_tokens(&home), Vec::<[String; 3]>::new());
+    let rich = Payer::numbered(0);
+    let home = home.network("fee_payers", vec![validator::fee_payer().secret().expose(), rich.secret().expose()]);
+    let told = ["USDC", "PYUSD"].map(|symbol| format!("holds 1000000 {symbol}"));
+    let expected = told.map(|seen| ["warning".to_owned(), rich.address().to_string(), seen]);
+    assert_eq!(told_of_tokens(&home), expected);
 }

@@ -46,6 +46,7 @@ async fn what_is_paused_is_refused_before_anything_is_done_and_what_is_under_way
         let again = service.post("/settle", &begun).await;
         assert_eq!(again.text("errorReason"), "settlement_pending", "{what}: it was begun before");
         service.ready_says(&["some payments are paused"]).await;
+        assert!(home.metric("paused").await > 0.0, "{what}");
         home = match name {
             None => home.section("paused", what, false),
             Some(_) => home.section("paused", what, Vec::<String>::new()),
@@ -71,5 +72,6 @@ async fn what_is_paused_is_refused_before_anything_is_done_and_what_is_under_way
     .await;
     assert_eq!(settled.body["success"], true);
     assert!(service.decided(&Draft::default().v2()).await.is_good(), "payments are taken again");
+    assert_eq!(home.metric("paused").await.to_string(), "1", "the other asset");
     drop(home);
 }

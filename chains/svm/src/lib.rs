@@ -16,7 +16,7 @@
 //! | [`blocks`], [`pace`], [`logs`] | the chain's slots; which claims about them are believed; what the node tells by itself |
 //! | `observe`, `failure` | what became of a transaction, with proof; what its errors mean |
 //! | `recheck`, [`resends`] | whether a payment that waited is still good; when bytes are sent again |
-//! | `open`, `abilities` | whether nodes and mints are what the configuration says, and can end payments; doctor |
+//! | `open`, `abilities`, `wallet_tokens` | whether nodes and mints are what the configuration says, and can end payments; money in gas wallets; doctor |
 //! | [`rpc`] | nodes: failover, broadcast, the one table that reads their answers to a send |
 //! | [`gas_wallet`], [`keygen`] | keys that pay fees |
 //! | [`reason`] | codes, letter for letter |
@@ -39,6 +39,7 @@ mod local_chain;
 mod observe;
 mod open;
 mod recheck;
+mod wallet_tokens;
 
 pub mod account_reader;
 pub mod blockhashes;

@@ -18,6 +18,7 @@ pub enum Kind {
 
 pub const BUILD_INFO: &str = "facilitator_build_info";
 pub const READY: &str = "facilitator_ready";
+pub const PAUSED: &str = "facilitator_paused";
 pub const PANICS: &str = "facilitator_panics_total";
 pub const LOG_LINES_DROPPED: &str = "facilitator_log_lines_dropped_total";
 pub const HTTP_REQUESTS: &str = "facilitator_http_requests_total";
@@ -84,6 +85,11 @@ const TOGETHER: &[f64] = &[1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 25.0];
 pub const CATALOGUE: &[(&str, Kind, &str)] = &[
     (BUILD_INFO, Gauge, "1, with the version, the commit and the compiler of what runs"),
     (READY, Gauge, "1 while this part of the service is ready, as /ready says: store, a network, or redis"),
+    (
+        PAUSED,
+        Gauge,
+        "Entries of [paused] in the configuration: everything, networks, assets and API keys; 0 while nothing is paused",
+    ),
     (PANICS, Counter, "Panics: each is a bug"),
     (LOG_LINES_DROPPED, Counter, "Log lines that found no room because stderr does not take them"),
     (HTTP_REQUESTS, Counter, "Answers of the public listener by route and status"),

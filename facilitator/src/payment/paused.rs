@@ -6,6 +6,8 @@ use std::{collections::BTreeSet, fmt};
 use chains_core::{Network, Payment};
 use parking_lot::RwLock;
 
+use crate::metrics;
+
 /// The payments that are paused: `[paused]` of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Paused {
@@ -28,6 +30,11 @@ impl Paused {
             || self.networks.contains(&payment.network)
             || self.keys.contains(tenant)
             || self.assets.iter().any(is_asset)
+    }
+
+    /// The number of its entries.
+    fn entries(&self) -> usize {
+        usize::from(self.everything) + self.networks.len() + self.assets.len() + self.keys.len()
     }
 
     /// Returns true when nothing is paused.
@@ -68,6 +75,7 @@ impl Pause {
     pub fn replace(&self, paused: Paused) -> bool {
         let mut now = self.0.write();
         let changes = *now != paused;
+        metrics::paused(paused.entries());
         *now = paused;
         changes
     }

@@ -7,7 +7,7 @@ use chains_core::{
 };
 
 use super::SvmChain;
-use crate::{open, pace::Newest};
+use crate::{open, pace::Newest, wallet_tokens};
 
 /// A chain makes a slot each half second: one that makes none for this long stands still.
 const STANDSTILL: Duration = Duration::from_mins(1);
@@ -43,6 +43,8 @@ impl Health for SvmChain {
     }
 
     async fn doctor(&self) -> Vec<Finding> {
-        open::check(&self.context).await
+        let mut findings = open::check(&self.context).await;
+        findings.extend(wallet_tokens::check(&self.context).await);
+        findings
     }
 }

@@ -119,12 +119,7 @@ fn per_second(count: u64, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64()
 }
 
-#[expect(
-    clippy::float_arithmetic,
-    clippy::cast_precision_loss,
-    clippy::as_conversions,
-    reason = "statistics, not money"
-)]
+#[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "statistics, not money")]
 fn per_answer(count: u64, answers: u64) -> f64 {
     ratio(count as f64, answers)
 }
