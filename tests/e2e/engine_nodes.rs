@@ -1,6 +1,6 @@
 //! A node that lacks what others have, or limits it, serves as well as it can.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use e2e::{
     anvil::{Anvil, GAS_WALLET_KEY, PAYEE, USDC},
@@ -39,6 +39,35 @@ async fn settles(proxy: &Proxy, chain: &Anvil, what: &str) -> Home {
     drop(home.serve().await);
     home.assert_audit();
     home
+}
+
+/// Scenario 31: the word of a node that tells of new blocks is a reason to ask, and nothing depends on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_tells_of_blocks_falls_silent_or_lies_keeps_no_payment_back() {
+    let chain = Anvil::start().await;
+    let other = Anvil::start_as("1", &["--block-time", "1"]).await;
+    other.node.mine_blocks(1_000).await;
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let websocket = |chain: &Anvil| chain.node.url.replace("http:", "ws:");
+    let cases = [
+        ("its own node", websocket(&chain), "accepts a subscription"),
+        ("another chain, far ahead", websocket(&other), "accepts a subscription"),
+        ("nobody", "ws://127.0.0.1:9".to_owned(), "the WebSocket cannot be opened"),
+        ("says nothing", format!("ws://{}", silent.local_addr().expect("bound")), "the WebSocket cannot be opened"),
+    ];
+    for (name, websocket, seen) in cases {
+        let home = Home::on(&chain).network("websocket", websocket);
+        let service = home.serve().await;
+        for _ in 0..3 {
+            let settled = service.post("/settle", &Draft::default().v2()).await;
+            assert!(settled.is_good(), "{name}: {settled:?}\n{}", home.log());
+        }
+        let doctor = text_of(&home.run(&["doctor", "--verbose"]));
+        assert!(doctor.contains("websocket") && doctor.contains(seen), "{name}: {doctor}");
+        let tells = home.log().contains("a node tells of new blocks by WebSocket");
+        assert_eq!(tells, seen.starts_with("accepts"), "{name}: {}", home.log());
+        home.assert_audit();
+    }
 }
 
 /// K21: batches are an optimisation.

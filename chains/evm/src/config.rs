@@ -10,8 +10,13 @@ mod in_force;
 use std::{str::FromStr, time::Duration};
 
 use alloy::primitives::{Address, B256, U256};
-use chains_core::{Amount, Network, chain::LossBudget, config::Section};
+use chains_core::{
+    Amount, Network, Secret,
+    chain::LossBudget,
+    config::{Section, Source},
+};
 use chains_rpc::Endpoint as _;
+use reqwest::Url;
 
 use crate::{
     abi,
@@ -63,6 +68,8 @@ pub struct Config {
     pub block_time: Duration,
     /// By how much this machine's clock and the chain's may differ.
     pub clock_skew_max: Duration,
+    /// The WebSocket of a node that tells of new blocks; `None`: they are asked for.
+    pub websocket: Option<Url>,
     /// Blocks that a transaction may stay unseen before its bytes are sent again.
     pub resend_after_blocks: u64,
     /// Blocks that the oldest transaction of a gas wallet may wait at too low a
@@ -196,11 +203,12 @@ pub fn read(network: Network, mut section: Section) -> Option<(Config, GasWallet
     let known = chain_id.and_then(known_networks::known).unwrap_or(&CUSTOM);
     let testnet = section.optional("testnet").unwrap_or(known.testnet);
     let rpc = endpoints(&network, section);
+    let websocket = websocket(section);
     let wallets = GasWallets::configure(section, testnet);
     let policy = policy(section, known);
     let assets = assets::assets(section, known, chain_id.unwrap_or_default());
-    let (chain_id, policy, assets) = (chain_id?, policy?, assets?);
-    let config = Config { network, chain_id, assets, ..policy };
+    let (chain_id, policy, assets, websocket) = (chain_id?, policy?, assets?, websocket.ok()?);
+    let config = Config { network, chain_id, assets, websocket, ..policy };
     in_force::note(section, known, &config, testnet);
     Some((config, wallets?, rpc?))
 }
@@ -225,6 +233,27 @@ fn endpoints(network: &Network, section: &mut Section) -> Option<Rpc> {
     section.describe("rpc", endpoints.iter().map(|endpoint| endpoint.host().to_owned()).collect::<Vec<_>>(), "hosts");
     let complete = !endpoints.is_empty() && endpoints.len() == urls.len();
     complete.then(|| Rpc::new(network.clone(), endpoints, hedge_after))
+}
+
+/// A mistake that the section has been told of.
+struct Reported;
+
+/// `websocket`; `None` when it is left out or turned off.
+fn websocket(section: &mut Section) -> Result<Option<Url>, Reported> {
+    let written = section.optional::<Secret>("websocket").filter(|written| written.expose() != "off");
+    let Some(written) = written else {
+        section.describe("websocket", "off", "host");
+        section.assume("websocket", "off", Source::Default);
+        return Ok(None);
+    };
+    let url = Url::parse(written.expose().trim()).ok();
+    let good = url.filter(|url| matches!(url.scheme(), "ws" | "wss") && url.host_str().is_some());
+    match &good {
+        // What else is in a URL may be a key.
+        Some(url) => section.describe("websocket", url.host_str().unwrap_or_default(), "host"),
+        None => section.problem("websocket", "is not a ws or wss URL", "write one, or \"off\", or leave it out"),
+    }
+    good.map(Some).ok_or(Reported)
 }
 
 /// Everything but what names the network and its assets.
@@ -280,6 +309,7 @@ fn policy(section: &mut Section, known: &Known) -> Option<Config> {
         in_flight_max: usize::try_from(in_flight_max?).ok()?,
         block_time,
         clock_skew_max: clock_skew_max?,
+        websocket: None,
         resend_after_blocks: resend_after_blocks?,
         bump_after_blocks: bump_after_blocks?,
         recheck_interval: recheck_interval?,

@@ -88,8 +88,9 @@ pub(crate) struct Context {
 
 impl Context {
     pub fn new(config: Config, wallets: GasWallets, rpc: Rpc, clock: Arc<dyn Clock>) -> Self {
+        let (network, websocket) = (config.network.clone(), config.websocket.clone());
         let blocks =
-            BlockTracker::new(config.network.clone(), config.block_time, config.clock_skew_max, Arc::clone(&clock));
+            BlockTracker::new(network, config.block_time, config.clock_skew_max, websocket, Arc::clone(&clock));
         let (eip3009_batcher, later_eip3009_batcher) =
             (CallBatcher::new(wallets.first()), CallBatcher::new(wallets.first()));
         let permit2_batchers = wallets.addresses().map(CallBatcher::new).collect();

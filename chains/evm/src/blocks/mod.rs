@@ -2,11 +2,13 @@
 //!
 //! `eth_getBlockByNumber(n + 1)` is null until that block exists, so one call
 //! both notices a block and brings it. When to ask is predicted from the last
-//! arrival: often around the expected moment, seldom otherwise. A block that
+//! arrival: often around the expected moment, seldom otherwise; where a node
+//! tells of blocks by itself, at its word. A block that
 //! the clock does not allow is taken only when a second endpoint shows it too;
 //! of the others one in a few is held against what the other endpoints show, so
 //! that none leads the service away from the chain for long.
 
+mod heads;
 mod plausibility;
 mod poll;
 mod read;
@@ -25,12 +27,15 @@ use chains_core::{
 };
 use chains_rpc::Agreement;
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep, sleep_until};
+use reqwest::Url;
+use tokio::time::{Instant, sleep};
 
+pub(crate) use self::heads::probe as probe_heads;
 pub(crate) use self::read::{Header, confirmed, final_block, headers, latest};
 use self::{
+    heads::Heads,
     plausibility::{Doubt, Known},
-    poll::{Came, Plan, Since},
+    poll::{Came, Notice, Plan, Since},
     read::{RawBlock, number},
     state::State,
 };
@@ -42,6 +47,10 @@ use crate::rpc::{
 
 /// The number of blocks that are made up for one by one.
 const BEHIND_MAX: u64 = 64;
+
+/// The number of times that a block is asked for which a node has told, and the
+/// one that is asked does not have yet.
+const TOLD_QUESTIONS_MAX: u32 = 20;
 
 /// The shortest pause when nobody waits.
 const POLL_IDLE_MIN: Duration = Duration::from_secs(2);
@@ -74,14 +83,22 @@ pub(crate) struct BlockTracker {
     clock: Arc<dyn Clock>,
     /// Seconds that this machine's clock and the chain's may differ by.
     skew_max: u64,
+    heads: Heads,
     state: Mutex<State>,
 }
 
 impl BlockTracker {
-    /// Nothing seen yet.
-    pub fn new(network: Network, block_time: Duration, clock_skew_max: Duration, clock: Arc<dyn Clock>) -> Self {
+    /// Nothing seen yet. `websocket` is a node's that tells of new blocks.
+    pub fn new(
+        network: Network,
+        block_time: Duration,
+        clock_skew_max: Duration,
+        websocket: Option<Url>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let state = Mutex::new(State::new(block_time));
-        Self { network, block_time, clock, skew_max: clock_skew_max.as_secs(), state }
+        let heads = Heads::new(&network, websocket);
+        Self { network, block_time, clock, skew_max: clock_skew_max.as_secs(), heads, state }
     }
 
     /// The newest block seen.
@@ -147,18 +164,23 @@ impl BlockTracker {
         (poll::POLL_LATE_MAX * 2_u32.pow(state.failures.min(16) - 1)).min(PAUSE_MAX)
     }
 
-    /// The newest block, once it is another than `after`. For when nobody
-    /// waits: what is left out has nothing of ours in it.
+    /// The newest block that two endpoints show, once it is another than
+    /// `after`. For when nobody waits: what is left out has nothing of ours in
+    /// it, and the next payment is compared with this height.
     async fn glance(&self, rpc: &Rpc, after: &Block) -> Result<Block, CallError> {
         let mut pause = self.block_time.max(POLL_IDLE_MIN);
         loop {
-            sleep(pause).await;
+            self.heads.sleep_until(Instant::now() + pause).await;
             let (host, arrival) = self.ask(rpc, At::Latest, 0).await?.ok_or_else(CallError::unreadable)?;
             if arrival.header.hash != after.hash {
                 let Header { number, hash, .. } = &arrival.header;
-                if witness::ask(rpc, *number, hash, self.block_time).await == witness::Verdict::Disproven {
-                    self.distrust(rpc, &host, Doubt::Unshared);
-                    return self.jump(rpc).await;
+                match witness::ask(rpc, *number, hash, self.block_time).await {
+                    witness::Verdict::Stands => {}
+                    witness::Verdict::Unshared | witness::Verdict::Contradicted => return self.jump(rpc).await,
+                    witness::Verdict::Disproven => {
+                        self.distrust(rpc, &host, Doubt::Unshared);
+                        return self.jump(rpc).await;
+                    }
                 }
                 let follows = arrival.header.parent_hash == after.hash;
                 let came = if follows { Came::Before { predicted: false } } else { Came::Jumped };
@@ -172,13 +194,15 @@ impl BlockTracker {
         let wanted = after.number.saturating_add(1);
         let mut turn = 0;
         let mut paused = false;
+        let mut notices = Notices::of(&self.heads, wanted);
         if after.number.is_multiple_of(witness::ASK_EVERY) && !self.is_followed_rightly(rpc, after).await? {
             return self.jump(rpc).await;
         }
         loop {
-            let plan = self.plan(after.number, Instant::now());
+            let notice = notices.notice();
+            let plan = self.plan(after.number, notice, Instant::now());
             if paused || plan.early {
-                sleep_until(plan.next).await;
+                notices.wait_until(plan.next).await;
             }
             // A node that is stuck says null for ever: when a block is late, the others are asked in turn.
             turn = if plan.overdue { turn + 1 } else { 0 };
@@ -190,8 +214,10 @@ impl BlockTracker {
                 continue;
             };
             // A block that was there at the first look: perhaps many are.
-            let came = if paused { Came::Live } else { Came::Before { predicted: plan.early } };
-            if !paused && self.is_far_behind(rpc, wanted).await? {
+            let was_awaited = paused || notices.came;
+            let predicted = plan.early && notice == Notice::None;
+            let came = if was_awaited { Came::Live } else { Came::Before { predicted } };
+            if !was_awaited && self.is_far_behind(rpc, wanted).await? {
                 return self.jump(rpc).await;
             }
             if arrival.header.number != wanted || arrival.header.parent_hash != after.hash {
@@ -209,7 +235,7 @@ impl BlockTracker {
         let number = newest.number.saturating_sub(witness::ASK_DEPTH);
         let Some(hash) = self.state.lock().hash_at(number) else { return Ok(true) };
         match witness::ask(rpc, number, &hash, self.block_time).await {
-            witness::Verdict::Stands => Ok(true),
+            witness::Verdict::Stands | witness::Verdict::Unshared => Ok(true),
             witness::Verdict::Disproven => {
                 let host = self.state.lock().host.clone();
                 self.distrust(rpc, &host, Doubt::Unshared);
@@ -323,6 +349,7 @@ impl BlockTracker {
         let now = self.clock.now().seconds();
         let Arrival { header, transactions } = arrival;
         let (number, hash, timestamp) = (header.number, header.hash.clone(), header.timestamp);
+        self.heads.found(number);
         let changed = self.state.lock().see(header, came, self.block_time, now, self.skew_max);
         match changed {
             state::Change::Nothing => {}
@@ -335,14 +362,54 @@ impl BlockTracker {
         Block { number, hash, timestamp, transactions }
     }
 
-    fn plan(&self, after: u64, now: Instant) -> Plan {
+    fn plan(&self, after: u64, notice: Notice, now: Instant) -> Plan {
         let state = self.state.lock();
         let since = match state.newest.as_ref().filter(|newest| newest.header.number == after) {
             Some(newest) if newest.live => Since::Came(newest.arrived),
             Some(newest) => Since::Found(newest.arrived),
             None => Since::Found(now),
         };
-        poll::plan(since, state.interval, now)
+        poll::plan(since, state.interval, notice, now)
+    }
+}
+
+/// Notices of one block, while it is asked for.
+struct Notices<'a> {
+    heads: &'a Heads,
+    wanted: u64,
+    /// It was told while it was waited for.
+    came: bool,
+    /// Questions that may still be asked at the word of the notice.
+    questions: u32,
+}
+
+impl<'a> Notices<'a> {
+    fn of(heads: &'a Heads, wanted: u64) -> Self {
+        Self { heads, wanted, came: false, questions: TOLD_QUESTIONS_MAX }
+    }
+
+    fn notice(&self) -> Notice {
+        match self.questions {
+            0 => Notice::None,
+            _ if self.heads.has_told(self.wanted) => Notice::Given,
+            _ if self.heads.is_live() => Notice::Awaited,
+            _ => Notice::None,
+        }
+    }
+
+    /// Waits until this moment, or until the block is told.
+    async fn wait_until(&mut self, until: Instant) {
+        if self.questions == 0 || self.heads.has_told(self.wanted) {
+            self.heads.sleep_until(until).await;
+        } else {
+            self.came = self.heads.told(self.wanted, until).await;
+        }
+        if self.heads.has_told(self.wanted) {
+            self.questions = self.questions.saturating_sub(1);
+            if self.questions == 0 {
+                self.heads.forget();
+            }
+        }
     }
 }
 

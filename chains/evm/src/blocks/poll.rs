@@ -35,6 +35,17 @@ pub(super) fn learn(interval: Duration, took: Option<Duration>, came: Came, bloc
     }
 }
 
+/// The word of a node that tells of new blocks by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Notice {
+    /// No node tells.
+    None,
+    /// A node will tell of the block.
+    Awaited,
+    /// A node has told of the block.
+    Given,
+}
+
 /// The next question for a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -57,7 +68,7 @@ pub(super) enum Since {
 
 /// Pure: `since` is what is known of the block before; `interval` the usual
 /// time between two.
-pub(super) fn plan(since: Since, interval: Duration, now: Instant) -> Plan {
+pub(super) fn plan(since: Since, interval: Duration, notice: Notice, now: Instant) -> Plan {
     let arrived = match since {
         Since::Came(arrived) => arrived,
         Since::Found(found) => {
@@ -69,7 +80,11 @@ pub(super) fn plan(since: Since, interval: Duration, now: Instant) -> Plan {
     // A twentieth on both sides: arrivals jitter with the network.
     let slack = (interval / 20).max(POLL_CLOSE);
     let overdue = now > expected + interval * 2;
-    let soon = expected - slack.min(interval);
+    let soon = match notice {
+        Notice::None => expected - slack.min(interval),
+        Notice::Awaited => expected + interval / 4,
+        Notice::Given => return Plan { next: now + POLL_CLOSE, early: false, overdue },
+    };
     let next = if now < soon {
         soon
     } else if now <= expected + slack {
@@ -109,14 +124,35 @@ mod tests {
         for (since, next, early, overdue) in cases {
             let now = born + ms(since);
             let expected = Plan { next: now + ms(next), early, overdue };
-            assert_eq!(plan(Since::Came(born), ms(2000), now), expected, "{since}");
+            assert_eq!(plan(Since::Came(born), ms(2000), Notice::None, now), expected, "{since}");
         }
         let unknown = Plan { next: born + ms(200), early: false, overdue: false };
-        assert_eq!(plan(Since::Found(born), ms(2000), born), unknown, "at once, and then as for a late one");
+        let found = |now| plan(Since::Found(born), ms(2000), Notice::None, now);
+        assert_eq!(found(born), unknown, "at once, and then as for a late one");
         let halted = born + ms(900_000);
         let rarely = Plan { next: halted + ms(5000), early: false, overdue: true };
-        assert_eq!(plan(Since::Found(born), ms(2000), halted), rarely, "a chain that stands still");
-        assert_eq!(plan(Since::Came(born), ms(10), born).next, born + POLL_CLOSE, "a chain faster than we ask");
+        assert_eq!(found(halted), rarely, "a chain that stands still");
+        let fast = plan(Since::Came(born), ms(10), Notice::None, born);
+        assert_eq!(fast.next, born + POLL_CLOSE, "a chain faster than we ask");
+    }
+
+    #[test]
+    fn a_block_that_will_be_told_is_asked_for_a_quarter_late_and_one_that_was_told_at_once() {
+        let born = Instant::now() + ms(60_000);
+        let cases = [
+            (Notice::Awaited, 0, 2500, true, false),
+            (Notice::Awaited, 2400, 100, true, false),
+            (Notice::Awaited, 2600, 200, false, false),
+            (Notice::Awaited, 6100, 410, false, true),
+            (Notice::Given, 0, 10, false, false),
+            (Notice::Given, 3000, 10, false, false),
+            (Notice::Given, 6100, 10, false, true),
+        ];
+        for (notice, since, next, early, overdue) in cases {
+            let now = born + ms(since);
+            let expected = Plan { next: now + ms(next), early, overdue };
+            assert_eq!(plan(Since::Came(born), ms(2000), notice, now), expected, "{notice:?} {since}");
+        }
     }
 
     #[test]

@@ -21,7 +21,13 @@ fn ms(ms: u64) -> Duration {
 /// A tracker of blocks every `block_time`, on a machine whose clock says this.
 fn tracker_at(block_time: Duration, now: u64) -> BlockTracker {
     let (network, clock) = ("eip155:84532".parse().expect("a network"), ManualClock::at(Millis(now * 1000)));
-    BlockTracker::new(network, block_time, Duration::from_secs(15), Arc::new(clock))
+    BlockTracker::new(network, block_time, Duration::from_secs(15), None, Arc::new(clock))
+}
+
+/// A tracker with a node that tells of blocks.
+pub(super) fn tracker_with(block_time: Duration, websocket: Option<Url>) -> BlockTracker {
+    let (network, clock) = ("eip155:84532".parse().expect("a network"), ManualClock::at(Millis(NOW * 1000)));
+    BlockTracker::new(network, block_time, Duration::from_secs(15), websocket, Arc::new(clock))
 }
 
 fn tracker(block_time: Duration) -> BlockTracker {
@@ -89,7 +95,7 @@ async fn the_time_of_the_block_to_come_is_the_chains_as_far_as_that_is_known() {
 }
 
 /// A chain of `hashes`, the first at height 10, whose end a test moves.
-async fn chain(hashes: &'static [&'static str], visible: &Arc<AtomicUsize>) -> FakeNode {
+pub(super) async fn chain(hashes: &'static [&'static str], visible: &Arc<AtomicUsize>) -> FakeNode {
     let visible = Arc::clone(visible);
     FakeNode::start(move |method, params| {
         let newest = visible.load(Relaxed) - 1;
@@ -242,6 +248,16 @@ async fn one_endpoint_of_three_that_shows_nonsense_moves_nothing() {
         assert_eq!((newest.number, newest.timestamp, newest.base_fee), (100, NOW, 7), "{what}");
         assert_eq!((first.number, blocks.trouble()), (100, None), "{what}");
     }
+}
+
+#[tokio::test]
+async fn an_idle_network_takes_no_block_that_one_endpoint_alone_shows() {
+    let (good, invented) = ((100, NOW, 7), (103, NOW, 7));
+    let nodes = [still(invented).await, still(good).await, still(good).await];
+    let (rpc, blocks) = (fake_node::rpc(&[&nodes[0], &nodes[1], &nodes[2]]), tracker(ms(20)));
+    blocks.see(arrival(99, "h99-1700000000-7", "x"), Came::Live);
+    let next = blocks.next(&rpc, Some(&block(99, "somewhere")), Urgency::Idly).await.expect("a block");
+    assert_eq!((next.number, blocks.newest().map(|newest| newest.header.number)), (100, Some(100)));
 }
 
 #[tokio::test]

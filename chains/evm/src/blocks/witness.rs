@@ -24,6 +24,8 @@ const PATIENCE_MAX: Duration = Duration::from_secs(1);
 pub(super) enum Verdict {
     /// Nobody shows another one in its place, or one alone does.
     Stands,
+    /// One alone shows it, and the others are not that far: they lag, or it is invented.
+    Unshared,
     /// One shows it, one shows another: nobody can say which is the chain's.
     Contradicted,
     /// The others show another one.
@@ -37,15 +39,17 @@ pub(super) async fn ask(rpc: &Rpc, number: u64, hash: &str, block_time: Duration
     }
     let call = Call::block(At::Number(number));
     let answers = rpc.everywhere_within::<Option<RawBlock>>(call, block_time.min(PATIENCE_MAX)).await;
-    let shown = answers.into_iter().flatten().flatten().map(|block| block.hash.eq_ignore_ascii_case(hash));
-    let (same, other): (Vec<bool>, Vec<bool>) = shown.partition(|same| *same);
-    verdict(same.len(), other.len())
+    let shown: Vec<Option<RawBlock>> = answers.into_iter().flatten().collect();
+    let same = shown.iter().flatten().filter(|block| block.hash.eq_ignore_ascii_case(hash)).count();
+    let none = shown.iter().filter(|block| block.is_none()).count();
+    verdict(same, shown.len() - same - none, none)
 }
 
-/// Of those that have a block at that height, so many show the same one, and
-/// so many another.
-const fn verdict(same: usize, other: usize) -> Verdict {
+/// Of those that answer, so many show the same block at that height, so many
+/// another, and so many have none.
+const fn verdict(same: usize, other: usize, none: usize) -> Verdict {
     match (same, other) {
+        (0 | 1, 0) if none > 0 => Verdict::Unshared,
         (_, 0) => Verdict::Stands,
         (0, _) | (1, 2..) => Verdict::Disproven,
         (1, 1) => Verdict::Contradicted,
@@ -60,19 +64,23 @@ mod tests {
 
     #[test]
     fn a_block_that_most_others_do_not_show_is_not_the_chain_s() {
-        use Verdict::{Contradicted, Disproven, Stands};
+        use Verdict::{Contradicted, Disproven, Stands, Unshared};
         let cases = [
-            ((0, 0), Stands),
-            ((1, 0), Stands),
-            ((1, 1), Contradicted),
-            ((0, 1), Disproven),
-            ((1, 2), Disproven),
-            ((2, 1), Stands),
-            ((2, 2), Stands),
-            ((2, 3), Disproven),
+            ((0, 0, 0), Stands),
+            ((1, 0, 0), Stands),
+            ((0, 0, 2), Unshared),
+            ((1, 0, 1), Unshared),
+            ((2, 0, 1), Stands),
+            ((1, 1, 0), Contradicted),
+            ((1, 1, 1), Contradicted),
+            ((0, 1, 1), Disproven),
+            ((1, 2, 0), Disproven),
+            ((2, 1, 0), Stands),
+            ((2, 2, 0), Stands),
+            ((2, 3, 0), Disproven),
         ];
-        for ((same, other), expected) in cases {
-            assert_eq!(verdict(same, other), expected, "{same} {other}");
+        for ((same, other, none), expected) in cases {
+            assert_eq!(verdict(same, other, none), expected, "{same} {other} {none}");
         }
     }
 }

@@ -13,6 +13,7 @@ use futures::future::join_all;
 use tokio::time::Instant;
 
 use crate::{
+    blocks,
     config::{Asset, ContractWallets},
     context::Context,
     health::{
@@ -46,6 +47,21 @@ const SKEW_WARNING_SECONDS: u64 = 5;
 /// The decimals of the coins of EVM chains.
 const COIN_DECIMALS: u8 = 18;
 
+/// The doctor's look at the node that is to tell of new blocks.
+async fn check_websocket(context: &Context) -> Option<Finding> {
+    const CHECK: &str = "websocket";
+    let url = context.config.websocket.as_ref()?;
+    let host = chains_rpc::host(url).unwrap_or_default();
+    Some(match blocks::probe_heads(url).await {
+        Ok(()) => Finding::fine(CHECK, host, "accepts a subscription to new blocks"),
+        Err(seen) => {
+            let meaning = "Blocks are asked for, more often";
+            let fix = "Set `websocket` to the WebSocket URL of a node that serves `newHeads`, or to \"off\"";
+            Finding::new(Severity::Warning, CHECK, host, seen, meaning, fix)
+        }
+    })
+}
+
 /// Doctor, online part.
 pub(crate) async fn doctor(context: &Context) -> Vec<Finding> {
     let mut looked: Vec<Looked> =
@@ -57,6 +73,7 @@ pub(crate) async fn doctor(context: &Context) -> Vec<Finding> {
     let mut findings: Vec<Finding> = looked.into_iter().flat_map(|looked| looked.findings).collect();
     findings.extend(check_count(context));
     findings.extend(check_keystores(context));
+    findings.extend(check_websocket(context).await);
     if context.rpc.prove(context.config.chain_id).await.proven == 0 {
         return findings;
     }
