@@ -36,6 +36,7 @@
 //! | [`engine_archive`] | what has left the store for a file is refused, audited and found |
 //! | [`engine_quiet`] | strangers' questions and halted chains cost little |
 //! | [`engine_process`] | one process owns a database, and ends when it is told to |
+//! | [`send_answers`] | whatever a node of any make says to a send, the payment settles once |
 //! | [`engine_elsewhere`] | a failed payment that is executed elsewhere is an alarm |
 //! | [`engine_svm`] | the same on Solana |
 //! | [`abuse`] | bad input spends nothing and gets a clear answer |
@@ -103,6 +104,7 @@ mod redis_guard;
 mod replay;
 mod sdk;
 mod sdk_svm;
+mod send_answers;
 mod smart_wallet_svm;
 mod sponsored_evm;
 mod status;
