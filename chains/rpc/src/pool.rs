@@ -2,14 +2,15 @@
 //!
 //! Reads go to the first healthy endpoint, to the next when it fails or is
 //! slow; the first answer counts. Sends go to all. Endpoints that have not
-//! shown that they serve this very chain are left out of both.
+//! shown that they serve this very chain are left out of both. Those that lag
+//! behind the others, and those that fail, are read from last.
 
 #[cfg(test)]
 mod tests;
 
 use std::{
     fmt::{self, Display},
-    sync::atomic::{AtomicU8, AtomicU64, Ordering},
+    sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -28,8 +29,17 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::error::{CallError, NodeError};
 
-/// The time for which an endpoint that failed is asked last.
+/// The time for which an endpoint that failed is asked last; doubled with each
+/// failure in a row.
 const PENALTY: Duration = Duration::from_secs(5);
+const PENALTY_DOUBLINGS_MAX: u32 = 4;
+
+/// Blocks by which an endpoint may be behind the others.
+const LAG_MAX: u64 = 3;
+
+/// Looks in a row that find an endpoint behind before it is asked last: one
+/// alone may fall between two blocks.
+const LAGS_MIN: u32 = 2;
 
 /// The longest wait for the others after enough answers.
 pub(crate) const STRAGGLERS_WAIT: Duration = Duration::from_millis(250);
@@ -110,6 +120,10 @@ pub struct Pool<E> {
     endpoints: Vec<E>,
     /// For each endpoint, the millisecond (since `born`) until which it is asked last.
     avoided: Vec<AtomicU64>,
+    /// For each endpoint, the failures in a row.
+    failures: Vec<AtomicU32>,
+    /// For each endpoint, the looks in a row that found it behind the others.
+    behind: Vec<AtomicU32>,
     /// For each endpoint, the millisecond (since `born`, and 1 more) from which
     /// on it has given no answer; 0 while it answers.
     silent_since: Vec<AtomicU64>,
@@ -121,9 +135,10 @@ impl<E: Endpoint> Pool<E> {
     /// The endpoints, in order of preference; never empty. A read that has no
     /// answer after `hedge_after` is asked of the next one too.
     pub fn new(network: Network, endpoints: Vec<E>, hedge_after: Duration) -> Self {
-        let zeros = || endpoints.iter().map(|_| AtomicU64::new(0)).collect();
-        let (avoided, silent_since) = (zeros(), zeros());
-        Self { network, endpoints, avoided, silent_since, born: Instant::now(), hedge_after }
+        let times = || endpoints.iter().map(|_| AtomicU64::new(0)).collect();
+        let counts = || endpoints.iter().map(|_| AtomicU32::new(0)).collect();
+        let (avoided, silent_since, failures, behind) = (times(), times(), counts(), counts());
+        Self { network, endpoints, avoided, failures, behind, silent_since, born: Instant::now(), hedge_after }
     }
 
     /// The network.
@@ -180,15 +195,18 @@ impl<E: Endpoint> Pool<E> {
     }
 
     /// Asks every endpoint for the height of its newest block, each by itself. One
-    /// that has not shown that it serves this chain has none.
+    /// that has not shown that it serves this chain has none. Those that are
+    /// found behind the others again are read from last, until they are not.
     pub async fn look<'a, N, A>(&'a self, ask: impl Fn(&'a E) -> A) -> Vec<NodeLook>
     where
         N: NodeError,
         A: Future<Output = Result<u64, CallError<N>>>,
     {
+        let began = Instant::now();
         let look = |endpoint: &'a E| {
             let (node, answer) = (endpoint.host().to_owned(), ask(endpoint));
             answer.map(move |height| {
+                let took = began.elapsed();
                 let height = match height {
                     Ok(_) if !endpoint.standing().is_proven() => {
                         Err("it has not shown that it serves this chain".to_owned())
@@ -196,10 +214,28 @@ impl<E: Endpoint> Pool<E> {
                     Ok(height) => Ok(height),
                     Err(error) => Err(error.to_string()),
                 };
-                NodeLook { node, height }
+                (NodeLook { node, height }, took)
             })
         };
-        join_all(self.endpoints.iter().map(look)).await
+        let (looks, took): (Vec<NodeLook>, Vec<Duration>) =
+            join_all(self.endpoints.iter().map(look)).await.into_iter().unzip();
+        self.note_lags(&looks, &took);
+        looks
+    }
+
+    /// Compares with the best height that was told soon: a later one has blocks
+    /// that were not there for the others. Of three and more the best is left
+    /// out, as one alone may invent it.
+    fn note_lags(&self, looks: &[NodeLook], took: &[Duration]) {
+        let is_soon = |(_, took): &(&NodeLook, &Duration)| **took < self.hedge_after;
+        let soon = looks.iter().zip(took).filter(is_soon);
+        let mut heights: Vec<u64> = soon.filter_map(|(look, _)| look.height.as_ref().ok().copied()).collect();
+        heights.sort_unstable_by(|one, other| other.cmp(one));
+        let Some(reference) = heights.get(usize::from(heights.len() > 2)) else { return };
+        for (look, behind) in looks.iter().zip(&self.behind) {
+            let lags = look.height.as_ref().is_ok_and(|height| reference.saturating_sub(*height) > LAG_MAX);
+            behind.store(if lags { behind.load(Ordering::Relaxed).saturating_add(1) } else { 0 }, Ordering::Relaxed);
+        }
     }
 
     /// Reads: the first answer counts. Each `turn` begins with another endpoint.
@@ -323,6 +359,9 @@ impl<E: Endpoint> Pool<E> {
         if let Some(since) = self.silent_since.get(index) {
             since.store(0, Ordering::Relaxed);
         }
+        if let Some(failures) = self.failures.get(index) {
+            failures.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Notes how an endpoint failed. One that answers every call with an error, as
@@ -362,24 +401,28 @@ impl<E: Endpoint> Pool<E> {
         }
     }
 
-    /// The usable endpoints: healthy ones first, then by configuration.
+    /// The usable endpoints: healthy ones first, then those that lag, then those
+    /// that failed; of each, by configuration.
     pub(crate) fn order(&self, turn: usize) -> Vec<usize> {
         let now = self.now();
         let avoided = |i: &usize| self.avoided.get(*i).is_some_and(|until| until.load(Ordering::Relaxed) > now);
+        let lags = |i: &usize| self.behind.get(*i).is_some_and(|behind| behind.load(Ordering::Relaxed) >= LAGS_MIN);
         let usable = self.endpoints.iter().enumerate().filter(|(_, endpoint)| endpoint.standing().is_proven());
         let mut order: Vec<usize> = usable.map(|(i, _)| i).collect();
         if !order.is_empty() {
             let turn = turn % order.len();
             order.rotate_left(turn);
         }
-        order.sort_by_key(avoided);
+        order.sort_by_key(|i| (avoided(i), lags(i)));
         order
     }
 
-    /// Asks an endpoint last for a while.
+    /// Asks an endpoint last for a while, and for longer while it goes on failing.
     pub(crate) fn avoid(&self, index: usize) {
-        if let Some(until) = self.avoided.get(index) {
-            let penalty = u64::try_from(PENALTY.as_millis()).unwrap_or(u64::MAX);
+        if let (Some(until), Some(failures)) = (self.avoided.get(index), self.failures.get(index)) {
+            let before = failures.fetch_add(1, Ordering::Relaxed);
+            let penalty = PENALTY * 2_u32.pow(before.min(PENALTY_DOUBLINGS_MAX));
+            let penalty = u64::try_from(penalty.as_millis()).unwrap_or(u64::MAX);
             until.store(self.now().saturating_add(penalty), Ordering::Relaxed);
         }
     }

@@ -76,6 +76,56 @@ async fn reads_go_on_where_one_fails_or_hangs_and_ask_it_last_for_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_endpoint_that_goes_on_failing_is_tried_ever_less_often_and_one_success_forgives_all() {
+    let pool = pool(&[Does::Fail, Does::Answer(7)]);
+    let mut tried = vec![];
+    for second in 0..400 {
+        let before = asked(&pool)[0];
+        assert_eq!(pool.first(0, ask).await, Ok(7));
+        if asked(&pool)[0] > before {
+            tried.push(second);
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    assert_eq!(tried, [0, 5, 15, 35, 75, 155, 235, 315, 395]);
+    pool.heard(0);
+    pool.avoid(0);
+    tokio::time::advance(PENALTY).await;
+    assert_eq!(pool.order(0), [0, 1]);
+}
+
+/// A number of looks, the heights of endpoints in their order, and the order of reads then.
+type Lagging = (usize, &'static [Does], &'static [usize]);
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_lags_is_read_from_last_until_it_has_caught_up() {
+    let cases: [Lagging; 8] = [
+        (1, &[Does::Answer(90), Does::Answer(100)], &[0, 1]),
+        (2, &[Does::Answer(90), Does::Answer(100)], &[1, 0]),
+        (2, &[Does::Answer(97), Does::Answer(100)], &[0, 1]),
+        (2, &[Does::Answer(90), Does::Hang, Does::Answer(100)], &[0, 1, 2]),
+        (2, &[Does::Answer(90), Does::Fail, Does::Answer(100)], &[1, 2, 0]),
+        (2, &[Does::Answer(100), Does::Answer(9_000), Does::Answer(101)], &[0, 1, 2]),
+        (2, &[Does::Answer(90), Does::Answer(100), Does::Answer(100)], &[1, 2, 0]),
+        (2, &[Does::Fail, Does::Fail], &[0, 1]),
+    ];
+    for (looks, does, order) in cases {
+        let pool = pool(does);
+        for _ in 0..looks {
+            // A look waits for each endpoint.
+            drop(tokio::time::timeout(Duration::from_secs(1), pool.look(ask)).await);
+        }
+        assert_eq!(pool.order(0), order, "{looks} looks at {does:?}");
+    }
+    let pool = pool(&[Does::Answer(90), Does::Answer(100)]);
+    for _ in 0..LAGS_MIN {
+        pool.look(ask).await;
+    }
+    pool.look(|_: &Node| std::future::ready(Ok::<u64, CallError<Refused>>(100))).await;
+    assert_eq!(pool.order(0), [0, 1], "it has caught up");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_error_that_all_would_repeat_is_an_answer() {
     let pool = pool(&[Does::Refuse, Does::Answer(7)]);
     assert!(matches!(pool.first(0, ask).await, Err(CallError::Node { .. })));
