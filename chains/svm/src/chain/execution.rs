@@ -81,7 +81,7 @@ impl Execution for SvmChain {
         let Context { resends, rpc, .. } = &*self.context;
         let now = Instant::now();
         let signature = |transaction: &SignedTransaction| Signature::from_str(&transaction.hash).unwrap_or_default();
-        let early: Vec<_> = transactions.iter().map(|sent| resends.too_early(&signature(sent), now)).collect();
+        let early = resends.too_early(&transactions.iter().map(signature).collect::<Vec<_>>(), now);
         let due: Vec<&SignedTransaction> =
             transactions.iter().zip(&early).filter(|(_, early)| early.is_none()).map(|(due, _)| due).collect();
         let raw: Vec<&[u8]> = due.iter().map(|transaction| transaction.raw.as_slice()).collect();
