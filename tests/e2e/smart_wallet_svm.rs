@@ -52,6 +52,10 @@ async fn an_honest_wallet_pays_in_both_token_programs_and_costs_exactly_the_fee(
         assert!(verified.is_good(), "{mint}: {verified:?}");
         let settled = service.post("/settle", &body).await;
         assert!(settled.is_good(), "{mint}: {settled:?}\n{}", home.log());
+        let again = service.post("/settle", &body).await;
+        for answer in [&verified, &settled, &again] {
+            assert_eq!(answer.text("payer"), vault.to_string(), "whose tokens they are: {answer:?}");
+        }
         let after =
             (tokens(&validator, &vault, &mint).await, tokens(&validator, &payee, &mint).await, coins(&validator).await);
         assert_eq!(after, (before.0 - 10_000, before.1 + 10_000, before.2 - FEE), "{mint}");

@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use chains_svm::{
-    local::{AccountMeta, Instruction, LocalChain, Pubkey, program_of},
+    local::{AccountMeta, Instruction, LocalChain, Payer, Pubkey, program_of},
+    programs,
     token::associated_account,
 };
 use sbpf_assembler::{Assembler, AssemblerOption, SbpfArch};
@@ -137,6 +138,20 @@ impl Call {
         let Draft { payer, order } = &self.draft;
         payer.sign_instructions(&order.fee_payer, &self.instructions(), blockhash, order.legacy).expect("signed")
     }
+    /// The same, signed by another key too, which stands before the owner and only says something.
+    ///
+    /// # Panics
+    /// If the chain does not answer.
+    pub async fn body_signed_too(&self, chain: &LocalChain, other: &Payer) -> Value {
+        let Draft { payer, order } = &self.draft;
+        let mut instructions = self.instructions();
+        let accounts = vec![AccountMeta::new(other.address(), true)];
+        instructions.push(Instruction { program_id: programs::MEMO, accounts, data: b"I was here".to_vec() });
+        let blockhash = chain.blockhash().await.expect("a blockhash");
+        let signed = payer.sign_instructions(&order.fee_payer, &instructions, blockhash, order.legacy).expect("signed");
+        self.draft.v2(&other.sign_too(&signed).expect("signed"))
+    }
+
 }
 
 fn number(small: usize) -> u64 {

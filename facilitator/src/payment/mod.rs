@@ -19,7 +19,7 @@ use chains_core::{
     clock::Clock,
     protocol::{LegacyNames, Request, names_of},
     reason,
-    scheme::{Authorization, Scheme},
+    scheme::{Authorization, Scheme, VerifiedPayment},
 };
 
 use tokio_util::task::TaskTracker;
@@ -141,6 +141,19 @@ impl Payments {
             barred.until.0.saturating_sub(now.0).div_ceil(1000)
         );
         Err(Rejection::new(reason::PAYER_FAILED_TOO_OFTEN, message))
+    }
+
+    /// The same where only the verdict tells who pays: the payload names who has signed.
+    async fn check_verified(
+        &self,
+        authorization: &dyn Authorization,
+        verified: &VerifiedPayment,
+        network: &Network,
+    ) -> Result<(), Rejection> {
+        if verified.payer == authorization.payer() {
+            return Ok(());
+        }
+        self.check_barred(network, &verified.payer).await
     }
 
     /// Finds the way and reads the payload.

@@ -10,7 +10,7 @@ mod known;
 mod mark;
 mod wait;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chains_core::{
     Payment,
@@ -42,6 +42,15 @@ struct Call<'a> {
     request_id: &'a str,
     submitter: &'a Arc<Submitter>,
     deadline: Instant,
+    /// The payer, once a verdict or a settlement has told: the payload only claims one.
+    payer: OnceLock<String>,
+}
+
+impl Call<'_> {
+    /// Notes the payer that a verdict or a settlement tells.
+    fn pays(&self, payer: &str) {
+        self.payer.get_or_init(|| payer.to_owned());
+    }
 }
 
 /// The result of one step of a settle request.
@@ -83,8 +92,12 @@ impl Payments {
         };
         authorization.payer().clone_into(&mut asked.payer);
         let (payment, authorization) = (&payment, &*authorization);
-        let call = Call { payment, authorization, caller: &caller, request_id, submitter: &submitter, deadline };
+        let (submitter, caller, payer) = (&submitter, &caller, OnceLock::new());
+        let call = Call { payment, authorization, caller, request_id, submitter, deadline, payer };
         let outcome = self.tries(&call).await;
+        if let Some(payer) = call.payer.into_inner() {
+            asked.payer = payer;
+        }
         if let SettleOutcome::Settled { id, transaction, .. } = &outcome {
             self.guard.deliver(&authorization.identity(), *id, transaction);
         }
@@ -158,6 +171,10 @@ impl Payments {
                     return Next::unavailable(NotNow::ChainUnavailable);
                 }
             };
+            call.pays(&verified.payer);
+            if let Err(rejection) = self.check_verified(call.authorization, &verified, &call.payment.network).await {
+                return Next::Answer(SettleOutcome::Rejected(rejection));
+            }
             let facts = Arc::new(self.facts(call, &verified, claimed_block));
             let share = share(call, &facts, &verified);
             match self.registry.claim(facts, share, self.clock.now()).await {
@@ -175,7 +192,7 @@ impl Payments {
                 Claim::OverBudget(over) => {
                     tracing::warn!(
                         request_id = call.request_id,
-                        payer = call.authorization.payer(),
+                        payer = verified.payer,
                         ?over,
                         "failed payments have used a budget up"
                     );

@@ -39,10 +39,12 @@ impl Payments {
         let outcome = match authorization.verify(Occasion::Verify).await {
             Verdict::Valid(verified) => {
                 verified.payer.clone_into(&mut asked.payer);
-                match self.hold(&*authorization, &verified).await {
-                    Ok(()) => VerifyOutcome::Valid,
-                    Err(rejection) => VerifyOutcome::Invalid(rejection),
-                }
+                let network = submitter.chain().network();
+                let checked = match self.check_verified(&*authorization, &verified, network).await {
+                    Ok(()) => self.hold(&*authorization, &verified).await,
+                    Err(rejection) => Err(rejection),
+                };
+                checked.map_or_else(VerifyOutcome::Invalid, |()| VerifyOutcome::Valid)
             }
             Verdict::Invalid(rejection) => VerifyOutcome::Invalid(rejection),
             Verdict::Unavailable(error) => {

@@ -38,9 +38,13 @@ struct World {
 
 impl World {
     async fn start() -> Self {
+        Self::start_with(|home| home).await
+    }
+
+    async fn start_with(change: impl Fn(Home) -> Home) -> Self {
         let validator = Validator::start().await;
         let proxy = Proxy::before(validator.chain.url()).await;
-        let home = with_smart_wallets(&validator).rpc(&[&proxy.url]);
+        let home = change(with_smart_wallets(&validator).rpc(&[&proxy.url]));
         let service = home.serve().await;
         Self { validator, proxy, home, service }
     }
@@ -117,4 +121,36 @@ async fn f24_a_wallet_that_does_otherwise_on_chain_is_no_success_and_costs_the_f
     }
     let (code, text) = world.home.audit();
     assert_eq!(code, 0, "{text}");
+}
+
+/// F32: the owner of the tokens pays, not a key that signs: it is told, and barred when its payments fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_whose_payments_fail_is_barred_whoever_signs_beside_its_owner() {
+    const FAILURES_MAX: u8 = 2;
+    let world = World::start_with(|home| home.section("payers", "failures_max", i64::from(FAILURES_MAX))).await;
+    let before = world.balances().await;
+    for number in 0..FAILURES_MAX + 2 {
+        let witness = world.witness(Change::Account).await;
+        let call = Call { witness, ..Call::honest(Draft::default()) };
+        let body = call.body_signed_too(&world.validator.chain, &Payer::numbered(600 + u64::from(number))).await;
+        let verified = world.service.post("/verify", &body).await;
+        let settled = if number < FAILURES_MAX {
+            assert!(verified.is_good(), "{number}: {verified:?}");
+            settle_after(&world.service, &world.proxy, &body, world.turn(Change::Account, witness)).await
+        } else {
+            world.service.post("/settle", &body).await
+        };
+        let (invalid, error) = if number < FAILURES_MAX {
+            ("", "post_settlement_transfer_not_confirmed")
+        } else {
+            ("payer_failed_too_often", "payer_failed_too_often")
+        };
+        assert_eq!((verified.text("invalidReason"), settled.text("errorReason")), (invalid, error), "{settled:?}");
+        for answer in [&verified, &settled] {
+            assert_eq!(answer.text("payer"), call.vault().to_string(), "{answer:?}");
+        }
+    }
+    // Three signatures, and the units as usual.
+    assert_eq!(before.1 - world.balances().await.1, u64::from(FAILURES_MAX) * (FEE + 5_000));
+    world.home.assert_audit();
 }

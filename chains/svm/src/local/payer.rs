@@ -9,7 +9,7 @@ use solana_sdk::{
     instruction::{AccountMeta, Instruction},
     message::{Message, VersionedMessage, v0},
     pubkey::Pubkey,
-    signature::{Keypair, Signature},
+    signature::{Keypair, SIGNATURE_BYTES, Signature},
     signer::Signer,
     transaction::VersionedTransaction,
 };
@@ -126,6 +126,25 @@ impl Payer {
         let text = payload.get("transaction").and_then(Value::as_str).unwrap_or_default();
         let transaction = Transaction::decode(text).map_err(|error| LocalError::Build(error.to_string()))?;
         Ok(transaction.cosigned(&self.0.sign_message(transaction.message())))
+    }
+
+    /// Adds this key's signature to a payload whose message asks for it.
+    ///
+    /// # Errors
+    /// The payload holds no transaction, or this key need not sign it.
+    pub fn sign_too(&self, payload: &Map<String, Value>) -> Result<Map<String, Value>, LocalError> {
+        let text = payload.get("transaction").and_then(Value::as_str).unwrap_or_default();
+        let transaction = Transaction::decode(text).map_err(|error| LocalError::Build(error.to_string()))?;
+        let unneeded = || LocalError::Build("this key need not sign".to_owned());
+        let place = transaction.signers().iter().position(|key| *key == self.address()).ok_or_else(unneeded)?;
+        let mut wire = transaction.wire().to_vec();
+        // One byte counts the signatures: there are few.
+        let from = 1 + place * SIGNATURE_BYTES;
+        let slot = wire.get_mut(from..from + SIGNATURE_BYTES).ok_or_else(unneeded)?;
+        slot.copy_from_slice(self.0.sign_message(transaction.message()).as_ref());
+        let mut signed = payload.clone();
+        signed.insert("transaction".to_owned(), json!(BASE64_STANDARD.encode(wire)));
+        Ok(signed)
     }
 
     /// Signs any instructions in the same way, the fee payer's signature left out.

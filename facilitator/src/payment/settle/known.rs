@@ -66,6 +66,7 @@ impl Payments {
     /// Answers from a stored settlement that is not under way here.
     async fn stored(&self, call: &Call<'_>, record: Record) -> Result<SettleOutcome, StoreError> {
         let (id, facts) = (record.id(), &record.facts);
+        call.pays(&facts.payer);
         let same_request = facts.fingerprint == call.authorization.fingerprint();
         let same_caller = same_request && facts.caller.is_again(call.caller);
         let duplicate = |transaction: String| SettleOutcome::Duplicate { id, transaction };

@@ -19,6 +19,7 @@ const GIFT_WAIT: Duration = Duration::from_millis(100);
 
 /// Meets a settlement that another request began.
 pub(super) async fn meet(call: &Call<'_>, entry: &Arc<Entry>) -> Next<()> {
+    call.pays(&entry.facts.payer);
     match entry.join(&call.authorization.fingerprint(), call.caller) {
         Join::Owner(waiter) => as_owner(call, waiter).await,
         Join::Observer => match timeout_at(call.deadline, end_of(entry)).await.ok() {
