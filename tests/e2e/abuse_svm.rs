@@ -3,6 +3,7 @@
 
 mod changed;
 mod failing;
+mod prices;
 mod replay;
 mod spelling;
 mod tables;

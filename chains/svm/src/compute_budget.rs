@@ -58,6 +58,13 @@ impl ComputeBudget {
     }
 }
 
+/// The lamports that a payment of so many atomic units may offer above what is always accepted.
+pub fn share_of(amount: u64, decimals: u8, lamports_per_token: u64) -> u64 {
+    let whole = 10_u128.checked_pow(u32::from(decimals)).unwrap_or(u128::MAX);
+    let share = u128::from(amount) * u128::from(lamports_per_token) / whole;
+    u64::try_from(share).unwrap_or(u64::MAX)
+}
+
 /// The most that a payment may use and cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -161,6 +168,20 @@ mod tests {
         assert_eq!(fee(400_000, 5_000_000, 2), 2_010_000);
         assert_eq!(fee(u32::MAX, 5_000_000, 2), 7_010_000, "the runtime grants no more than 1.4 million");
         assert_eq!(fee(u32::MAX, u64::MAX, usize::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn a_share_follows_the_amount_and_never_overflows() {
+        let cases = [
+            (1_000_000, 6, 60_000, 60_000),
+            (1_000, 6, 60_000, 60),
+            (16, 6, 60_000, 0),
+            (u64::MAX, 0, u64::MAX, u64::MAX),
+            (1, 255, 60_000, 0),
+        ];
+        for (amount, decimals, per_token, share) in cases {
+            assert_eq!(share_of(amount, decimals, per_token), share, "{amount} {decimals}");
+        }
     }
 
     #[test]

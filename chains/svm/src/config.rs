@@ -21,6 +21,7 @@ use crate::{
     gas_wallet::GasWallets,
     mint::Danger,
     networks::{self, KnownAsset},
+    prices::PriceBounds,
     programs,
     rpc::{Rpc, endpoint::Endpoint},
 };
@@ -60,6 +61,9 @@ pub struct Config {
     pub limits: Limits,
     /// The price of a compute unit that is always accepted, in millionths of a lamport.
     pub unit_price_floor: u64,
+    /// Lamports above the fee at that price that a payment may offer for each whole token that it
+    /// pays; `None`: any number below the ceilings.
+    pub fee_per_token_max: Option<u64>,
     /// Blocks for which a transaction's blockhash must still be accepted.
     pub blockhash_blocks_min: u64,
     /// The ceiling of the fee of a lone transfer without compute budget
@@ -75,6 +79,13 @@ pub struct Config {
     pub assets_are_preset: bool,
     /// The source of notifications; `None`: polling alone.
     pub websocket: Option<Url>,
+}
+
+impl Config {
+    /// The bounds of the price of a compute unit.
+    pub const fn price_bounds(&self) -> PriceBounds {
+        PriceBounds { floor: self.unit_price_floor, ceiling: self.limits.unit_price_max }
+    }
 }
 
 /// Reads the table; mistakes go to the section. `None` when there was one.
@@ -99,6 +110,7 @@ pub fn read(network: Network, mut section: Section) -> Option<(Config, GasWallet
     let unit_price_floor = section.required::<u64>("compute_unit_price_floor");
     let blockhash_blocks_min = between(section, "blockhash_blocks_min", 0, BLOCKHASH_BLOCKS - 1);
     let lone_transfer_fee_max = lone_transfer(section);
+    let fee_per_token_max = section.optional::<u64>("fee_max_lamports_per_token");
     let smart_wallets = smart_wallets(section);
     let gas_balance_min = section.optional::<u64>("gas_balance_min");
     let assets_are_preset = !section.has("assets");
@@ -118,6 +130,7 @@ pub fn read(network: Network, mut section: Section) -> Option<(Config, GasWallet
         unit_price_floor: unit_price_floor?,
         blockhash_blocks_min: blockhash_blocks_min?,
         lone_transfer_fee_max: lone_transfer_fee_max.ok()?,
+        fee_per_token_max,
         smart_wallets: smart_wallets?,
         assets: assets?,
         assets_are_preset,

@@ -2,7 +2,8 @@
 //!
 //! The payer fixes the price and we pay it. What the network asks for bounds it:
 //! a multiple of what nearly every block of the last minute took, at least the
-//! configured floor and at most the configured ceiling.
+//! configured floor and at most the configured ceiling. As long as no node tells
+//! what it asks for, the ceiling alone bounds it.
 
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ pub struct PriceBounds {
 /// The price that the network asks for.
 #[derive(Debug, Default)]
 pub struct Prices {
-    /// The moment at which it was asked for last, and the answer.
-    asked: Mutex<Option<(Instant, u64)>>,
+    /// The moment at which it was asked for last, and the newest answer; `None` when no node has given one.
+    asked: Mutex<Option<(Instant, Option<u64>)>>,
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -38,29 +39,32 @@ impl Prices {
     /// The highest price that is accepted now.
     pub async fn cap(&self, rpc: &Rpc, bounds: PriceBounds) -> u64 {
         self.refresh(rpc).await;
-        let market = self.asked.lock().map_or(0, |(_, price)| price);
-        market.saturating_mul(FACTOR).max(bounds.floor).min(bounds.ceiling)
+        let market = self.asked.lock().and_then(|(_, price)| price);
+        let cap = market.map_or(bounds.ceiling, |price| price.saturating_mul(FACTOR).max(bounds.floor));
+        cap.min(bounds.ceiling)
     }
 
-    /// One payment asks at a time, and the others go on with what is known.
+    /// One payment asks at a time, and the others go on with what is known; they wait where nothing is.
     async fn refresh(&self, rpc: &Rpc) {
-        let Ok(_asking) = self.asking.try_lock() else { return };
+        let is_first = self.asked.lock().is_none();
+        let asking = if is_first { Some(self.asking.lock().await) } else { self.asking.try_lock().ok() };
+        let Some(_asking) = asking else { return };
         if self.asked.lock().is_some_and(|(at, _)| at.elapsed() < INTERVAL) {
             return;
         }
         // A node that does not answer leaves the price as it was.
         let answer = rpc.read(|client| client.get_recent_prioritization_fees(&[])).await;
-        let known = self.asked.lock().map_or(0, |(_, price)| price);
+        let known = self.asked.lock().and_then(|(_, price)| price);
         let price = answer.map_or(known, |fees| ninetieth(fees.iter().map(|fee| fee.prioritization_fee).collect()));
         *self.asked.lock() = Some((Instant::now(), price));
     }
 }
 
-/// The price that nine of ten blocks asked for, or less.
-fn ninetieth(mut prices: Vec<u64>) -> u64 {
+/// The price that nine of ten blocks asked for, or less; `None` when there are no blocks.
+fn ninetieth(mut prices: Vec<u64>) -> Option<u64> {
     prices.sort_unstable();
     let at = prices.len().saturating_mul(9) / 10;
-    prices.get(at).or(prices.last()).copied().unwrap_or(0)
+    prices.get(at).or(prices.last()).copied()
 }
 
 #[cfg(test)]
@@ -82,10 +86,12 @@ mod tests {
                 Say::Result(json!((0..20).map(fee).collect::<Vec<_>>()))
             });
             let (rpc, prices) = (fake_node::rpc(&[&node]), Prices::default());
-            assert_eq!((prices.cap(&rpc, bounds).await, prices.cap(&rpc, bounds).await), (cap, cap));
+            // The second does not go on before the first has its answer.
+            assert_eq!(futures::join!(prices.cap(&rpc, bounds), prices.cap(&rpc, bounds)), (cap, cap));
             assert_eq!(node.calls(), 1, "asked once in a while");
         }
         let silent = FakeNode::new(|_, _| Say::Error(-32601, "no such method"));
-        assert_eq!(Prices::default().cap(&fake_node::rpc(&[&silent]), bounds).await, 1000);
+        let cap = Prices::default().cap(&fake_node::rpc(&[&silent]), bounds).await;
+        assert_eq!(cap, 50_000, "no node tells");
     }
 }

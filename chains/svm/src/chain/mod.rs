@@ -56,6 +56,8 @@ impl Profile for SvmChain {
 
     fn offers(&self, gas_wallet: &str) -> Vec<Offer> {
         let Context { wallets, config, .. } = &*self.context;
+        // The price that is always accepted. What is accepted beyond it now is not told: servers keep
+        // `extra`, and compare it as a whole with what a payment brings.
         let extra = json!({
             "feePayer": wallets.announced(gas_wallet),
             "computeUnitPriceAccepted": config.unit_price_floor.to_string(),

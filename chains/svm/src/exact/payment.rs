@@ -19,7 +19,11 @@ use super::{
     transaction::Transaction,
     verification::{Claim, Refusal, Verification},
 };
-use crate::{compute_budget::Limits, context::Context, reason};
+use crate::{
+    compute_budget::{ComputeBudget, Limits, share_of},
+    context::Context,
+    reason,
+};
 
 /// Scheme `exact` on one cluster.
 pub(crate) struct Exact {
@@ -62,7 +66,11 @@ fn claim(
 ) -> Result<Claim, Rejection> {
     let programs = &context.config.smart_wallets;
     match evaluate(context, transaction, requirements, fee_payer) {
-        Ok(evaluated) => Ok(Claim::Direct(evaluated)),
+        Ok(evaluated) => {
+            check_share(context, transaction, requirements, evaluated.budget)
+                .map_err(|message| Rejection::new(reason::COMPUTE_PRICE_TOO_HIGH, message))?;
+            Ok(Claim::Direct(evaluated))
+        }
         Err(refused) if programs.is_empty() || !smart_wallet::may_be_wallet(refused.code) => Err(refused),
         Err(_) => {
             let limits = smart_wallet::default_limits();
@@ -72,9 +80,33 @@ fn claim(
                 fee_max: context.config.limits.fee_max,
             };
             let policy = smart_wallet::Policy { ours: context.wallets.addresses(), programs, limits };
-            smart_wallet::check(transaction, requirements, fee_payer, policy).map(Claim::Wallet)
+            let simulatable = smart_wallet::check(transaction, requirements, fee_payer, policy)?;
+            check_share(context, transaction, requirements, simulatable.budget)
+                .map_err(|message| Rejection::new(reason::WALLET_PRIORITY_FEE_TOO_HIGH, message))?;
+            Ok(Claim::Wallet(simulatable))
         }
     }
+}
+
+/// Checks the fee against the amount, where the operator has said what a token is worth in fees; the error is the
+/// message.
+fn check_share(
+    context: &Context,
+    transaction: &Transaction,
+    requirements: &Requirements,
+    budget: ComputeBudget,
+) -> Result<(), String> {
+    let config = &context.config;
+    let decimals = config.assets.iter().find(|asset| asset.mint == requirements.asset).map(|asset| asset.decimals);
+    let (Some(per_token), Some(decimals)) = (config.fee_per_token_max, decimals) else { return Ok(()) };
+    let signatures = transaction.signers().len();
+    let always = ComputeBudget { unit_price: budget.unit_price.min(config.unit_price_floor), ..budget };
+    let share = share_of(requirements.amount, decimals, per_token);
+    let (asked, allowed) = (budget.fee(signatures), always.fee(signatures).saturating_add(share));
+    if asked <= allowed {
+        return Ok(());
+    }
+    Err(format!("the fee would be {asked} lamports: for this amount at most {allowed} are paid"))
 }
 
 /// The transfer's authority. A wallet's is known only after the simulation:

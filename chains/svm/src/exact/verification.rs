@@ -27,7 +27,6 @@ use crate::{
     observe::{self, Credited},
     pace::Newest,
     plan::{Credit, PlanBody, Proof, Terms},
-    prices::PriceBounds,
     programs, reason,
     rpc::error::CallError,
     token::TransferChecked,
@@ -168,7 +167,7 @@ impl Verification<'_> {
     /// Checks the price against that of the network.
     async fn check_price(&self, price: u64) -> Look<()> {
         let Context { config, prices, rpc, .. } = self.context;
-        let bounds = PriceBounds { floor: config.unit_price_floor, ceiling: config.limits.unit_price_max };
+        let bounds = config.price_bounds();
         if price <= bounds.floor {
             return Ok(());
         }

@@ -105,6 +105,7 @@ fn every_documented_key_is_in_force_with_its_source() {
         "direct_url",
         "keystore_password",
         "valid_for_max",
+        "fee_max_lamports_per_token",
         "fee_payers_former",
         "implementation",
     ];

@@ -130,6 +130,21 @@ async fn a_price_far_above_the_networks_is_refused() {
 }
 
 #[tokio::test]
+async fn a_fee_beyond_the_share_of_the_amount_is_refused() {
+    let dear = "invalid_exact_svm_payload_transaction_instructions_compute_price_instruction_too_high";
+    // 600 lamports for this amount, which are 30,000 micro-lamports for each of 20,000 units.
+    let cases = [(60_000, 100_000, "valid"), (60_000, 130_000, "valid"), (60_000, 130_001, dear), (0, 100_001, dear)];
+    for (per_token, price, expected) in cases {
+        let node = Says { price: 1_000_000, ..Says::default() }.node();
+        let defaults = format!("{}fee_max_lamports_per_token = {per_token}\n", config::tests::DEFAULTS);
+        let scheme = scheme_over(fake_node::context_with(&[&node], &defaults)).await;
+        let asked = payment(|order| order.unit_price = price);
+        let said = words(&verify(&scheme, &asked, Occasion::Settle).await);
+        assert!(said.starts_with(expected), "{per_token} {price}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_bad_in_itself_costs_no_request() {
     let node = Says::default().node();
     let scheme = scheme(&[&node]).await;
