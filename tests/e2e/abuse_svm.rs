@@ -3,6 +3,7 @@
 
 mod changed;
 mod failing;
+mod guards;
 mod prices;
 mod replay;
 mod spelling;

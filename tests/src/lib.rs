@@ -13,6 +13,7 @@
 //! | [`service`] | the built `facilitator` binary on a free port, configured key by key |
 //! | [`validator`] | a validator that looks like devnet |
 //! | [`svm`] | signs payments on it, writes request bodies of v1 and v2 |
+//! | [`guard`] | assertions that payments there bring along |
 //! | [`wallet`] | a smart wallet there, honest or not, and what it is to pay |
 //! | [`tables`] | address lookup tables there |
 //! | [`proxy`] | a JSON-RPC proxy that loses, delays, refuses, forgets and lies on demand |
@@ -24,6 +25,7 @@
 pub mod anvil;
 pub mod approval;
 pub mod balancer;
+pub mod guard;
 pub mod hostile;
 pub mod liar;
 pub mod liar_svm;

@@ -9,7 +9,7 @@ use std::{
 use chains_svm::local::{Genesis, LocalChain, PYUSD, Payer, USDC};
 use tempfile::TempDir;
 
-use crate::{eventually, wallet};
+use crate::{eventually, guard, wallet};
 
 /// The first balance of every payer and fee payer, in lamports.
 pub const COINS: u64 = 10_000_000_000;
@@ -78,16 +78,25 @@ impl Validator {
     }
 
     /// Starts a validator with slots of so many ticks and waits until it executes transactions.
+    pub async fn start_with(ticks_per_slot: u32) -> Self {
+        Self::start_among(ticks_per_slot, |_| {}).await
+    }
+
+    /// The same with further accounts in its ledger from the start.
     ///
     /// # Panics
     /// If it cannot be started; `tests/run` provides it.
-    pub async fn start_with(ticks_per_slot: u32) -> Self {
+    pub async fn start_among(ticks_per_slot: u32, add: impl FnOnce(&mut Genesis)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let accounts = folder.path().join("accounts");
         std::fs::create_dir(&accounts).expect("a folder");
-        genesis().write(&accounts).expect("written");
+        let mut genesis = genesis();
+        add(&mut genesis);
+        genesis.write(&accounts).expect("written");
         let program = folder.path().join("wallet.so");
         wallet::write_program(&program);
+        let lighthouse = folder.path().join("lighthouse.so");
+        guard::write_program(&lighthouse);
         let port = free_ports(PORTS);
         let process = Command::new("solana-test-validator")
             .args(["--quiet", "--reset", "--ticks-per-slot", &ticks_per_slot.to_string()])
@@ -100,6 +109,8 @@ impl Validator {
             .arg(&accounts)
             .args(["--bpf-program", &wallet::PROGRAM.to_string()])
             .arg(&program)
+            .args(["--bpf-program", &guard::PROGRAM.to_string()])
+            .arg(&lighthouse)
             .args(["--rpc-port", &port.to_string(), "--faucet-port", &(port + 2).to_string()])
             .args(["--gossip-port", &(port + 3).to_string()])
             .args(["--dynamic-port-range", &format!("{}-{}", port + 4, port + PORTS)])

@@ -32,8 +32,13 @@ const AMOUNT: u64 = DATA + 64;
 /// # Panics
 /// If the source has a mistake, or the disk is full.
 pub fn write_program(path: &Path) {
+    assemble(include_str!("../programs/wallet.s"), path);
+}
+
+/// Assembles a program into a file.
+pub(crate) fn assemble(source: &str, path: &Path) {
     let assembler = Assembler::new(AssemblerOption::default().with_arch(SbpfArch::V0));
-    let program = assembler.assemble(include_str!("../programs/wallet.s"));
+    let program = assembler.assemble(source);
     std::fs::write(path, program.unwrap_or_else(|errors| panic!("{errors:?}"))).expect("written");
 }
 
@@ -133,11 +138,6 @@ impl Call {
         self.draft.v2(&self.payload(chain).await)
     }
 
-    async fn payload(&self, chain: &LocalChain) -> Map<String, Value> {
-        let blockhash = chain.blockhash().await.expect("a blockhash");
-        let Draft { payer, order } = &self.draft;
-        payer.sign_instructions(&order.fee_payer, &self.instructions(), blockhash, order.legacy).expect("signed")
-    }
     /// The same, signed by another key too, which stands before the owner and only says something.
     ///
     /// # Panics
@@ -152,6 +152,11 @@ impl Call {
         self.draft.v2(&other.sign_too(&signed).expect("signed"))
     }
 
+    async fn payload(&self, chain: &LocalChain) -> Map<String, Value> {
+        let blockhash = chain.blockhash().await.expect("a blockhash");
+        let Draft { payer, order } = &self.draft;
+        payer.sign_instructions(&order.fee_payer, &self.instructions(), blockhash, order.legacy).expect("signed")
+    }
 }
 
 fn number(small: usize) -> u64 {

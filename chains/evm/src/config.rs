@@ -387,6 +387,7 @@ fn loss_budget(section: &mut Section) -> impl FnOnce(u128) -> LossBudget + use<>
             network: network.unwrap_or_else(|| usual(LOST_IN_ALL)),
             key: key.unwrap_or_else(|| usual(LOST_IN_ALL)),
             code: code.unwrap_or_else(|| usual(LOST_OF_ONE_CODE)),
+            strangers: None,
         }
     }
 }

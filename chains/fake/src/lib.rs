@@ -78,7 +78,7 @@ pub fn parameters() -> Parameters {
         balance_min: Amount::from(1_u64),
         coin_decimals: 18,
         coin: "coins",
-        loss_budget: LossBudget { network: plenty, key: plenty, code: plenty },
+        loss_budget: LossBudget { network: plenty, key: plenty, code: plenty, strangers: None },
     }
 }
 

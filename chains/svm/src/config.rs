@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
 use chains_core::{
     Amount, Network,
-    chain::LossBudget,
+    chain::{LossBudget, Strangers},
     config::{Section, Source},
 };
 use chains_rpc::Endpoint as _;
@@ -105,12 +105,14 @@ pub fn read(network: Network, mut section: Section) -> Option<(Config, GasWallet
     if recheck_interval.is_some_and(|interval| interval.is_zero()) {
         section.problem("recheck_interval", "is not a time", "write a duration such as \"1m\"");
     }
-    let loss_budget = loss_budget(section);
+    let in_flight_max = in_flight_max.and_then(|max| usize::try_from(max).ok());
+    let fee_payers = wallets.as_ref().map_or(1, |wallets| wallets.names().len());
+    let loss_budget = loss_budget(section, in_flight_max.unwrap_or(1).saturating_mul(fee_payers));
     let limits = limits(section);
     let unit_price_floor = section.required::<u64>("compute_unit_price_floor");
+    let fee_per_token_max = section.optional::<u64>("fee_max_lamports_per_token");
     let blockhash_blocks_min = between(section, "blockhash_blocks_min", 0, BLOCKHASH_BLOCKS - 1);
     let lone_transfer_fee_max = lone_transfer(section);
-    let fee_per_token_max = section.optional::<u64>("fee_max_lamports_per_token");
     let smart_wallets = smart_wallets(section);
     let gas_balance_min = section.optional::<u64>("gas_balance_min");
     let assets_are_preset = !section.has("assets");
@@ -121,16 +123,16 @@ pub fn read(network: Network, mut section: Section) -> Option<(Config, GasWallet
     let config = Config {
         network,
         legacy_name,
-        in_flight_max: usize::try_from(in_flight_max?).ok()?,
+        in_flight_max: in_flight_max?,
         block_time,
         recheck_interval: recheck_interval?,
         gas_balance_min: gas_balance_min.unwrap_or(RENT_EXEMPT_MIN.saturating_add(spare)),
         loss_budget: loss_budget?,
         limits,
         unit_price_floor: unit_price_floor?,
+        fee_per_token_max,
         blockhash_blocks_min: blockhash_blocks_min?,
         lone_transfer_fee_max: lone_transfer_fee_max.ok()?,
-        fee_per_token_max,
         smart_wallets: smart_wallets?,
         assets: assets?,
         assets_are_preset,
@@ -231,11 +233,17 @@ fn between(section: &mut Section, key: &str, min: u64, max: u64) -> Option<u64> 
 /// A fee that no network comes near; a ceiling above it is a slip.
 const LAMPORTS_MAX: u64 = 1_000_000_000;
 
-fn loss_budget(section: &mut Section) -> Option<LossBudget> {
-    let [network, key, code] =
-        ["lamports_lost_per_hour_max", "lamports_lost_per_hour_key_max", "lamports_lost_per_hour_code_max"]
-            .map(|key| section.required::<u64>(key).map(Amount::from));
-    Some(LossBudget { network: network?, key: key?, code: code? })
+/// One of so many places of the fee payers is kept for payers that are no strangers.
+const PLACES_TO_ONE_KEPT: usize = 8;
+
+/// Any payer can make its payments fail: it moves the money while they are under way.
+fn loss_budget(section: &mut Section, places: usize) -> Option<LossBudget> {
+    let mut budget =
+        |whose: &str| section.required::<u64>(&format!("lamports_lost_per_hour{whose}_max")).map(Amount::from);
+    let [network, key, code, lost_max] = ["", "_key", "_code", "_strangers"].map(|whose| budget(whose));
+    let under_way_max = places.saturating_sub(places / PLACES_TO_ONE_KEPT);
+    let strangers = Some(Strangers { lost_max: lost_max?, under_way_max });
+    Some(LossBudget { network: network?, key: key?, code: code?, strangers })
 }
 
 fn limits(section: &mut Section) -> Option<Limits> {
@@ -374,7 +382,7 @@ pub(crate) mod tests {
         fee_max_lamports = 200000\nblockhash_blocks_min = 30\nlone_transfers = false\n\
         lone_transfer_fee_max_lamports = 10000\nsmart_wallets = false\n\
         lamports_lost_per_hour_max = 20000000\nlamports_lost_per_hour_key_max = 20000000\n\
-        lamports_lost_per_hour_code_max = 5000000\n";
+        lamports_lost_per_hour_code_max = 5000000\nlamports_lost_per_hour_strangers_max = 10000000\n";
 
     const DEVNET: &str = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
 

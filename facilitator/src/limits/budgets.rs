@@ -7,13 +7,19 @@
 //! together stay within the budgets of the network, of the API key and of the
 //! wallets' code. A payer with a key alone is served beyond them, as long as
 //! none of its payments has failed.
+//!
+//! On chains where any payer can make its payments fail, which a network's
+//! [`Strangers`](chains_core::chain::Strangers) say, every payment counts. Those of payers that have
+//! not paid here before, however many keys they use, share a part of the budget
+//! and of the places; so much is left to the others. Beyond all budgets payers are served that have
+//! paid many times as much as they may lose.
 
 use std::collections::{HashMap, VecDeque};
 
 use chains_core::{Amount, Identity, chain::LossBudget, clock::Millis};
 use parking_lot::Mutex;
 
-use super::{OverBudget, Scope, Share};
+use super::{OverBudget, Scope, Share, payer_failures::Standing};
 use crate::settlement::record::Loss;
 
 /// The time for which a loss counts.
@@ -21,6 +27,9 @@ pub const WINDOW_MS: u64 = 3_600_000;
 
 /// Losses are added up by minute, so that no number of them costs memory.
 const BUCKET_MS: u64 = 60_000;
+
+/// The time after which a stranger may ask again for one of the strangers' places.
+const PLACE_WAIT_MS: u64 = 1_000;
 
 /// Keys and codes that are remembered, at most. Beyond, the network's budget
 /// alone bounds them.
@@ -38,7 +47,28 @@ struct State {
     network: Account,
     keys: HashMap<String, Account>,
     codes: HashMap<String, Account>,
-    under_way: HashMap<Identity, Amount>,
+    under_way: HashMap<Identity, Risk>,
+    /// The money that strangers put at risk. What is lost of it is in the network's account.
+    strangers: Account,
+    strangers_under_way: usize,
+}
+
+/// The loss that one settlement may bring.
+#[derive(Clone, Copy, Debug)]
+struct Risk {
+    amount: Amount,
+    is_strangers: bool,
+}
+
+/// The way in which a settlement counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counted {
+    /// Not at all.
+    Not,
+    /// Only refused when losses alone have used a budget up.
+    WhenItFails,
+    /// With all that it may lose, until it ends.
+    AtOnce { is_strangers: bool },
 }
 
 /// Losses by minute, and what is at risk.
@@ -54,19 +84,54 @@ impl Budgets {
         Self { limits, state: Mutex::default() }
     }
 
-    /// Admits a settlement. One whose payer runs code counts what it may lose
-    /// until it ends; others are only refused when losses alone have used a
-    /// budget up and the payer's record is not clean.
+    /// True where any payer can make its payments fail.
+    pub const fn counts_strangers(&self) -> bool {
+        self.limits.strangers.is_some()
+    }
+
+    /// Admits a settlement of a payer with this record. One that counts at once counts what it may lose until it
+    /// ends; others are only refused when losses alone have used a budget up and the payer's record is not clean.
     ///
     /// # Errors
     /// A budget has no room.
-    pub fn take(&self, share: &Share, clean: bool, now: Millis) -> Result<(), OverBudget> {
+    pub fn take(&self, share: &Share, standing: Standing, now: Millis) -> Result<(), OverBudget> {
         let mut state = self.state.lock();
-        let with_code = share.payer_code.is_some();
-        if !with_code && clean {
-            return Ok(());
+        let is_strangers = match self.counted(share, standing) {
+            Counted::Not => return Ok(()),
+            Counted::WhenItFails => return self.check(&mut state, share, None, now),
+            Counted::AtOnce { is_strangers } => is_strangers,
+        };
+        let checked = self.check(&mut state, share, Some(share.at_risk), now);
+        let checked =
+            checked.and_then(|()| if is_strangers { self.check_strangers(&state, share, now) } else { Ok(()) });
+        match checked {
+            Err(_) if self.counts_strangers() && standing.is_proven() => Ok(()),
+            Err(over) => Err(over),
+            Ok(()) => {
+                state.risk(share, is_strangers);
+                Ok(())
+            }
         }
-        let at_risk = if with_code { share.at_risk } else { Amount::ZERO };
+    }
+
+    /// Counts a settlement from before a restart. Never refused.
+    pub fn resume(&self, share: &Share) {
+        if self.counts_strangers() || share.payer_code.is_some() {
+            self.state.lock().risk(share, false);
+        }
+    }
+
+    fn counted(&self, share: &Share, standing: Standing) -> Counted {
+        match (self.counts_strangers(), share.payer_code.is_some(), standing.clean) {
+            (true, _, _) => Counted::AtOnce { is_strangers: !standing.is_known() },
+            (false, true, _) => Counted::AtOnce { is_strangers: false },
+            (false, false, true) => Counted::Not,
+            (false, false, false) => Counted::WhenItFails,
+        }
+    }
+
+    /// Checks the budgets of the network, the key and the code. `None` at risk: losses alone count.
+    fn check(&self, state: &mut State, share: &Share, at_risk: Option<Amount>, now: Millis) -> Result<(), OverBudget> {
         let names = [
             Some((Scope::Network, "")),
             Some((Scope::Key, share.tenant.as_str())),
@@ -75,21 +140,33 @@ impl Budgets {
         for (scope, name) in names.into_iter().flatten() {
             let limit = self.limit(scope);
             let Some(account) = state.existing(scope, name) else {
-                if with_code && at_risk > limit {
+                if at_risk.is_some_and(|at_risk| at_risk > limit) {
                     return Err(OverBudget { scope, until: Millis(now.0 + WINDOW_MS) });
                 }
                 continue;
             };
             account.forget(now);
-            let sum = account.sum().checked_add(at_risk);
-            let fits = sum.is_some_and(|sum| if with_code { sum <= limit } else { account.lost_sum() < limit });
+            let fits = match at_risk {
+                Some(at_risk) => account.sum().checked_add(at_risk).is_some_and(|sum| sum <= limit),
+                None => account.lost_sum() < limit,
+            };
             if !fits {
                 return Err(OverBudget { scope, until: account.free_at(now) });
             }
         }
-        if with_code {
-            state.each(share.tenant.as_str(), share.payer_code.as_deref(), |account| account.risk(at_risk));
-            state.under_way.insert(share.identity, at_risk);
+        Ok(())
+    }
+
+    /// Checks what strangers may take, of money and of places.
+    fn check_strangers(&self, state: &State, share: &Share, now: Millis) -> Result<(), OverBudget> {
+        let Some(limits) = self.limits.strangers else { return Ok(()) };
+        let scope = Scope::Strangers;
+        if state.strangers_under_way >= limits.under_way_max {
+            return Err(OverBudget { scope, until: Millis(now.0 + PLACE_WAIT_MS) });
+        }
+        let sum = add(add(state.network.lost_sum(), state.strangers.at_risk), share.at_risk);
+        if sum > limits.lost_max {
+            return Err(OverBudget { scope, until: state.network.free_at(now) });
         }
         Ok(())
     }
@@ -97,8 +174,11 @@ impl Budgets {
     /// Gives back what a settlement put at risk: it has ended.
     pub fn release(&self, share: &Share) {
         let mut state = self.state.lock();
-        if let Some(at_risk) = state.under_way.remove(&share.identity) {
-            state.each(share.tenant.as_str(), share.payer_code.as_deref(), |account| account.unrisk(at_risk));
+        let Some(Risk { amount, is_strangers }) = state.under_way.remove(&share.identity) else { return };
+        state.each(share.tenant.as_str(), share.payer_code.as_deref(), |account| account.unrisk(amount));
+        if is_strangers {
+            state.strangers.unrisk(amount);
+            state.strangers_under_way = state.strangers_under_way.saturating_sub(1);
         }
     }
 
@@ -115,11 +195,12 @@ impl Budgets {
         state.network.lost_sum()
     }
 
-    const fn limit(&self, scope: Scope) -> Amount {
+    fn limit(&self, scope: Scope) -> Amount {
         match scope {
             Scope::Network => self.limits.network,
             Scope::Key => self.limits.key,
             Scope::Code => self.limits.code,
+            Scope::Strangers => self.limits.strangers.map_or(Amount::MAX, |strangers| strangers.lost_max),
         }
     }
 }
@@ -130,7 +211,19 @@ impl State {
             Scope::Network => Some(&mut self.network),
             Scope::Key => self.keys.get_mut(name),
             Scope::Code => self.codes.get_mut(name),
+            Scope::Strangers => Some(&mut self.strangers),
         }
+    }
+
+    /// Counts what a settlement may lose.
+    fn risk(&mut self, share: &Share, is_strangers: bool) {
+        let amount = share.at_risk;
+        self.each(share.tenant.as_str(), share.payer_code.as_deref(), |account| account.risk(amount));
+        if is_strangers {
+            self.strangers.risk(amount);
+            self.strangers_under_way += 1;
+        }
+        self.under_way.insert(share.identity, Risk { amount, is_strangers });
     }
 
     /// Changes the accounts that a settlement of this key and code counts in.
@@ -197,7 +290,12 @@ fn add(a: Amount, b: Amount) -> Amount {
 
 #[cfg(test)]
 mod tests {
+    use chains_core::chain::Strangers;
+
     use super::*;
+
+    const CLEAN: Standing = Standing { clean: true, paid: 0, under_way: 0 };
+    const FAILED: Standing = Standing { clean: false, ..CLEAN };
 
     fn share(number: u64, tenant: &str, code: Option<&str>, at_risk: u64) -> Share {
         Share {
@@ -215,7 +313,7 @@ mod tests {
 
     fn budgets() -> Budgets {
         let amount = |n: u64| Amount::from(n);
-        Budgets::new(LossBudget { network: amount(100), key: amount(60), code: amount(30) })
+        Budgets::new(LossBudget { network: amount(100), key: amount(60), code: amount(30), strangers: None })
     }
 
     fn loss(share: &Share, at: u64) -> Loss {
@@ -226,7 +324,7 @@ mod tests {
     #[test]
     fn lost_at_risk_and_new_together_stay_within_every_budget() {
         let budgets = budgets();
-        let take = |share: &Share| budgets.take(share, true, Millis(0)).map_err(|over| over.scope);
+        let take = |share: &Share| budgets.take(share, CLEAN, Millis(0)).map_err(|over| over.scope);
         assert_eq!(take(&share(0, "k", Some("a"), 31)), Err(Scope::Code), "one alone is too much");
         let first = share(1, "k", Some("a"), 20);
         assert_eq!(take(&first), Ok(()));
@@ -246,10 +344,10 @@ mod tests {
         let budgets = budgets();
         let wallet = share(1, "k", Some("a"), 30);
         budgets.lost(&loss(&wallet, 1_000));
-        let over = budgets.take(&wallet, true, Millis(2_000)).expect_err("all is lost");
+        let over = budgets.take(&wallet, CLEAN, Millis(2_000)).expect_err("all is lost");
         assert_eq!(over, OverBudget { scope: Scope::Code, until: Millis(BUCKET_MS + WINDOW_MS) });
-        assert!(budgets.take(&wallet, true, Millis(over.until.0 - 1)).is_err());
-        assert!(budgets.take(&wallet, true, over.until).is_ok());
+        assert!(budgets.take(&wallet, CLEAN, Millis(over.until.0 - 1)).is_err());
+        assert!(budgets.take(&wallet, CLEAN, over.until).is_ok());
     }
 
     #[test]
@@ -257,18 +355,73 @@ mod tests {
         let budgets = budgets();
         (0..4).for_each(|n| budgets.lost(&loss(&share(n, "k", Some(&n.to_string()), 25), 0)));
         let key = share(9, "l", None, 25);
-        assert!(budgets.take(&key, true, Millis(0)).is_ok());
-        assert_eq!(budgets.take(&key, false, Millis(0)).map_err(|over| over.scope), Err(Scope::Network));
+        assert!(budgets.take(&key, CLEAN, Millis(0)).is_ok());
+        assert_eq!(budgets.take(&key, FAILED, Millis(0)).map_err(|over| over.scope), Err(Scope::Network));
         assert_eq!(budgets.lost_sum(Millis(0)), Amount::from(100_u64));
+    }
+
+    const fn has_paid(paid: usize) -> Standing {
+        Standing { paid, ..CLEAN }
+    }
+
+    /// Half of the network's budget, and four places.
+    fn with_strangers() -> Budgets {
+        let strangers = Some(Strangers { lost_max: Amount::from(50_u64), under_way_max: 4 });
+        Budgets::new(LossBudget { strangers, ..budgets().limits })
+    }
+
+    #[test]
+    fn no_number_of_keys_without_a_record_escapes_the_strangers_budget_and_places() {
+        let (budgets, take) = (with_strangers(), |budgets: &Budgets, n, at_risk, standing| {
+            budgets.take(&share(n, &n.to_string(), None, at_risk), standing, Millis(0)).map_err(|over| over.scope)
+        });
+        assert_eq!(take(&budgets, 0, 51, CLEAN), Err(Scope::Strangers));
+        assert!((0..4).all(|n| take(&budgets, n, 10, CLEAN).is_ok()));
+        assert_eq!(take(&budgets, 4, 1, CLEAN), Err(Scope::Strangers), "four places");
+        assert_eq!(take(&budgets, 5, 10, has_paid(1)), Ok(()), "who has paid is no stranger");
+        for n in 0..4 {
+            budgets.lost(&loss(&share(n, "k", None, 10), 0));
+            budgets.release(&share(n, &n.to_string(), None, 10));
+        }
+        assert_eq!(take(&budgets, 6, 11, FAILED), Err(Scope::Strangers), "what is lost counts");
+        assert_eq!(take(&budgets, 7, 11, Standing { under_way: 1, ..has_paid(1) }), Err(Scope::Strangers));
+        assert_eq!(take(&budgets, 8, 10, CLEAN), Ok(()));
+        assert_eq!(take(&budgets, 9, 41, has_paid(9)), Err(Scope::Network));
+        assert_eq!(take(&budgets, 9, 40, has_paid(9)), Ok(()));
+    }
+
+    #[test]
+    fn beyond_all_budgets_those_are_served_who_have_paid_many_times_as_much() {
+        let budgets = with_strangers();
+        (0..4).for_each(|n| budgets.lost(&loss(&share(n, "k", None, 30), 0)));
+        for (paid, served) in [(0, false), (15, false), (16, true), (1_000, true)] {
+            let taken = budgets.take(&share(9, "k", None, 10), has_paid(paid), Millis(0));
+            assert_eq!(taken.is_ok(), served, "{paid}");
+        }
+        assert!(budgets.take(&share(9, "k", None, 10), Standing { paid: 99, ..FAILED }, Millis(0)).is_err());
+    }
+
+    #[test]
+    fn what_was_under_way_before_a_restart_is_at_risk_after_it() {
+        let budgets = with_strangers();
+        let before = share(1, "k", None, 60);
+        budgets.resume(&before);
+        assert!(budgets.take(&share(2, "l", None, 41), has_paid(1), Millis(0)).is_err());
+        budgets.release(&before);
+        assert!(budgets.take(&share(2, "l", None, 41), has_paid(1), Millis(0)).is_ok());
     }
 
     #[test]
     fn no_number_of_codes_escapes_the_network_s_budget_or_grows_the_memory() {
-        let budgets =
-            Budgets::new(LossBudget { network: Amount::from(9_000_u64), key: Amount::MAX, code: Amount::MAX });
+        let budgets = Budgets::new(LossBudget {
+            network: Amount::from(9_000_u64),
+            key: Amount::MAX,
+            code: Amount::MAX,
+            strangers: None,
+        });
         let admitted = (0..10_000).filter(|n| {
             let wallet = share(*n, "k", Some(&n.to_string()), 1);
-            budgets.take(&wallet, true, Millis(0)).is_ok()
+            budgets.take(&wallet, CLEAN, Millis(0)).is_ok()
         });
         assert_eq!(admitted.count(), 9_000);
         assert!(budgets.state.lock().codes.len() <= NAMES_MAX + 1);

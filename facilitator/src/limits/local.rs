@@ -12,7 +12,7 @@ use super::{
     Barred, Limits, Refused, Share, SpokenFor,
     budgets::{Budgets, WINDOW_MS},
     exclusive::Exclusive,
-    payer_failures::{FailureLimit, PayerFailures},
+    payer_failures::{Credit, FailureLimit, PayerFailures},
     spending::Spending,
 };
 use crate::settlement::record::Loss;
@@ -39,16 +39,31 @@ impl LocalLimits {
         if exclusive.as_ref().is_some_and(|name| !self.exclusive.take(name, *identity)) {
             return Err(Refused::Taken);
         }
-        if share.payer_code.is_some() {
-            self.failures.admit(&share.network, &share.payer, *identity, now).map_err(Refused::Wait)?;
+        let (network, payer) = (&share.network, &share.payer);
+        let budgets = self.budgets.get(network);
+        if let Some(budgets) = budgets {
+            budgets.take(share, self.failures.standing(network, payer, now), now).map_err(Refused::Budget)?;
         }
-        let clean = self.failures.is_clean(&share.network, &share.payer, now);
-        if let Some(budgets) = self.budgets.get(&share.network) {
-            budgets.take(share, clean, now).map_err(Refused::Budget)?;
+        let counts_strangers = budgets.is_some_and(Budgets::counts_strangers);
+        if counts_strangers || share.payer_code.is_some() {
+            let credit = if counts_strangers { Credit::AsPaid } else { Credit::Any };
+            self.failures.admit(network, payer, *identity, credit, now).map_err(Refused::Wait)?;
         }
         match funds {
             Some(funds) => self.spending.reserve(funds, *identity, share.amount).map_err(Refused::Wait),
             None => Ok(()),
+        }
+    }
+
+    /// A payer that has paid here before, and has others under way, waits for those instead.
+    fn or_wait(&self, refused: Refused, share: &Share) -> Refused {
+        let counts_strangers = self.budgets.get(&share.network).is_some_and(Budgets::counts_strangers);
+        match refused {
+            Refused::Budget(over) if counts_strangers => {
+                let next_end = self.failures.next_end(&share.network, &share.payer);
+                next_end.map_or(Refused::Budget(over), Refused::Wait)
+            }
+            Refused::Budget(_) | Refused::Taken | Refused::Wait(_) => refused,
         }
     }
 
@@ -77,12 +92,18 @@ impl Limits for LocalLimits {
     }
 
     async fn take(&self, share: &Share, now: Millis) -> Result<(), Refused> {
-        self.try_take(share, now).inspect_err(|_| self.release(share))
+        self.try_take(share, now).map_err(|refused| {
+            self.release(share);
+            self.or_wait(refused, share)
+        })
     }
 
     async fn resume(&self, share: &Share) {
         if let Some(name) = &share.exclusive {
             self.exclusive.take(name, share.identity);
+        }
+        if let Some(budgets) = self.budgets.get(&share.network) {
+            budgets.resume(share);
         }
     }
 

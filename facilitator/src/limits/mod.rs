@@ -84,6 +84,8 @@ pub enum Scope {
     Key,
     /// Those of payers that run the same code.
     Code,
+    /// Those of payers without a record, all together.
+    Strangers,
 }
 
 /// The bar on a payer whose payments failed too often.

@@ -5,7 +5,8 @@
 //! behaves otherwise there. The gas wallet pays all the same. One failure is
 //! bad luck; a payer whose payments fail again and again is not served for a
 //! while. A payer that runs code and has not paid yet may have no more under
-//! way than it may fail.
+//! way than it may fail; so may, where any payer can make its payments fail,
+//! every payer, and one more for each that it has paid.
 //!
 //! The store knows the same failures: after a restart they are read again.
 
@@ -40,10 +41,46 @@ pub struct PayerFailures {
     networks: Mutex<HashMap<Network, HashMap<String, Payer>>>,
 }
 
+/// The payments that a payer may have under way for those that it has paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credit {
+    /// Any number, once it has paid.
+    Any,
+    /// One more for each. What it has paid is halved with every failure.
+    AsPaid,
+}
+
+/// The record of a payer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// True when no failure of it counts.
+    pub clean: bool,
+    /// The payments that it has paid, those before a failure only in part.
+    pub paid: usize,
+    /// Its payments under way.
+    pub under_way: usize,
+}
+
+impl Standing {
+    /// Payments that a payer has paid for each that it can have fail, to be served whatever
+    /// failures have cost: what those may cost is little beside what it has paid.
+    const PAID_TO_ONE: usize = 16;
+
+    /// Returns whether one more payment is one of a payer that has paid more than it has under way.
+    pub const fn is_known(self) -> bool {
+        self.clean && self.under_way < self.paid
+    }
+
+    /// Returns whether one more payment is served whatever failures have cost.
+    pub const fn is_proven(self) -> bool {
+        self.clean && self.under_way < self.paid / Self::PAID_TO_ONE
+    }
+}
+
 #[derive(Debug, Default)]
 struct Payer {
     failures: VecDeque<Millis>,
-    has_paid: bool,
+    paid: usize,
     under_way: HashSet<Identity>,
     released: Arc<Notify>,
 }
@@ -51,6 +88,10 @@ struct Payer {
 impl Payer {
     fn last_failure(&self) -> Millis {
         self.failures.back().copied().unwrap_or(Millis(0))
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.failures.is_empty() && self.paid == 0 && self.under_way.is_empty()
     }
 }
 
@@ -70,6 +111,7 @@ impl PayerFailures {
         let mut networks = self.networks.lock();
         let there = self.payer(&mut networks, network, payer, at);
         there.failures.push_back(at);
+        there.paid /= 2;
         while there.failures.len() > self.limit.failures_max {
             there.failures.pop_front();
         }
@@ -86,7 +128,7 @@ impl PayerFailures {
     pub fn paid(&self, network: &Network, payer: &str) {
         let mut networks = self.networks.lock();
         if let Some(payer) = networks.get_mut(network).and_then(|payers| payers.get_mut(payer)) {
-            payer.has_paid = true;
+            payer.paid = payer.paid.saturating_add(1);
             payer.released.notify_waiters();
         }
     }
@@ -100,34 +142,61 @@ impl PayerFailures {
         (!self.is_over(*first, now)).then_some(barred)
     }
 
-    /// Returns true when no failure of this payer counts.
-    pub fn is_clean(&self, network: &Network, payer: &str, now: Millis) -> bool {
+    /// The record of this payer.
+    pub fn standing(&self, network: &Network, payer: &str, now: Millis) -> Standing {
         let networks = self.networks.lock();
-        let payer = networks.get(network).and_then(|payers| payers.get(payer));
-        payer.is_none_or(|payer| payer.failures.back().is_none_or(|last| self.is_over(*last, now)))
+        let Some(there) = networks.get(network).and_then(|payers| payers.get(payer)) else {
+            return Standing { clean: true, ..Standing::default() };
+        };
+        let clean = there.failures.back().is_none_or(|last| self.is_over(*last, now));
+        Standing { clean, paid: there.paid, under_way: there.under_way.len() }
     }
 
-    /// Counts a settlement of a payer that runs code.
+    /// Counts a settlement of a payer.
     ///
     /// # Errors
-    /// It has not paid yet, and its failures and payments under way are as
-    /// many as may fail. The future is done when one of them has ended.
-    pub fn admit(&self, network: &Network, payer: &str, identity: Identity, now: Millis) -> Result<(), OwnedNotified> {
+    /// Its failures and payments under way are as many as may fail, and as it has credit for. The
+    /// future is done when one of them has ended.
+    pub fn admit(
+        &self,
+        network: &Network,
+        payer: &str,
+        identity: Identity,
+        credit: Credit,
+        now: Millis,
+    ) -> Result<(), OwnedNotified> {
         let mut networks = self.networks.lock();
         let there = self.payer(&mut networks, network, payer, now);
-        if !there.has_paid && there.under_way.len() + there.failures.len() >= self.limit.failures_max {
+        let failed = there.failures.iter().filter(|at| !self.is_over(**at, now)).count();
+        let credit = match credit {
+            Credit::Any if there.paid > 0 => usize::MAX,
+            Credit::Any => 0,
+            Credit::AsPaid => there.paid,
+        };
+        if there.under_way.len() + failed >= self.limit.failures_max.saturating_add(credit) {
             return Err(Arc::clone(&there.released).notified_owned());
         }
         there.under_way.insert(identity);
         Ok(())
     }
 
+    /// The end of one of the payments that a payer has under way; `None` when it has none, or has not paid yet.
+    pub fn next_end(&self, network: &Network, payer: &str) -> Option<OwnedNotified> {
+        let networks = self.networks.lock();
+        let there = networks.get(network)?.get(payer)?;
+        (there.paid > 0 && !there.under_way.is_empty()).then(|| Arc::clone(&there.released).notified_owned())
+    }
+
     /// Ends a settlement of a payer.
     pub fn release(&self, network: &Network, payer: &str, identity: &Identity) {
         let mut networks = self.networks.lock();
-        let Some(there) = networks.get_mut(network).and_then(|payers| payers.get_mut(payer)) else { return };
+        let Some(payers) = networks.get_mut(network) else { return };
+        let Some(there) = payers.get_mut(payer) else { return };
         if there.under_way.remove(identity) {
             there.released.notify_waiters();
+            if there.is_nothing() {
+                payers.remove(payer);
+            }
         }
     }
 
@@ -155,14 +224,15 @@ impl PayerFailures {
     }
 }
 
-/// Makes room: forgets all with nothing under way whose last failure counts no
-/// more, or else the one of them whose last failure is the oldest.
+/// Makes room: forgets all with nothing under way that have hardly paid and whose last failure
+/// counts no more, or else the one of them that has paid least, and failed first.
 fn forget(payers: &mut HashMap<String, Payer>, is_over: impl Fn(Millis) -> bool) {
-    payers.retain(|_, payer| !payer.under_way.is_empty() || !is_over(payer.last_failure()));
+    let matters = |payer: &Payer| payer.paid >= Standing::PAID_TO_ONE || !is_over(payer.last_failure());
+    payers.retain(|_, payer| !payer.under_way.is_empty() || matters(payer));
     if payers.len() >= PAYERS_MAX {
         let idle = payers.iter().filter(|(_, payer)| payer.under_way.is_empty());
-        let oldest = idle.min_by_key(|(_, payer)| payer.last_failure()).map(|(name, _)| name.clone());
-        oldest.and_then(|oldest| payers.remove(&oldest));
+        let least = idle.min_by_key(|(_, payer)| (payer.paid, payer.last_failure())).map(|(name, _)| name.clone());
+        least.and_then(|least| payers.remove(&least));
     }
 }
 
@@ -192,7 +262,8 @@ mod tests {
         record(1_000);
         record(2_000);
         assert_eq!(barred(2_000), None, "twice is bad luck");
-        assert!(!failures.is_clean(&here, "a", Millis(2_000)) && failures.is_clean(&here, "b", Millis(2_000)));
+        let is_clean = |payer: &str| failures.standing(&here, payer, Millis(2_000)).clean;
+        assert!(!is_clean("a") && is_clean("b"));
         record(50_000);
         assert_eq!(barred(50_000), Some(61_000));
         assert_eq!(failures.barred(&here, "b", Millis(50_000)), None, "another payer");
@@ -206,7 +277,7 @@ mod tests {
     #[test]
     fn code_that_has_not_paid_yet_has_no_more_under_way_than_it_may_fail() {
         let (failures, here) = (failures(), network("eip155:1"));
-        let admit = |n| failures.admit(&here, "a", payment(n), Millis(0));
+        let admit = |n| failures.admit(&here, "a", payment(n), Credit::Any, Millis(0));
         failures.record(&here, "a", Millis(0));
         assert!(admit(1).is_ok() && admit(2).is_ok());
         let waiting = admit(3).expect_err("one failed and two are under way");
@@ -215,6 +286,44 @@ mod tests {
         assert!(admit(3).is_ok() && admit(4).is_err());
         failures.paid(&here, "a");
         assert!((4..100).all(|n| admit(n).is_ok()), "it has shown that it pays");
+    }
+
+    #[test]
+    fn credit_grows_with_what_a_payer_has_paid_and_is_halved_with_each_failure() {
+        let (failures, here) = (failures(), network("solana:x"));
+        let admit = |n| failures.admit(&here, "a", payment(n), Credit::AsPaid, Millis(0)).is_ok();
+        assert!((0..3).all(admit) && !admit(3));
+        let is_known = || failures.standing(&here, "a", Millis(0)).is_known();
+        for n in 0..20 {
+            failures.paid(&here, "a");
+            assert!(admit(3 + n) && !admit(100), "one more for each that is paid: {n}");
+        }
+        (0..4).for_each(|n| failures.release(&here, "a", &payment(n)));
+        assert!(is_known());
+        failures.record(&here, "a", Millis(0));
+        let standing = failures.standing(&here, "a", Millis(0));
+        assert_eq!(standing, Standing { clean: false, paid: 10, under_way: 19 });
+        assert!(!is_known() && !admit(200), "half of its credit is gone");
+    }
+
+    #[test]
+    fn one_in_sixteen_is_served_whatever_failures_have_cost() {
+        let cases = [(15, 0, false), (16, 0, true), (16, 1, false), (320, 19, true), (320, 20, false)];
+        for (paid, under_way, proven) in cases {
+            assert_eq!(Standing { clean: true, paid, under_way }.is_proven(), proven, "{paid} {under_way}");
+            assert!(!Standing { clean: false, paid, under_way }.is_proven());
+        }
+    }
+
+    #[test]
+    fn a_failure_that_is_over_takes_no_place_and_who_has_done_nothing_is_forgotten() {
+        let (failures, here) = (failures(), network("solana:x"));
+        (0..3).for_each(|_| failures.record(&here, "a", Millis(0)));
+        let admit = |now| failures.admit(&here, "a", payment(1), Credit::AsPaid, Millis(now)).is_ok();
+        assert!(!admit(59_999) && admit(60_000));
+        assert!(failures.admit(&here, "b", payment(2), Credit::AsPaid, Millis(0)).is_ok());
+        failures.release(&here, "b", &payment(2));
+        assert!(!failures.networks.lock()[&here].contains_key("b"));
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub enum NotNow {
     KeyBudget,
     /// Failed payments have used up the gas budget of payers with this code.
     CodeBudget,
+    /// Payers without a record have as much under way as they may, or failures have used up their gas budget.
+    StrangersBudget,
 }
 
 impl NotNow {
@@ -78,7 +80,7 @@ impl NotNow {
             Self::QueueFull | Self::QueueTooLong => "queue_full",
             Self::TooManyAtOnce | Self::AnotherRequest => "payment_busy",
             Self::PayerExclusive | Self::PayerBusy => "payer_busy",
-            Self::NetworkBudget | Self::KeyBudget | Self::CodeBudget => Self::BUDGET,
+            Self::NetworkBudget | Self::KeyBudget | Self::CodeBudget | Self::StrangersBudget => Self::BUDGET,
         }
     }
 
@@ -110,6 +112,10 @@ impl NotNow {
                  record are served"
             }
             Self::CodeBudget => "failed payments have used up the gas budget of this kind of contract wallet",
+            Self::StrangersBudget => {
+                "payers that have not paid here before have as much under way as they may, or have lost as much as they \
+                 may; the others are served"
+            }
         }
     }
 }

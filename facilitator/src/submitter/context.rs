@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use chains_core::{
-    Network,
+    Amount, Network,
     chain::Chain,
     clock::{Clock, Millis},
+    transaction::{Plan, Purpose},
 };
 
 use super::{ownership::Ownership, status::NetworkStatus};
@@ -39,5 +40,12 @@ impl Context {
     /// The time now.
     pub fn now(&self) -> Millis {
         self.clock.now()
+    }
+
+    /// The most that the gas wallet loses should this payment fail on chain, in
+    /// the coin's atomic units; zero when it cannot be said now.
+    pub fn at_risk(&self, plan: &Plan) -> Amount {
+        let quote = self.chain.quote(Purpose::Steps(std::slice::from_ref(plan)));
+        quote.map(|fee| fee.amount_max).unwrap_or_default()
     }
 }

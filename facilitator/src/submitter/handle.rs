@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use chains_core::{chain::Chain, transaction::Purpose};
+use chains_core::chain::Chain;
 use tokio::sync::mpsc;
 
 use super::{
@@ -123,7 +123,6 @@ impl Submitter {
     /// The most that the gas wallet loses should this payment fail on chain, in
     /// the coin's atomic units; zero when it cannot be said now.
     pub fn at_risk(&self, plan: &chains_core::transaction::Plan) -> chains_core::Amount {
-        let quote = self.context.chain.quote(Purpose::Steps(std::slice::from_ref(plan)));
-        quote.map(|fee| fee.amount_max).unwrap_or_default()
+        self.context.at_risk(plan)
     }
 }

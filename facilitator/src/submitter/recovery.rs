@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use chains_core::{Amount, clock::Millis, transaction::Plan};
+use chains_core::{clock::Millis, transaction::Plan};
 
 use super::{
     context::Context,
@@ -99,7 +99,7 @@ pub(super) async fn resume_entry(context: &Context, facts: &Arc<Facts>, plan: &P
         exclusive: context.chain.exclusive(plan),
         funds: None,
         amount: facts.amount,
-        at_risk: Amount::ZERO,
+        at_risk: context.at_risk(plan),
     };
     context.registry.resume(Arc::clone(facts), share, hash).await
 }

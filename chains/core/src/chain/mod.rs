@@ -11,7 +11,7 @@ mod profile;
 
 pub use execution::Execution;
 pub use health::{BatchContract, Health, NodeLook, SILENCE_MAX};
-pub use profile::{LossBudget, Offer, Parameters, Profile};
+pub use profile::{LossBudget, Offer, Parameters, Profile, Strangers};
 
 use crate::{Network, Rejection};
 

@@ -93,4 +93,18 @@ pub struct LossBudget {
     pub key: Amount,
     /// Those of payers that run the same code.
     pub code: Amount,
+    /// The part of it that strangers may take, on chains where any payer can make its payments
+    /// fail for next to nothing; `None` where that takes code.
+    pub strangers: Option<Strangers>,
+}
+
+/// The bounds of payers that have not paid here before, or have more under way than they
+/// have paid for, all together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strangers {
+    /// The most that is lost by anybody, and may be lost by them, within an hour, in the coin's
+    /// atomic units.
+    pub lost_max: Amount,
+    /// Their payments under way, at most: they leave room for others.
+    pub under_way_max: usize,
 }

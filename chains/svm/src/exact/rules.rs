@@ -118,8 +118,8 @@ fn check_guards(
         let message = format!("{} guards: at most {GUARDS_MAX} are allowed", guards.len());
         return Err(Rejection::new(reason::INSTRUCTIONS_LENGTH, message));
     }
-    let payers = [transfer.authority, transfer.source, transfer.destination, transfer.mint];
-    let subjects = Subjects { fee_payer: &fee_payer, payers: &payers };
+    let TransferChecked { authority: payer, source, destination, mint, .. } = transfer;
+    let subjects = Subjects { fee_payer: &fee_payer, payer, source, destination, mint };
     let mut all: Option<Guard> = None;
     for (place, found) in guards {
         let guard = guards::read(found, subjects).map_err(|error| refused_guard(*place, error))?;

@@ -105,13 +105,13 @@ impl Verification<'_> {
     }
 
     /// Checks that a guard on the fee payer leaves room for the payments
-    /// that are under way with this one.
+    /// that are under way with this one, each as dear as any may be.
     fn check_floor(&self, evaluated: &Evaluated, simulated: &Simulated) -> Look<()> {
         let Some(floor) = evaluated.guard.and_then(|guard| guard.fee_payer_floor) else { return Ok(()) };
         let balance = simulated.fee_payer_balance;
         let balance = balance.ok_or_else(|| self.unavailable("the node tells no balances in simulations"))?;
         let under_way = u64::try_from(self.context.config.in_flight_max).unwrap_or(u64::MAX);
-        let room = evaluated.fee.saturating_mul(under_way);
+        let room = self.context.config.limits.fee_max.saturating_mul(under_way);
         if floor.saturating_add(room) <= balance {
             return Ok(());
         }

@@ -12,7 +12,7 @@ use crate::{
 
 fn registry() -> Registry {
     let limit = FailureLimit { failures_max: 5, window: Duration::from_mins(1) };
-    let budget = LossBudget { network: Amount::MAX, key: Amount::MAX, code: Amount::from(10_u64) };
+    let budget = LossBudget { network: Amount::MAX, key: Amount::MAX, code: Amount::from(10_u64), strangers: None };
     Registry::new(Arc::new(LocalLimits::new(limit, [("eip155:1".parse().expect("CAIP-2"), budget)])))
 }
 

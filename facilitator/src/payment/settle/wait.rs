@@ -121,6 +121,7 @@ pub(super) fn over_budget(over: &OverBudget, now: Millis) -> Unavailable {
         Scope::Network => NotNow::NetworkBudget,
         Scope::Key => NotNow::KeyBudget,
         Scope::Code => NotNow::CodeBudget,
+        Scope::Strangers => NotNow::StrangersBudget,
     };
     let wait = Duration::from_millis(over.until.0.saturating_sub(now.0));
     Unavailable { why, retry_after: wait.clamp(Duration::from_secs(1), Duration::from_mins(10)) }

@@ -86,7 +86,8 @@ fn guarded(account: Pubkey, data: &[u8]) -> Payment {
 async fn a_guard_makes_a_payer_one_with_code_and_leaves_room_for_what_is_under_way() {
     let floor =
         |lamports: u64| guarded(fee_payer().pubkey(), &[[5, 0, 0].as_slice(), &lamports.to_le_bytes(), &[4]].concat());
-    let room = 200 * 10_001;
+    // Each of 200 may cost the ceiling.
+    let room = 200 * 200_000;
     let cases = [
         (guarded(payer(), &[6, 4, 1, 3, 0, 0]), "valid"),
         (floor(1_000_000_000 - room), "valid"),
