@@ -4,6 +4,7 @@
 mod changed;
 mod failing;
 mod guards;
+mod lost;
 mod prices;
 mod replay;
 mod spelling;

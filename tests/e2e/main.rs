@@ -93,6 +93,7 @@ mod exact_evm;
 mod exact_svm;
 mod family_contract;
 mod faults;
+mod hostile_svm;
 mod logs;
 mod metrics;
 mod pause;

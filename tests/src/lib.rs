@@ -15,6 +15,7 @@
 //! | [`svm`] | signs payments on it, writes request bodies of v1 and v2 |
 //! | [`guard`] | assertions that payments there bring along |
 //! | [`wallet`] | a smart wallet there, honest or not, and what it is to pay |
+//! | [`throwaway`] | keys there that are used for a few payments |
 //! | [`tables`] | address lookup tables there |
 //! | [`proxy`] | a JSON-RPC proxy that loses, delays, refuses, forgets and lies on demand |
 //! | [`hostile`] | honest callers beside strangers that try to take the service away |
@@ -41,6 +42,7 @@ pub mod service;
 pub mod stranger;
 pub mod svm;
 pub mod tables;
+pub mod throwaway;
 pub mod validator;
 pub mod wallet;
 
