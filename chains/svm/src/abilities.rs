@@ -3,14 +3,15 @@
 
 use chains_rpc::Endpoint as _;
 use futures::{FutureExt, future::join_all};
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
-use solana_client::{nonblocking::rpc_client::RpcClient, rpc_request::RpcRequest};
+use solana_client::rpc_request::RpcRequest;
 use solana_sdk::{hash::Hash, signature::Signature};
 
 use crate::{
     context::Context,
     programs,
-    rpc::{endpoint::Endpoint, error::CallError},
+    rpc::{endpoint::Endpoint, error::Failure},
 };
 
 /// The node keeps no transaction history.
@@ -72,10 +73,8 @@ fn questions(context: &Context) -> Vec<(RpcRequest, Value)> {
 
 /// The endpoint's words, when it says that it cannot. Everything else passes.
 async fn refuses(endpoint: &Endpoint, request: RpcRequest, params: Value) -> Option<String> {
-    let client: &RpcClient = endpoint.client();
-    let answer = client.send::<Value>(request, params).await.map_err(|error| endpoint.read(&error));
-    match answer {
-        Err(CallError::Node { error, .. }) if matches!(error.code, NO_HISTORY | NO_METHOD) => Some(error.to_string()),
+    match endpoint.client().send::<IgnoredAny>(request, params).await {
+        Err(Failure::Node(error)) if matches!(error.code, NO_HISTORY | NO_METHOD) => Some(error.to_string()),
         Ok(_) | Err(_) => None,
     }
 }

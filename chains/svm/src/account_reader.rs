@@ -8,11 +8,6 @@ use std::collections::{HashMap, HashSet};
 
 use futures::join;
 use parking_lot::Mutex;
-use solana_account_decoder_client_types::UiAccountEncoding;
-use solana_client::{
-    client_error::Result as ClientResult, nonblocking::rpc_client::RpcClient, rpc_config::RpcAccountInfoConfig,
-};
-use solana_commitment_config::CommitmentConfig;
 use solana_sdk::{account::Account, pubkey::Pubkey, signature::Signature};
 use tokio::{
     sync::{Semaphore, oneshot},
@@ -100,10 +95,11 @@ impl AccountReader {
             return;
         }
         let signatures: Vec<Signature> = asked.iter().filter_map(|waiting| waiting.signature).collect();
-        let answer = match join!(rpc.read(|client| fetch(client, &addresses)), executed(rpc, &signatures)) {
-            (Ok((slot, accounts)), Ok(executed)) => Ok((slot, accounts, executed)),
-            (Err(error), _) | (_, Err(error)) => Err(error),
-        };
+        let answer =
+            match join!(rpc.read(|client| client.get_multiple_accounts(&addresses)), executed(rpc, &signatures)) {
+                (Ok(read), Ok(executed)) => Ok((read.context.slot, read.value, executed)),
+                (Err(error), _) | (_, Err(error)) => Err(error),
+            };
         let by_address: HashMap<Pubkey, usize> = addresses.iter().copied().zip(0..).collect();
         for Waiting { pair, signature, answer: waiter } in asked {
             let snapshot = answer.as_ref().map_err(Clone::clone).map(|(slot, accounts, executed)| {
@@ -143,17 +139,6 @@ async fn executed(rpc: &Rpc, signatures: &[Signature]) -> Result<HashSet<Signatu
     let answer = rpc.read(|client| client.get_signature_statuses(signatures)).await?;
     let found = signatures.iter().zip(answer.value).filter(|(_, status)| status.is_some());
     Ok(found.map(|(signature, _)| *signature).collect())
-}
-
-async fn fetch(client: &RpcClient, addresses: &[Pubkey]) -> ClientResult<(u64, Vec<Option<Account>>)> {
-    let config = RpcAccountInfoConfig {
-        encoding: Some(UiAccountEncoding::Base64),
-        commitment: Some(CommitmentConfig::confirmed()),
-        ..RpcAccountInfoConfig::default()
-    };
-    let answer = client.get_multiple_ui_accounts_with_config(addresses, config).await?;
-    let accounts = answer.value.into_iter().map(|account| account.and_then(|account| account.to_account())).collect();
-    Ok((answer.context.slot, accounts))
 }
 
 #[cfg(test)]

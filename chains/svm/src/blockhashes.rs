@@ -10,8 +10,6 @@ use parking_lot::RwLock;
 use serde_json::json;
 use solana_account_decoder_client_types::UiAccountEncoding;
 use solana_client::{
-    client_error::Result as ClientResult,
-    nonblocking::rpc_client::RpcClient,
     rpc_config::{RpcAccountInfoConfig, RpcContextConfig},
     rpc_request::RpcRequest,
     rpc_response::Response,
@@ -22,7 +20,7 @@ use solana_sdk::{hash::Hash, pubkey::Pubkey};
 use crate::{
     config::BLOCKHASH_BLOCKS,
     pace::Newest,
-    rpc::{Rpc, error::CallError},
+    rpc::{ClientResult, Rpc, RpcClient, error::CallError},
 };
 
 /// The account that lists the blockhashes that are accepted, newest first.

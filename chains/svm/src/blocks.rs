@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     logs::Logs,
     pace::{self, Newest, Tip},
-    rpc::{Rpc, error::CallError},
+    rpc::{ClientResult, Rpc, RpcClient, error::CallError},
 };
 
 /// The pause between questions while nobody waits.
@@ -183,9 +183,7 @@ impl Blocks {
     }
 }
 
-async fn newest_of(
-    client: &solana_client::nonblocking::rpc_client::RpcClient,
-) -> solana_client::client_error::Result<Newest> {
+async fn newest_of(client: &RpcClient) -> ClientResult<Newest> {
     let info = client.get_epoch_info_with_commitment(CommitmentConfig::confirmed()).await?;
     Ok(Newest { slot: info.absolute_slot, height: info.block_height })
 }

@@ -17,11 +17,6 @@ use chains_core::{
 use chains_rpc::{Endpoint as _, Fault};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use solana_client::{
-    client_error::{ClientError, ClientErrorKind},
-    rpc_request::{RpcError, RpcRequest, RpcResponseErrorData},
-    rpc_sender::{RpcSender, RpcTransportStats},
-};
 
 use crate::{
     config,
@@ -29,7 +24,7 @@ use crate::{
     local::{DECIMALS, NETWORK, USDC},
     mint::SoundMint,
     programs,
-    rpc::{Rpc, endpoint::Endpoint, error},
+    rpc::{Rpc, client::Wire, endpoint::Endpoint},
 };
 
 /// Its answer to one call.
@@ -74,28 +69,21 @@ impl FakeNode {
 }
 
 #[async_trait]
-impl RpcSender for FakeNode {
-    async fn send(&self, request: RpcRequest, params: Value) -> Result<Value, ClientError> {
+impl Wire for FakeNode {
+    async fn post(&self, body: String) -> Result<Vec<u8>, Fault> {
+        let request: Value = serde_json::from_str(&body).expect("JSON");
+        let method = request["method"].as_str().expect("a method");
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let method = request.to_string();
-        *self.methods.lock().entry(method.clone()).or_default() += 1;
-        match (self.handler)(&method, &params) {
-            Say::Result(value) => Ok(value),
+        *self.methods.lock().entry(method.to_owned()).or_default() += 1;
+        let answer = match (self.handler)(method, &request["params"]) {
+            Say::Result(result) => json!({"id": request["id"], "result": result}),
             Say::Error(code, message) => {
-                let (message, data) = (message.to_owned(), RpcResponseErrorData::Empty);
-                Err(ClientErrorKind::from(RpcError::RpcResponseError { code, message, data }).into())
+                json!({"id": request["id"], "error": {"code": code, "message": message}})
             }
-            Say::Fault(fault) => Err(error::carried(fault).into()),
+            Say::Fault(fault) => return Err(fault),
             Say::Hang => std::future::pending().await,
-        }
-    }
-
-    fn get_transport_stats(&self) -> RpcTransportStats {
-        RpcTransportStats::default()
-    }
-
-    fn url(&self) -> String {
-        String::new()
+        };
+        Ok(answer.to_string().into_bytes())
     }
 }
 
@@ -115,7 +103,7 @@ pub(crate) fn epoch_info(slot: u64, height: u64) -> Say {
 /// Nodes that have shown that they serve this cluster.
 pub(crate) fn rpc(nodes: &[&FakeNode]) -> Rpc {
     let endpoints = nodes.iter().enumerate().map(|(number, node)| {
-        let endpoint = Endpoint::over((*node).clone(), format!("node{number}"));
+        let endpoint = Endpoint::over((*node).clone(), None, format!("node{number}"));
         endpoint.standing().prove();
         endpoint
     });

@@ -134,7 +134,7 @@ async fn look_at_mints(context: &Context) -> Result<Vec<Result<(Pubkey, SoundMin
         async move { client.get_multiple_accounts(&addresses).await }
     });
     let found = found.await.map_err(|error| context.rpc.unavailable(error))?;
-    Ok(assets.iter().zip(found).map(|(asset, account)| check_mint(asset, account.as_ref())).collect())
+    Ok(assets.iter().zip(found.value).map(|(asset, account)| check_mint(asset, account.as_ref())).collect())
 }
 
 fn check_mint(asset: &Asset, account: Option<&Account>) -> Result<(Pubkey, SoundMint), Wrong> {
@@ -237,13 +237,13 @@ async fn check_endpoint(context: &Context, endpoint: &Endpoint) -> Looked {
     let host = endpoint.host().to_owned();
     let began = Instant::now();
     // The first call also opens the connection; the second one shows the latency.
-    let genesis = endpoint.client().get_genesis_hash().await.map_err(|error| endpoint.read(&error));
+    let genesis = endpoint.client().get_genesis_hash().await.map_err(|failure| endpoint.named(failure));
     let connected = began.elapsed();
     let slot = endpoint.client().get_epoch_info_with_commitment(CommitmentConfig::confirmed()).await;
     let latency = began.elapsed().saturating_sub(connected);
-    let version = endpoint.client().get_version().await.map_or_else(|_| "unknown".to_owned(), |v| v.solana_core);
+    let version = endpoint.client().get_version().await.unwrap_or_else(|_| "unknown".to_owned());
     let network = &context.config.network;
-    let slot = slot.map_err(|error| endpoint.read(&error));
+    let slot = slot.map_err(|failure| endpoint.named(failure));
     let rate = genesis.as_ref().err().into_iter().chain(slot.as_ref().err()).any(is_rate_limit);
     let found = match genesis {
         _ if rate => {

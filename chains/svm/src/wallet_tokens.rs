@@ -31,7 +31,7 @@ pub async fn check(context: &Context) -> Vec<Finding> {
             async move { client.get_multiple_accounts(&addresses).await }
         });
         let Ok(accounts) = accounts.await else { continue };
-        findings.extend(zip(places, accounts).filter_map(|(place, account)| place.finding(&account?)));
+        findings.extend(zip(places, accounts.value).filter_map(|(place, account)| place.finding(&account?)));
     }
     findings
 }

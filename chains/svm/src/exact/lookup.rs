@@ -88,7 +88,7 @@ pub(super) async fn fetch(context: &Context, lookups: &[MessageAddressTableLooku
     let names: Vec<Pubkey> = lookups.iter().map(|lookup| lookup.account_key).collect();
     let asked = context.rpc.read(|client| {
         let names = &names;
-        async move { client.get_multiple_accounts_with_commitment(names, client.commitment()).await }
+        async move { client.get_multiple_accounts(names).await }
     });
     let answer = asked.await?;
     Ok(Tables { slot: answer.context.slot, accounts: answer.value })

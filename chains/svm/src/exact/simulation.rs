@@ -1,16 +1,19 @@
 //! Simulations by a node, which is asked for nothing that is not needed.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use solana_account_decoder_client_types::{UiAccount, UiAccountEncoding};
 use solana_client::{
     rpc_config::{RpcSimulateTransactionAccountsConfig, RpcSimulateTransactionConfig},
     rpc_request::RpcRequest,
-    rpc_response::{Response, RpcSimulateTransactionResult},
+    rpc_response::Response,
 };
 use solana_commitment_config::CommitmentConfig;
 use solana_sdk::transaction::TransactionError;
-use solana_transaction_status_client_types::{UiInnerInstructions, UiTransactionEncoding, UiTransactionTokenBalance};
+use solana_transaction_status_client_types::{
+    UiInnerInstructions, UiTransactionEncoding, UiTransactionError, UiTransactionTokenBalance,
+};
 
 use super::{lookup::Tables, transaction::Transaction};
 use crate::{context::Context, observe::Balances, rpc::error::CallError};
@@ -22,6 +25,18 @@ pub(crate) enum Calls {
     Told,
     /// They are not.
     NotTold,
+}
+
+/// The part of a node's answer that is read: not its logs, which are the most of it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Told {
+    err: Option<UiTransactionError>,
+    accounts: Option<Vec<Option<UiAccount>>>,
+    inner_instructions: Option<Vec<UiInnerInstructions>>,
+    pre_balances: Option<Vec<u64>>,
+    pre_token_balances: Option<Vec<UiTransactionTokenBalance>>,
+    post_token_balances: Option<Vec<UiTransactionTokenBalance>>,
 }
 
 /// The answer of a node about a transaction.
@@ -87,7 +102,7 @@ fn params(transaction: &Transaction, calls: Calls, commitment: CommitmentConfig)
     json!([BASE64_STANDARD.encode(transaction.wire()), config])
 }
 
-fn read(answer: Response<RpcSimulateTransactionResult>) -> Simulated {
+fn read(answer: Response<Told>) -> Simulated {
     let Response { context, value } = answer;
     let account = |told: Option<UiAccount>| told?.to_account();
     Simulated {

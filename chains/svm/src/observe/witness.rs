@@ -12,8 +12,6 @@ use futures::{
 };
 use serde_json::json;
 use solana_client::{
-    client_error::Result as ClientResult,
-    nonblocking::rpc_client::RpcClient,
     rpc_config::{RpcContextConfig, RpcTransactionConfig},
     rpc_request::RpcRequest,
     rpc_response::Response,
@@ -26,7 +24,12 @@ use solana_transaction_status_client_types::{
 };
 
 use super::{Balances, Case, Credited, Search};
-use crate::{exact::transaction::Transaction, failure, plan::Proof};
+use crate::{
+    exact::transaction::Transaction,
+    failure,
+    plan::Proof,
+    rpc::{ClientResult, RpcClient},
+};
 
 /// Signatures in one `getSignatureStatuses`: what nodes allow.
 const STATUSES_MAX: usize = 256;

@@ -1,6 +1,6 @@
-//! The nodes of one network: [`chains_rpc`] with the client of the solana
-//! crates.
+//! The nodes of one network: [`chains_rpc`] with Solana's methods.
 
+pub mod client;
 pub mod endpoint;
 pub mod error;
 mod send_answers;
@@ -16,14 +16,11 @@ use chains_core::{
 use chains_rpc::{Agreement, Endpoint as _, Pool, Proof};
 use futures::{FutureExt, stream, stream::StreamExt};
 use serde_json::json;
-use solana_client::{
-    client_error::Result as ClientResult, nonblocking::rpc_client::RpcClient, rpc_config::RpcSendTransactionConfig,
-    rpc_request::RpcRequest,
-};
+use solana_client::{rpc_config::RpcSendTransactionConfig, rpc_request::RpcRequest};
 use solana_commitment_config::CommitmentConfig;
 use solana_transaction_status_client_types::UiTransactionEncoding;
 
-pub use self::endpoint::HEIGHT_METHOD;
+pub use self::client::{ClientResult, HEIGHT_METHOD, RpcClient};
 use self::{
     endpoint::Endpoint,
     error::{CallError, NodeError},
@@ -73,16 +70,14 @@ impl Rpc {
             let ours = self.any_genesis || networks::is_reference(reference, &hash);
             if ours { Ok(()) } else { Err(hash) }
         };
-        let ask =
-            |endpoint| answer(endpoint, RpcClient::get_genesis_hash).map(|hash| hash.map(|hash| hash.to_string()));
-        self.pool.prove(ask, judge).await
+        self.pool.prove(|endpoint| answer(endpoint, RpcClient::get_genesis_hash), judge).await
     }
 
     /// Asks every endpoint for its newest confirmed slot, each by itself.
     pub async fn look_at_nodes(&self) -> Vec<NodeLook> {
         let slot = async |endpoint: &Endpoint| {
             let slot = endpoint.client().get_slot_with_commitment(CommitmentConfig::confirmed()).await;
-            slot.map_err(|error| endpoint.read(&error))
+            slot.map_err(|failure| endpoint.named(failure))
         };
         self.pool.look(slot).await
     }
@@ -195,7 +190,7 @@ fn answer<'a, T, A>(
 where
     A: Future<Output = ClientResult<T>>,
 {
-    ask(endpoint.client()).map(|answer| answer.map_err(|error| endpoint.read(&error)))
+    ask(endpoint.client()).map(|answer| answer.map_err(|failure| endpoint.named(failure)))
 }
 
 /// Sends without preflight, which would only repeat what is known, and without the
@@ -208,7 +203,7 @@ async fn send_to(endpoint: &Endpoint, encoded: &str) -> BroadcastResult {
         ..RpcSendTransactionConfig::default()
     };
     let sent = endpoint.client().send::<String>(RpcRequest::SendTransaction, json!([encoded, config])).await;
-    send_answers::classify(sent.map_err(|error| endpoint.read(&error)))
+    send_answers::classify(sent.map_err(|failure| endpoint.named(failure)))
 }
 
 #[cfg(test)]
@@ -233,7 +228,7 @@ mod tests {
     }
 
     async fn height(rpc: &Rpc) -> Result<u64, CallError> {
-        rpc.read(|client| client.get_block_height_with_commitment(CommitmentConfig::finalized())).await
+        rpc.read(|client| client.get_slot_with_commitment(CommitmentConfig::finalized())).await
     }
 
     #[tokio::test]
