@@ -12,6 +12,7 @@
 //! | [`commands`] | the commands behave alike |
 //! | [`doctor`] | a node's limits are named, each with the fix that fits it |
 //! | [`sdk`], [`sdk_svm`] | the official SDKs pay through the service, unpatched |
+//! | [`differential_svm`] | a payment that is judged by accounts alone is never good where the token program refuses it |
 //! | [`differential`] | verdicts are the official facilitator's, or differ for a reason that is written down |
 //! | [`replay`] | one payment, one success |
 //! | [`faults`] | nothing is lost when the chain or the way to it misbehaves |
@@ -67,6 +68,7 @@ mod crash;
 mod demo;
 mod deploy;
 mod differential;
+mod differential_svm;
 mod doctor;
 mod edge_hostile;
 mod edge_places;

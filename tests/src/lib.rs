@@ -17,9 +17,11 @@
 //! | [`wallet`] | a smart wallet there, honest or not, and what it is to pay |
 //! | [`throwaway`] | keys there that are used for a few payments |
 //! | [`tables`] | address lookup tables there |
+//! | [`token_states`] | token accounts there in states of all kinds |
 //! | [`proxy`] | a JSON-RPC proxy that loses, delays, refuses, forgets and lies on demand |
 //! | [`hostile`] | honest callers beside strangers that try to take the service away |
 //! | [`liar`] | a node that lies about one thing |
+//! | [`forger_svm`] | notifications of a node of Solana that are not true |
 //! | [`stranger`] | somebody who executes payments before us |
 //! | [`sdk`] | the official TypeScript packages as seller and payer |
 
@@ -27,6 +29,7 @@ pub mod anvil;
 pub mod approval;
 pub mod balancer;
 pub mod guard;
+pub mod forger_svm;
 pub mod hostile;
 pub mod liar;
 pub mod liar_svm;
@@ -43,6 +46,7 @@ pub mod stranger;
 pub mod svm;
 pub mod tables;
 pub mod throwaway;
+pub mod token_states;
 pub mod validator;
 pub mod wallet;
 

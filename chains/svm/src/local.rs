@@ -141,7 +141,9 @@ impl Genesis {
         self.account(&associated_account(owner, mint, &program), TOKEN_ACCOUNT_LAMPORTS, &program, &data);
     }
 
-    fn account(&mut self, address: &Pubkey, lamports: u64, owner: &Pubkey, data: &[u8]) {
+    /// An account of any program with any content; it has the lamports that the
+    /// smallest account must have, at least.
+    pub fn account(&mut self, address: &Pubkey, lamports: u64, owner: &Pubkey, data: &[u8]) {
         let lamports = lamports.max(RENT_EXEMPT_MIN);
         self.0.push(json!({
             "pubkey": address.to_string(),

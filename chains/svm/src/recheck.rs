@@ -47,17 +47,20 @@ async fn one(context: &Context, plan: &Plan) -> Recheck {
 
 async fn by_accounts(context: &Context, transfer: &TransferChecked, pay_to: &Pubkey) -> Recheck {
     let Context { accounts, rpc, .. } = context;
-    let [destination, source] = match accounts.read(rpc, [transfer.destination, transfer.source], None).await {
+    let parties = [transfer.destination, transfer.source, transfer.authority];
+    let accounts = match accounts.read(rpc, parties, None).await {
         Ok(snapshot) => snapshot.accounts,
         Err(error) => return Recheck::Unknown(error.to_string()),
     };
-    let [destination, source] = [&destination, &source]
+    let [destination, source, authority] = accounts
+        .each_ref()
         .map(|account| account.as_ref().map(|found| AccountView { owner: &found.owner, data: &found.data }));
     if let Err(error) = token_account::check_destination(destination, transfer, pay_to) {
         return Recheck::Bad(error.rejection("payee"));
     }
-    match token_account::check_source(source, transfer, pay_to, Call::Direct) {
-        Ok(_) => Recheck::Good,
+    let checked = token_account::check_source(source, transfer, pay_to, Call::Direct);
+    match checked.and_then(|_| token_account::check_authority(authority)) {
+        Ok(()) => Recheck::Good,
         Err(error) => Recheck::Bad(error.rejection("payer")),
     }
 }

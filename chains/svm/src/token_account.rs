@@ -1,13 +1,13 @@
 //! Checks that a token account can be paid, and can pay. Pure: reads an account's bytes.
 
 use chains_core::Rejection;
-use solana_sdk::{program_option::COption, pubkey::Pubkey};
+use solana_sdk::{program_option::COption, program_pack::Pack, pubkey::Pubkey};
 use spl_token_2022_interface::{
     extension::{BaseStateWithExtensions, StateWithExtensions, cpi_guard::CpiGuard, memo_transfer::MemoTransfer},
-    state::{Account, AccountState},
+    state::{Account, AccountState, Multisig},
 };
 
-use crate::{reason, token::TransferChecked};
+use crate::{programs, reason, token::TransferChecked};
 
 /// The reason why a token account cannot take part in a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +33,12 @@ pub enum AccountError {
     /// Less than the amount, or less of it may be spent.
     #[error("holds too little")]
     TooLittle,
+    /// More than a token account can hold would be in it.
+    #[error("holds too much to take the amount")]
+    TooMuch,
+    /// A multisig moves its tokens: the program asks for its members, and the layout has no place for them.
+    #[error("is moved by a multisig, whose members would have to sign")]
+    Multisig,
 }
 
 /// The caller of a transfer.
@@ -69,7 +75,22 @@ pub fn check_destination(
     if state.get_extension::<MemoTransfer>().is_ok_and(|found| found.require_incoming_transfer_memos.into()) {
         return Err(AccountError::MemoRequired);
     }
+    if state.base.amount.checked_add(transfer.amount).is_none() {
+        return Err(AccountError::TooMuch);
+    }
     Ok(state.base.amount)
+}
+
+/// Checks that the account of whoever moves the tokens is none of a multisig:
+/// its key may sign a transaction, and the program does not take that for its
+/// members. The length decides: releases of the program differ in whether they
+/// look at the account's own program.
+///
+/// # Errors
+/// [`AccountError::Multisig`].
+pub fn check_authority(account: Option<AccountView<'_>>) -> Result<(), AccountError> {
+    let is_multisig = account.is_some_and(|found| found.data.len() == Multisig::LEN);
+    if is_multisig { Err(AccountError::Multisig) } else { Ok(()) }
 }
 
 /// Checks that the payer can make the transfer, as the account's owner or its
@@ -101,11 +122,15 @@ pub fn available(account: AccountView<'_>, transfer: &TransferChecked, pay_to: &
     spendable(&state.base, transfer, pay_to).ok()
 }
 
+/// The program looks at the delegate first: an owner that is its own delegate
+/// spends its allowance and no more.
 fn spendable(account: &Account, transfer: &TransferChecked, pay_to: &Pubkey) -> Result<u64, AccountError> {
-    if account.owner == transfer.authority {
-        Ok(account.amount)
-    } else if account.delegate == COption::Some(transfer.authority) && account.owner != *pay_to {
+    let is_owner = account.owner == transfer.authority;
+    let is_delegate = account.delegate == COption::Some(transfer.authority);
+    if is_delegate && (is_owner || account.owner != *pay_to) {
         Ok(account.amount.min(account.delegated_amount))
+    } else if is_owner {
+        Ok(account.amount)
     } else {
         Err(AccountError::OtherOwner)
     }
@@ -117,6 +142,10 @@ fn read<'a>(
 ) -> Result<StateWithExtensions<'a, Account>, AccountError> {
     let account = account.ok_or(AccountError::Missing)?;
     if *account.owner != transfer.program {
+        return Err(AccountError::OtherToken);
+    }
+    // The accounts of SPL Token have no extensions.
+    if transfer.program == programs::TOKEN && account.data.len() != Account::LEN {
         return Err(AccountError::OtherToken);
     }
     let state = StateWithExtensions::<Account>::unpack(account.data).map_err(|_| AccountError::OtherToken)?;

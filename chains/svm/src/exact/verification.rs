@@ -154,7 +154,7 @@ impl Verification<'_> {
         let transfer = &evaluated.transfer;
         self.check_token(transfer)?;
         self.check_credit(transfer, &simulated, &[self.transaction.accounts(), &loaded].concat())?;
-        let [destination, source] = self.accounts(transfer, None).await?.accounts;
+        let [destination, source, _] = self.accounts(transfer, None).await?.accounts;
         self.check_destination(transfer, destination.as_ref())?;
         let payment = self.payment(&evaluated, life, Proof::Balances);
         let available = source
@@ -221,14 +221,14 @@ impl Verification<'_> {
         Err(Refusal::Lasting(Rejection::new(reason::BLOCKHASH_EXPIRING, message)))
     }
 
-    /// The tokens that the payer may spend, when both token accounts are good
+    /// The tokens that the payer may spend, when all its accounts are good
     /// and nobody has executed the transaction; the slot that was looked at.
     pub async fn available(&self, evaluated: &Evaluated) -> Look<(u64, u64)> {
         let transfer = &evaluated.transfer;
         let Context { wallets, .. } = self.context;
         // Whoever has our key makes the same signature.
         let signature = wallets.sign(&evaluated.fee_payer.to_string(), self.transaction.message());
-        let Snapshot { slot, accounts: [destination, source], is_executed } =
+        let Snapshot { slot, accounts: [destination, source, authority], is_executed } =
             self.accounts(transfer, signature).await?;
         if let Some(signature) = signature.filter(|_| is_executed)
             && self.is_executed(signature).await?
@@ -236,8 +236,9 @@ impl Verification<'_> {
             return Err(self.refusal(&TransactionError::AlreadyProcessed, reason::SIMULATION_FAILED));
         }
         self.check_destination(transfer, destination.as_ref())?;
-        let source = source.as_ref().map(view);
-        let checked = token_account::check_source(source, transfer, &self.requirements.pay_to, Call::Direct);
+        let [source, authority] = [&source, &authority].map(|account| account.as_ref().map(view));
+        let checked = token_account::check_source(source, transfer, &self.requirements.pay_to, Call::Direct)
+            .and_then(|available| token_account::check_authority(authority).map(|()| available));
         checked.map(|available| (available, slot)).map_err(|error| Refusal::Lasting(error.rejection("payer")))
     }
 
@@ -254,7 +255,8 @@ impl Verification<'_> {
 
     async fn accounts(&self, transfer: &TransferChecked, signature: Option<Signature>) -> Look<Snapshot> {
         let Context { accounts, rpc, .. } = self.context;
-        let read = accounts.read(rpc, [transfer.destination, transfer.source], signature).await;
+        let parties = [transfer.destination, transfer.source, transfer.authority];
+        let read = accounts.read(rpc, parties, signature).await;
         read.map_err(|error| self.unavailable(error))
     }
 

@@ -26,8 +26,14 @@ const UNIT_PRICE: u64 = 1;
 pub struct Order {
     /// The fee payer that `/supported` announces.
     pub fee_payer: Pubkey,
+    /// The token account that pays; `None`: the payer's associated one.
+    pub source: Option<Pubkey>,
     /// The token.
     pub mint: Pubkey,
+    /// The token program that it belongs to; `None`: the local tokens' own.
+    pub program: Option<Pubkey>,
+    /// Its decimals.
+    pub decimals: u8,
     /// The payee.
     pub pay_to: Pubkey,
     /// Atomic units.
@@ -46,7 +52,9 @@ impl Order {
     /// A payment of protocol v2; the memo makes it one of its kind.
     pub fn new(fee_payer: Pubkey, mint: Pubkey, pay_to: Pubkey, amount: u64, memo: String) -> Self {
         let (unit_limit, unit_price) = (UNIT_LIMIT, UNIT_PRICE);
-        Self { fee_payer, mint, pay_to, amount, memo: Some(memo), unit_limit, unit_price, legacy: false }
+        let (memo, decimals) = (Some(memo), DECIMALS);
+        let (source, program, legacy) = (None, None, false);
+        Self { fee_payer, source, mint, program, decimals, pay_to, amount, memo, unit_limit, unit_price, legacy }
     }
 
     /// The instructions in their order.
@@ -63,18 +71,18 @@ impl Order {
     }
 
     fn transfer(&self, payer: &Pubkey) -> Instruction {
-        let program = program_of(&self.mint);
+        let program = self.program.unwrap_or_else(|| program_of(&self.mint));
         let account = |owner| associated_account(owner, &self.mint, &program);
         Instruction {
             program_id: program,
             accounts: vec![
-                AccountMeta::new(account(payer), false),
+                AccountMeta::new(self.source.unwrap_or_else(|| account(payer)), false),
                 AccountMeta::new_readonly(self.mint, false),
                 AccountMeta::new(account(&self.pay_to), false),
                 AccountMeta::new_readonly(*payer, true),
             ],
             // TransferChecked
-            data: [[12].as_slice(), &self.amount.to_le_bytes(), &[DECIMALS]].concat(),
+            data: [[12].as_slice(), &self.amount.to_le_bytes(), &[self.decimals]].concat(),
         }
     }
 }

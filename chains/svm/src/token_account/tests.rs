@@ -47,6 +47,12 @@ fn the_payees_account_can_take_the_transfer_or_says_why_not() {
     let owner = plain.owner();
     assert_eq!(destination(&plain, owner), Ok(7));
     assert_eq!(destination(&plain, address(9)), Err(AccountError::OtherOwner));
+    let account = plain.account(address(61));
+    let view = AccountView { owner: &account.owner, data: &account.data };
+    for (amount, expected) in [(u64::MAX - 7, Ok(7)), (u64::MAX - 6, Err(AccountError::TooMuch))] {
+        let transfer = TransferChecked { amount, ..transfer(address(9)) };
+        assert_eq!(check_destination(Some(view), &transfer, &owner), expected, "{amount}");
+    }
     assert_eq!(check_destination(None, &transfer(address(9)), &owner), Err(AccountError::Missing));
 
     let freeze = token_instruction::freeze_account(&TOKEN_2022, &address(61), &address(60), &owner, &[]);
@@ -80,6 +86,11 @@ fn accounts_of_another_token_or_program_are_refused() {
         Err(AccountError::OtherToken)
     );
     assert_eq!(check(&TOKEN_2022, &[], right), Err(AccountError::OtherToken));
+    let of_2020 = TransferChecked { program: TOKEN, ..right };
+    let extended = [account.data.as_slice(), &[2]].concat();
+    assert_eq!(check(&TOKEN, &account.data, of_2020), Ok(7));
+    assert_eq!(check(&TOKEN_2022, &extended, right), Ok(7));
+    assert_eq!(check(&TOKEN, &extended, of_2020), Err(AccountError::OtherToken), "SPL Token knows no extensions");
     assert_eq!(check(&TOKEN_2022, &[0; Account::LEN], right), Err(AccountError::OtherToken), "not initialised");
     assert_eq!(check(&TOKEN_2022, &chain.account(address(60)).data, right), Err(AccountError::OtherToken), "a mint");
 }
@@ -100,6 +111,33 @@ fn the_payer_spends_what_is_its_own_or_what_it_was_allowed() {
     assert_eq!(allow(AMOUNT), [Ok(AMOUNT), Err(AccountError::OtherOwner)], "not with the payee's own tokens");
     assert_eq!(allow(AMOUNT - 1)[0], Err(AccountError::TooLittle));
     assert_eq!(allow(AMOUNT + 1)[0], Ok(AMOUNT));
+}
+
+/// The program counts the allowance down, whoever else the delegate is.
+#[test]
+fn an_owner_that_is_its_own_delegate_spends_its_allowance_and_no_more() {
+    let mut chain = chain(AMOUNT, &[], |_| vec![]);
+    let owner = chain.owner();
+    for (allowance, spends) in
+        [(0, Err(AccountError::TooLittle)), (AMOUNT - 1, Err(AccountError::TooLittle)), (AMOUNT, Ok(AMOUNT))]
+    {
+        let allowed = token_instruction::approve(&TOKEN_2022, &address(61), &owner, &owner, &[], allowance);
+        chain.run(&[allowed.expect("an instruction")]).expect("an allowance");
+        assert_eq!(source(&chain, owner, address(8), Call::Direct), spends, "{allowance}");
+    }
+}
+
+#[test]
+fn the_key_of_a_multisig_moves_nothing() {
+    let cases = [(Multisig::LEN, Err(AccountError::Multisig)), (Multisig::LEN - 1, Ok(())), (0, Ok(()))];
+    for (length, expected) in cases {
+        for owner in [TOKEN, TOKEN_2022, Pubkey::default()] {
+            let data = vec![0; length];
+            let view = AccountView { owner: &owner, data: &data };
+            assert_eq!(check_authority(Some(view)), expected, "{owner} {length}");
+        }
+    }
+    assert_eq!(check_authority(None), Ok(()));
 }
 
 #[test]

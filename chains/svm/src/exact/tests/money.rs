@@ -135,14 +135,17 @@ fn check(chain: &Chain, twists: &[Twist], v0: bool) -> Result<(), TestCaseError>
 /// The checks by which a payment that needs no simulation is valid.
 fn is_good_by_its_accounts(svm: &LiteSVM, transaction: &Transaction, evaluated: &Evaluated, pay_to: &Pubkey) -> bool {
     let transfer = &evaluated.transfer;
-    let [destination, source] = [transfer.destination, transfer.source].map(|address| svm.get_account(&address));
-    let [destination, source] = [&destination, &source]
+    let parties = [transfer.destination, transfer.source, transfer.authority];
+    let accounts = parties.map(|address| svm.get_account(&address));
+    let [destination, source, authority] = accounts
+        .each_ref()
         .map(|account| account.as_ref().map(|found| AccountView { owner: &found.owner, data: &found.data }));
     plain::is_plain(transaction, evaluated)
         && transaction.blockhash() == svm.latest_blockhash()
         && transfer.decimals == DECIMALS
         && token_account::check_destination(destination, transfer, pay_to).is_ok()
         && token_account::check_source(source, transfer, pay_to, Call::Direct).is_ok()
+        && token_account::check_authority(authority).is_ok()
 }
 
 /// The payee has the amount, the fee payer has paid the fee, and of ours
