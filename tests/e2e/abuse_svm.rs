@@ -4,11 +4,13 @@
 mod changed;
 mod failing;
 mod guards;
+mod looks;
 mod lost;
 mod prices;
 mod replay;
 mod spelling;
 mod tables;
+mod taxed;
 mod unsound;
 mod wallet;
 
@@ -18,7 +20,7 @@ use e2e::{
     eventually,
     proxy::{Fault, Proxy, Times},
     service::{Answer, Home, Service},
-    validator::Validator,
+    validator::{Validator, fee_payer},
 };
 use futures::future::join;
 use serde_json::{Value, json};
@@ -49,6 +51,10 @@ async fn settle_after(service: &Service, proxy: &Proxy, body: &Value, something:
         proxy.heal();
     };
     join(service.post("/settle", body), meanwhile).await.0
+}
+
+async fn coins(validator: &Validator) -> u64 {
+    validator.chain.coin_balance(&fee_payer().address()).await.expect("a balance")
 }
 
 /// Returns the stored settlement.

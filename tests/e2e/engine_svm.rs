@@ -2,17 +2,19 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use chains_svm::local::{PYUSD, Payer, USDC};
 use e2e::{
     eventually,
+    forger_svm::Forger,
     liar_svm::SvmLie,
     node::Node,
     proxy::{Fault, Proxy, Times},
-    service::{Answer, Home, Service},
+    service::{Answer, Home, Service, text_of},
     svm::Draft,
     validator::{Validator, payee},
 };
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use serde_json::{Value, json};
 
 const AHEAD: u64 = 1_000_000;
@@ -189,5 +191,109 @@ async fn a_proof_that_a_second_node_has_seconds_later_leaves_no_settlement_unres
         (!ready.body.to_string().contains("cannot be said")).then_some(())
     })
     .await;
+    home.assert_audit();
+}
+
+/// K08: a notification is a reason to ask, and neither a slot nor a proof.
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_notifications_a_million_slots_ahead_end_no_payment() {
+    let validator = Validator::start().await;
+    let (proxy, forger) = (Proxy::before(validator.chain.url()).await, Forger::start().await);
+    let home = Home::on(&validator).rpc(&[&proxy.url]).network("websocket", forger.url.as_str());
+    let home = home.server("settle_wait", "1s");
+    let mut service = home.serve().await;
+    let slot = slot(&Node::at(validator.chain.url())).await + AHEAD;
+    proxy.fail("sendTransaction", Fault::Pretend(json!("1".repeat(64))), Times::Always);
+    let body = Draft::default().body(&validator.chain, 2).await;
+    let pending = service.post("/settle", &body).await;
+    assert_eq!(pending.text("errorReason"), "settlement_pending", "{pending:?}");
+    for when in ["while it runs", "after a restart"] {
+        let asked = proxy.calls("getEpochInfo");
+        eventually("what is told is asked about", || async {
+            let subscribers = forger.tell(pending.text("transaction"), slot);
+            (subscribers > 0 && proxy.calls("getEpochInfo") > asked + 20).then_some(())
+        })
+        .await;
+        let found = service.settlement(pending.settlement_id()).await;
+        assert!(!["settled", "failed"].contains(&found.text("state")), "{when}: {found:?}");
+        assert_eq!(service.get("/ready").await.status, 200, "{when}");
+        if when == "while it runs" {
+            service.kill();
+            service = home.serve().await;
+        }
+    }
+    proxy.heal();
+    let settled = service.decided(&body).await;
+    assert!(settled.is_good(), "{settled:?}\n{}", home.log());
+    assert_eq!(paid(&validator).await, 10_000);
+    home.assert_audit();
+}
+
+/// Returns whether the bytes of a transaction hold a text.
+fn holds(params: &Value, text: &str) -> bool {
+    let wire = params[0].as_str().and_then(|sent| BASE64_STANDARD.decode(sent).ok()).unwrap_or_default();
+    wire.windows(text.len()).any(|part| part == text.as_bytes())
+}
+
+/// K18: however much is told of other payments, a lost one is asked about in time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_is_lost_expires_while_others_are_settled_all_the_time() {
+    const TICKS_PER_SLOT: u32 = 8;
+    let validator = Validator::start_with(TICKS_PER_SLOT).await;
+    let proxy = Proxy::before(validator.chain.url()).await;
+    let home = Home::on(&validator).rpc(&[&proxy.url]).server("settle_wait", "1s");
+    let service = home.serve().await;
+    let draft = Draft::default();
+    let memo = draft.order.memo.clone().expect("a memo");
+    proxy.refuse_when("sendTransaction", move |params| holds(params, &memo).then(|| (-32000, "lost".to_owned())));
+    let pending = service.post("/settle", &draft.body(&validator.chain, 2).await).await;
+    assert_eq!(pending.text("errorReason"), "settlement_pending", "{pending:?}");
+
+    let (settled, is_over) = (AtomicU64::new(0), AtomicU64::new(0));
+    let traffic = join_all((1..5).map(|number| {
+        let (service, validator, settled, is_over) = (&service, &validator, &settled, &is_over);
+        async move {
+            while is_over.load(Ordering::Relaxed) == 0 {
+                let body = Draft::of(Payer::numbered(number)).body(&validator.chain, 2).await;
+                let answer = service.decided(&body).await;
+                assert!(answer.is_good(), "{answer:?}");
+                settled.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }));
+    let ends = async {
+        let ended = service.settlement_in(pending.settlement_id(), "failed").await;
+        is_over.store(1, Ordering::Relaxed);
+        ended
+    };
+    let (ended, _) = join(ends, traffic).await;
+    assert!(ended.body.to_string().contains("expired"), "{ended:?}");
+    let others = settled.into_inner();
+    assert!(others > 20, "{others} others are no traffic");
+    assert_eq!(paid(&validator).await, others * 10_000);
+    home.assert_audit();
+}
+
+/// K01: what cannot tell the end of a payment takes none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_transaction_history_opens_no_network_and_is_named() {
+    let validator = Validator::start().await;
+    let proxy = Proxy::before(validator.chain.url()).await;
+    proxy.tell_svm(SvmLie::NoHistory);
+    let home = Home::on(&validator).rpc(&[&proxy.url]);
+    let service = home.spawn();
+    service.ready_says(&["getfirstavailableblock"]).await;
+    let refused = service.post("/settle", &Draft::default().body(&validator.chain, 2).await).await;
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert_eq!(proxy.calls("sendTransaction"), 0);
+    let doctor = home.run(&["doctor"]);
+    let text = text_of(&doctor);
+    assert!(!doctor.status.success() && text.contains("node_history"), "{text}");
+
+    proxy.heal();
+    let body = Draft::default().body(&validator.chain, 2).await;
+    let settled = service.decided(&body).await;
+    assert!(settled.is_good(), "{settled:?}\n{}", home.log());
+    assert!(!text_of(&home.run(&["doctor"])).contains("node_history"));
     home.assert_audit();
 }

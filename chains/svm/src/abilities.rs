@@ -58,6 +58,8 @@ async fn missing_of(context: &Context, endpoint: &Endpoint) -> Vec<Inability> {
 fn questions(context: &Context) -> Vec<(RpcRequest, Value)> {
     let (signature, finalized) = (Signature::default().to_string(), json!({"commitment": "finalized"}));
     let mut questions = vec![
+        (RpcRequest::GetSlot, json!([finalized])),
+        (RpcRequest::GetEpochInfo, json!([finalized])),
         (RpcRequest::GetSignatureStatuses, json!([[signature], {"searchTransactionHistory": true}])),
         (RpcRequest::GetFirstAvailableBlock, Value::Null),
         (RpcRequest::IsBlockhashValid, json!([Hash::default().to_string(), finalized])),
@@ -95,6 +97,8 @@ mod tests {
     #[tokio::test]
     async fn an_endpoint_that_cannot_tell_what_became_of_a_payment_is_named() {
         let cases = [
+            ("getSlot", NO_METHOD, true),
+            ("getEpochInfo", NO_METHOD, true),
             ("getSignatureStatuses", NO_HISTORY, true),
             ("getFirstAvailableBlock", NO_METHOD, true),
             ("isBlockhashValid", NO_METHOD, true),

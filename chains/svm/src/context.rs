@@ -1,6 +1,6 @@
 //! The state that the parts of one network's chain share.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use chains_core::{Fingerprint, Rejection, clock::Clock, scheme::VerifiedPayment};
 use chains_rpc::TtlCache;
@@ -14,6 +14,9 @@ use crate::{
 
 /// Slots for which a transaction that was found bad is refused unseen.
 const REFUSED_SLOTS: u32 = 2;
+
+/// The time for which nothing is remembered of a payer whose transaction failed on chain.
+const FAILED_FOR: Duration = Duration::from_hours(1);
 
 /// Everything about one network. Holds nothing that must survive.
 pub(crate) struct Context {
@@ -35,6 +38,9 @@ pub(crate) struct Context {
     pub verified: TtlCache<Fingerprint, (u64, VerifiedPayment)>,
     /// By the hash of the transaction's message.
     pub refused: TtlCache<[u8; 32], Rejection>,
+    /// The payers whose transactions failed on chain: what a verify has found
+    /// of theirs counts for nothing when they settle.
+    pub failed: TtlCache<Pubkey, ()>,
 }
 
 impl Context {
@@ -58,6 +64,7 @@ impl Context {
             resends: Resends::default(),
             verified,
             refused,
+            failed: TtlCache::new(FAILED_FOR),
         }
     }
 }

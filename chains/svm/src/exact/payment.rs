@@ -202,7 +202,9 @@ impl Authorization for Transfer {
             return Verdict::Invalid(rejection);
         }
         let looked = match (claim, self.remembered(occasion)) {
-            (Claim::Direct(evaluated), Some(payment)) => self.look_again(evaluated, payment).await,
+            (Claim::Direct(evaluated), Some(payment)) if !self.has_failed(evaluated) => {
+                self.look_again(evaluated, payment).await
+            }
             _ => self.verification().look(claim).await,
         };
         match looked {
@@ -244,6 +246,12 @@ impl Transfer {
         let (slot, payment) = verified.take(&self.fingerprint, Instant::now())?;
         let newest = blocks.newest()?;
         (newest.slot == slot).then_some(payment)
+    }
+
+    /// Returns whether a transaction of this payer has failed on chain: then
+    /// what was found a moment ago is found anew, in full.
+    fn has_failed(&self, evaluated: &Evaluated) -> bool {
+        self.context.failed.get(&evaluated.transfer.authority, Instant::now()).is_some()
     }
 
     /// The token accounts of a payment that a verify has just found good.

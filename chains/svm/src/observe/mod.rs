@@ -11,7 +11,7 @@
 mod effect;
 mod witness;
 
-use std::{str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc, time::Instant};
 
 use chains_core::{
     Amount, Rejection,
@@ -19,7 +19,7 @@ use chains_core::{
     observation::{Effect, Inclusion, Observation, TransactionView},
 };
 use chains_rpc::Agreement;
-use solana_sdk::signature::Signature;
+use solana_sdk::{pubkey::Pubkey, signature::Signature};
 
 pub(crate) use self::effect::{Balances, Credited};
 use self::witness::{Conclusion, Included, Outcome};
@@ -94,12 +94,26 @@ async fn look(
         .agree_each(cases.len(), |client| witness::ask(client, &cases, search))
         .await
         .map_err(|error| context.rpc.unavailable(error))?;
-    let mut concluded = cases.iter().zip(agreements).map(|(case, agreement)| conclude(case, agreement, height));
+    let concluded = cases.iter().zip(agreements).map(|(case, agreement)| conclude(case, agreement, height));
+    let concluded: Vec<Observation> = concluded.collect();
+    note_failures(context, &cases, &concluded);
+    let mut concluded = concluded.into_iter();
     let observation = |read: &Result<Case, String>| match read {
         Ok(_) => concluded.next().unwrap_or(Observation::Pending),
         Err(unreadable) => Observation::unknown(unreadable),
     };
     Ok(read.iter().map(observation).collect())
+}
+
+/// Remembers whose transactions have failed.
+fn note_failures(context: &Context, cases: &[&Case], concluded: &[Observation]) {
+    for (case, observation) in cases.iter().zip(concluded) {
+        let has_failed = matches!(observation, Observation::Included(_, effects)
+            if effects.iter().any(|effect| matches!(effect, Effect::Missing { .. })));
+        if let (true, Ok(payer)) = (has_failed, Pubkey::from_str(&case.plan.body.effect.authority)) {
+            context.failed.keep(payer, (), Instant::now());
+        }
+    }
 }
 
 /// Returns whether any block has a transaction, confirmed or not, as the endpoints say.

@@ -230,6 +230,20 @@ async fn a_status_proves_a_direct_payment_and_costs_one_request() {
 }
 
 #[tokio::test]
+async fn a_payer_whose_transaction_failed_is_remembered() {
+    let poor = json!({"InstructionError": [2, {"Custom": 1}]});
+    for (err, is_remembered) in [(Value::Null, false), (poor, true)] {
+        let context = fake_node::context(&[&Knows::status(status(60, "confirmed", &err), Value::Null).node()]);
+        let plan = plan(Proof::Status);
+        let attempts = [signed(&plan)];
+        let items = [Item { plan: &plan, claimed_block: CLAIMED }];
+        observe(&context, &[TransactionView { attempts: &attempts, items: &items }]).await.expect("observed");
+        let remembered = context.failed.get(&Payer::numbered(1).address(), Instant::now());
+        assert_eq!(remembered.is_some(), is_remembered, "{err}");
+    }
+}
+
+#[tokio::test]
 async fn any_other_payment_is_done_when_the_payee_holds_more_and_not_before() {
     let good = Value::Null;
     let confirmed = |slot| status(slot, "confirmed", &good);

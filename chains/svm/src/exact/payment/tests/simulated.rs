@@ -127,6 +127,24 @@ async fn f19_nothing_is_signed_before_a_payment_is_settled() {
     assert_eq!(*seen.lock(), vec![asked.payload["transaction"].clone(); 2], "so do nodes see it");
 }
 
+/// Those who failed once are simulated again when they settle, whatever was found a moment ago.
+#[tokio::test]
+async fn a_payer_whose_transaction_failed_on_chain_is_asked_about_anew() {
+    let asked = payment(|order| order.unit_limit = 5_000);
+    let simulated = simulated(&Value::Null, &Value::Null, Some(balances(&decoded(&asked), &[], 10_000)));
+    for (has_failed, simulations) in [(false, 1), (true, 2)] {
+        let node = Says { simulated: simulated.clone(), ..Says::default() }.node();
+        let scheme = scheme(&[&node]).await;
+        if has_failed {
+            scheme.context.failed.keep(payer(), (), Instant::now());
+        }
+        for occasion in [Occasion::Verify, Occasion::Settle] {
+            valid(verify(&scheme, &asked, occasion).await);
+        }
+        assert_eq!(node.calls_of("simulateTransaction"), simulations, "{has_failed}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_the_payments_fault_is_no_verdict() {
     let asked = payment(|order| order.unit_limit = 5_000);
