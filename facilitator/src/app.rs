@@ -10,7 +10,10 @@ use tokio::net::TcpListener;
 use self::reload::{Changeable, FollowedFile};
 
 use crate::{
-    config::{Config, Environment},
+    config::{
+        Config, Environment,
+        shared_wallets::{SharedWallet, shared_wallets},
+    },
     http::{
         self, Api, Options,
         admin::Admin,
@@ -98,6 +101,10 @@ pub async fn start(
     let store = connect(&config.store.location, Access::Own(migrations)).await?;
     let (file, location) = (config.file.clone(), config.store.location.clone());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    for shared in shared_wallets(&config.chains) {
+        let (wallet, meaning, fix) = (&shared.address, SharedWallet::MEANING, SharedWallet::FIX);
+        tracing::warn!(wallet, "a gas wallet is that of several networks: {shared}; {meaning}. {fix}");
+    }
     let budgets = config.chains.iter().map(|chain| (chain.network().clone(), chain.parameters().loss_budget));
     let registry = Arc::new(Registry::new(Arc::new(LocalLimits::new(config.payers.limit, budgets))));
     let ownership: Arc<dyn Ownership> = Arc::new(StoreLockOwnership::new(Arc::clone(&store)));

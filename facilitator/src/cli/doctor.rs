@@ -80,6 +80,7 @@ async fn examine(config: &Config) -> Vec<Finding> {
     ];
     findings.extend(of_file(config));
     findings.extend(offline::of_listeners(config));
+    findings.extend(offline::of_shared_wallets(config));
     if let Some(options) = &config.redis {
         findings.push(redis::check(options).await);
     }

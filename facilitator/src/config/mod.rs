@@ -6,6 +6,7 @@
 //! | [`Environment`] | the process environment as a value: nobody else reads it |
 //! | `layers` | which value is in force, and where it came from |
 //! | `redis`, `secret_file` | what `[redis]` means; passwords in files |
+//! | [`shared_wallets`] | gas wallets that networks share and should not |
 //! | [`sections`] | what `[server]`, `[admin]`, `[auth]`, `[paused]`, `[payers]`, `[store]` mean |
 
 mod environment;
@@ -13,6 +14,7 @@ mod layers;
 mod redis;
 mod secret_file;
 pub mod sections;
+pub mod shared_wallets;
 #[cfg(test)]
 mod tests;
 

@@ -26,6 +26,12 @@ pub trait Profile: Send + Sync {
     /// The addresses that pay gas, in configuration order. Never empty.
     fn gas_wallets(&self) -> &[String];
 
+    /// Returns true when a signed transaction says which network it is for: then one key may pay on
+    /// several networks. Elsewhere the service warns of it.
+    fn transactions_name_their_network(&self) -> bool {
+        true
+    }
+
     /// Returns the submitter's parameters for this network.
     fn parameters(&self) -> Parameters;
 

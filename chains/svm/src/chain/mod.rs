@@ -73,6 +73,11 @@ impl Profile for SvmChain {
         self.context.wallets.names()
     }
 
+    /// Only the blockhash in it, and clusters that a validator poses as may share those.
+    fn transactions_name_their_network(&self) -> bool {
+        false
+    }
+
     /// A block that is confirmed by two thirds of the stake has never been
     /// taken back: one confirmation is enough.
     fn parameters(&self) -> Parameters {

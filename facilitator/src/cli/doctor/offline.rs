@@ -7,7 +7,10 @@ use chains_core::{
 
 use crate::{
     cli::EXIT_CONFIG,
-    config::{Config, Store},
+    config::{
+        Config, Store,
+        shared_wallets::{SharedWallet, shared_wallets},
+    },
     http::auth::Keys,
     store::{
         connect::{Location, inspect},
@@ -114,6 +117,21 @@ pub(super) fn of_listeners(config: &Config) -> Option<Finding> {
         let meaning = "whoever reaches the listener spends the gas wallets' money";
         let fix = "nothing, if a proxy or a private network keeps others away; else write auth.mode = \"api_key\"";
         Finding::new(Severity::Warning, "auth_open", "auth.mode", seen, meaning, fix)
+    })
+}
+
+/// Gas wallets that networks share and should not.
+pub(super) fn of_shared_wallets(config: &Config) -> impl Iterator<Item = Finding> {
+    shared_wallets(&config.chains).into_iter().map(|shared| {
+        let seen = shared.to_string();
+        Finding::new(
+            Severity::Warning,
+            "shared_gas_wallet",
+            shared.address,
+            seen,
+            SharedWallet::MEANING,
+            SharedWallet::FIX,
+        )
     })
 }
 
