@@ -35,6 +35,8 @@ pub enum Claim {
     /// Other payments of the payer come first. The future is done when one of
     /// them has ended: then the chain is asked again.
     Wait(tokio::sync::futures::OwnedNotified),
+    /// As many of the payer's payments wait as may.
+    Busy,
     /// Failures have used a budget up.
     OverBudget(OverBudget),
 }
@@ -84,6 +86,10 @@ impl Registry {
             Refused::Wait(ended) => {
                 entry.set(Progress::Dropped(Dropped::Refused));
                 Claim::Wait(ended)
+            }
+            Refused::Busy => {
+                entry.set(Progress::Dropped(Dropped::Refused));
+                Claim::Busy
             }
             Refused::Budget(over) => {
                 entry.set(Progress::Dropped(Dropped::OverBudget(over.clone())));

@@ -12,7 +12,7 @@ use super::{
     Barred, Limits, Refused, Share, SpokenFor,
     budgets::{Budgets, WINDOW_MS},
     exclusive::Exclusive,
-    payer_failures::{Credit, FailureLimit, PayerFailures},
+    payer_failures::{Credit, FailureLimit, NotAdmitted, PayerFailures},
     spending::Spending,
 };
 use crate::settlement::record::Loss;
@@ -47,7 +47,7 @@ impl LocalLimits {
         let counts_strangers = budgets.is_some_and(Budgets::counts_strangers);
         if counts_strangers || share.payer_code.is_some() {
             let credit = if counts_strangers { Credit::AsPaid } else { Credit::Any };
-            self.failures.admit(network, payer, *identity, credit, now).map_err(Refused::Wait)?;
+            self.failures.admit(network, payer, *identity, credit, now)?;
         }
         match funds {
             Some(funds) => self.spending.reserve(funds, *identity, share.amount).map_err(Refused::Wait),
@@ -61,9 +61,9 @@ impl LocalLimits {
         match refused {
             Refused::Budget(over) if counts_strangers => {
                 let next_end = self.failures.next_end(&share.network, &share.payer);
-                next_end.map_or(Refused::Budget(over), Refused::Wait)
+                next_end.map_or(Refused::Budget(over), Refused::from)
             }
-            Refused::Budget(_) | Refused::Taken | Refused::Wait(_) => refused,
+            Refused::Budget(_) | Refused::Taken | Refused::Wait(_) | Refused::Busy => refused,
         }
     }
 
@@ -77,6 +77,15 @@ impl LocalLimits {
         }
         if let Some(funds) = &share.funds {
             self.spending.release(&funds.account, &share.identity);
+        }
+    }
+}
+
+impl From<NotAdmitted> for Refused {
+    fn from(refused: NotAdmitted) -> Self {
+        match refused {
+            NotAdmitted::Wait(ended) => Self::Wait(ended),
+            NotAdmitted::Busy => Self::Busy,
         }
     }
 }

@@ -62,6 +62,8 @@ pub enum Refused {
     /// payer that has not paid yet. The future is done when one of them has
     /// ended: then the chain is asked again.
     Wait(OwnedNotified),
+    /// As many of this payer's payments wait as may.
+    Busy,
     /// Failures have used a budget up.
     Budget(OverBudget),
 }

@@ -25,6 +25,18 @@ use super::Barred;
 /// Payers that are remembered of a network, at most.
 pub const PAYERS_MAX: usize = 65_536;
 
+/// Requests that wait for others of one payer to end, at most: each asks the chain again when one has.
+const WAITING_MAX: usize = 64;
+
+/// The reason why one more payment of a payer is not admitted.
+#[derive(Debug)]
+pub enum NotAdmitted {
+    /// As many are under way as may be. The future is done when one of them has ended.
+    Wait(OwnedNotified),
+    /// As many wait for that as may.
+    Busy,
+}
+
 /// The failures that a payer may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailureLimit {
@@ -88,6 +100,14 @@ struct Payer {
 impl Payer {
     fn last_failure(&self) -> Millis {
         self.failures.back().copied().unwrap_or(Millis(0))
+    }
+
+    /// A place among the requests that wait. Each of them holds what tells it.
+    fn wait(&self) -> NotAdmitted {
+        if Arc::strong_count(&self.released) > WAITING_MAX {
+            return NotAdmitted::Busy;
+        }
+        NotAdmitted::Wait(Arc::clone(&self.released).notified_owned())
     }
 
     fn is_nothing(&self) -> bool {
@@ -155,8 +175,7 @@ impl PayerFailures {
     /// Counts a settlement of a payer.
     ///
     /// # Errors
-    /// Its failures and payments under way are as many as may fail, and as it has credit for. The
-    /// future is done when one of them has ended.
+    /// Its failures and payments under way are as many as may fail, and as it has credit for.
     pub fn admit(
         &self,
         network: &Network,
@@ -164,7 +183,7 @@ impl PayerFailures {
         identity: Identity,
         credit: Credit,
         now: Millis,
-    ) -> Result<(), OwnedNotified> {
+    ) -> Result<(), NotAdmitted> {
         let mut networks = self.networks.lock();
         let there = self.payer(&mut networks, network, payer, now);
         let failed = there.failures.iter().filter(|at| !self.is_over(**at, now)).count();
@@ -174,17 +193,17 @@ impl PayerFailures {
             Credit::AsPaid => there.paid,
         };
         if there.under_way.len() + failed >= self.limit.failures_max.saturating_add(credit) {
-            return Err(Arc::clone(&there.released).notified_owned());
+            return Err(there.wait());
         }
         there.under_way.insert(identity);
         Ok(())
     }
 
-    /// The end of one of the payments that a payer has under way; `None` when it has none, or has not paid yet.
-    pub fn next_end(&self, network: &Network, payer: &str) -> Option<OwnedNotified> {
+    /// The wait for one of the payments that a payer has under way; `None` when it has none, or has not paid yet.
+    pub fn next_end(&self, network: &Network, payer: &str) -> Option<NotAdmitted> {
         let networks = self.networks.lock();
         let there = networks.get(network)?.get(payer)?;
-        (there.paid > 0 && !there.under_way.is_empty()).then(|| Arc::clone(&there.released).notified_owned())
+        (there.paid > 0 && !there.under_way.is_empty()).then(|| there.wait())
     }
 
     /// Ends a settlement of a payer.
@@ -280,7 +299,10 @@ mod tests {
         let admit = |n| failures.admit(&here, "a", payment(n), Credit::Any, Millis(0));
         failures.record(&here, "a", Millis(0));
         assert!(admit(1).is_ok() && admit(2).is_ok());
-        let waiting = admit(3).expect_err("one failed and two are under way");
+        let waiting = match admit(3).expect_err("one failed and two are under way") {
+            NotAdmitted::Wait(waiting) => waiting,
+            NotAdmitted::Busy => panic!("nobody waits"),
+        };
         failures.release(&here, "a", &payment(1));
         assert!(waiting.now_or_never().is_some(), "it is told");
         assert!(admit(3).is_ok() && admit(4).is_err());
@@ -304,6 +326,18 @@ mod tests {
         let standing = failures.standing(&here, "a", Millis(0));
         assert_eq!(standing, Standing { clean: false, paid: 10, under_way: 19 });
         assert!(!is_known() && !admit(200), "half of its credit is gone");
+    }
+
+    #[test]
+    fn no_more_requests_wait_for_a_payer_than_may() {
+        let (failures, here) = (failures(), network("solana:x"));
+        let admit = |n| failures.admit(&here, "a", payment(n), Credit::AsPaid, Millis(0));
+        (0..3).for_each(|n| admit(n).expect("admitted"));
+        let mut waiting: Vec<_> = (0..64).map(|n| admit(10 + n).expect_err("three are under way")).collect();
+        assert!(waiting.iter().all(|refused| matches!(refused, NotAdmitted::Wait(_))));
+        assert!(matches!(admit(99), Err(NotAdmitted::Busy)));
+        waiting.pop();
+        assert!(matches!(admit(99), Err(NotAdmitted::Wait(_))), "one has given up");
     }
 
     #[test]

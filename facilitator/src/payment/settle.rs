@@ -189,6 +189,7 @@ impl Payments {
                 Claim::Taken => {
                     return Next::unavailable(NotNow::PayerExclusive);
                 }
+                Claim::Busy => return Next::unavailable(NotNow::PayerBusy),
                 Claim::OverBudget(over) => {
                     tracing::warn!(
                         request_id = call.request_id,
