@@ -28,8 +28,8 @@
 pub mod anvil;
 pub mod approval;
 pub mod balancer;
-pub mod guard;
 pub mod forger_svm;
+pub mod guard;
 pub mod hostile;
 pub mod liar;
 pub mod liar_svm;

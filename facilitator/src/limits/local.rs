@@ -131,6 +131,14 @@ impl Limits for LocalLimits {
         self.spending.hold(funds, identity, amount, wait, now)
     }
 
+    fn counts_strangers(&self, network: &Network) -> bool {
+        self.budgets.get(network).is_some_and(Budgets::counts_strangers)
+    }
+
+    async fn paid_before(&self, network: &Network, payers: &[String]) {
+        self.failures.paid_before(network, payers);
+    }
+
     async fn lost(&self, network: &Network, loss: &Loss) {
         self.failures.record(network, &loss.payer, loss.at);
         if let Some(budgets) = self.budgets.get(network) {

@@ -139,6 +139,14 @@ pub trait Limits: Send + Sync {
         now: Instant,
     ) -> Result<(), SpokenFor>;
 
+    /// Returns true where payments that payers have paid before matter; those of before a restart are read from the
+    /// store.
+    fn counts_strangers(&self, network: &Network) -> bool;
+
+    /// Notes the payers of payments that were settled before a restart, one for each payment. Called before losses
+    /// are noted.
+    async fn paid_before(&self, network: &Network, payers: &[String]);
+
     /// Notes that a payment failed on chain, at the gas wallet's cost.
     async fn lost(&self, network: &Network, loss: &Loss);
 

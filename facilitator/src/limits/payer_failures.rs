@@ -153,6 +153,15 @@ impl PayerFailures {
         }
     }
 
+    /// Notes payments that were settled before a restart, by their payers.
+    pub fn paid_before(&self, network: &Network, payers: &[String]) {
+        let mut networks = self.networks.lock();
+        for payer in payers {
+            let there = self.payer(&mut networks, network, payer, Millis(0));
+            there.paid = there.paid.saturating_add(1);
+        }
+    }
+
     /// Returns why nothing is taken from the payer; `None` when it is served.
     pub fn barred(&self, network: &Network, payer: &str, now: Millis) -> Option<Barred> {
         let networks = self.networks.lock();
@@ -326,6 +335,14 @@ mod tests {
         let standing = failures.standing(&here, "a", Millis(0));
         assert_eq!(standing, Standing { clean: false, paid: 10, under_way: 19 });
         assert!(!is_known() && !admit(200), "half of its credit is gone");
+    }
+
+    #[test]
+    fn what_was_paid_before_a_restart_counts_after_it() {
+        let (failures, here) = (failures(), network("solana:x"));
+        failures.paid_before(&here, &["a".to_owned(), "b".to_owned(), "a".to_owned()]);
+        let paid = |payer| failures.standing(&here, payer, Millis(0)).paid;
+        assert_eq!((paid("a"), paid("b"), paid("c")), (2, 1, 0));
     }
 
     #[test]

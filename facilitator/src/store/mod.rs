@@ -136,6 +136,10 @@ pub trait Store: Send + Sync {
     /// before the network opens.
     async fn losses(&self, network: &Network, since: Millis) -> Result<Vec<Loss>, StoreError>;
 
+    /// The payers of the payments of a network that were begun since a time and are settled, one for each
+    /// payment; those of the newest of them when there are very many. Called before the network opens.
+    async fn payers(&self, network: &Network, since: Millis) -> Result<Vec<String>, StoreError>;
+
     /// One settlement with everything known of it.
     async fn timeline(&self, id: SettlementId) -> Result<Option<Timeline>, StoreError>;
 

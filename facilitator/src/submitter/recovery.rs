@@ -104,9 +104,16 @@ pub(super) async fn resume_entry(context: &Context, facts: &Arc<Facts>, plan: &P
     context.registry.resume(Arc::clone(facts), share, hash).await
 }
 
-/// Payers that failed before the restart are still known, and so is what they cost.
+/// The time for which payments are remembered that payers have paid.
+const PAID_MEMORY: Duration = Duration::from_hours(24);
+
+/// Payers that failed before the restart are still known, and so is what they cost; those that paid are no strangers.
 async fn remember_losses(context: &Context) -> Result<(), StoreError> {
     let (limits, network) = (context.registry.limits(), context.network());
+    if limits.counts_strangers(network) {
+        let since = context.now().0.saturating_sub(millis(PAID_MEMORY));
+        limits.paid_before(network, &context.store.payers(network, Millis(since)).await?).await;
+    }
     let since = context.now().0.saturating_sub(millis(limits.memory()));
     for loss in context.store.losses(network, Millis(since)).await? {
         limits.lost(network, &loss).await;

@@ -8,6 +8,7 @@ use chains_svm::{
 use e2e::{
     guard::{self, AT_LEAST, EQUAL},
     proxy::Proxy,
+    service::Service,
     svm::Draft,
     validator::{TOKENS, Validator, fee_payer, payee},
 };
@@ -113,5 +114,27 @@ async fn payments_that_make_each_other_fail_cost_what_one_payer_may_fail() {
     assert_eq!(settled, 1, "{answers:?}");
     let cost = before - coins().await;
     assert!(cost <= (FAILURES_MAX + 1) * GUARDED_FEE, "{cost} lamports: {answers:?}");
+    home.assert_audit();
+}
+
+/// F30: strangers are refused once failures have used up their budget, here from the start; those who have paid are
+/// none, also after a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_makes_no_stranger_of_a_payer_that_has_paid() {
+    let validator = Validator::start().await;
+    let (home, service) = serve(&validator, validator.chain.url()).await;
+    let pay = async |service: &Service, payer| {
+        let body = Draft::of(Payer::numbered(payer)).body(&validator.chain, 2).await;
+        service.post("/settle", &body).await
+    };
+    let paid = pay(&service, 0).await;
+    assert!(paid.is_good(), "{paid:?}");
+    assert_eq!(service.stop(), Some(0));
+    let home = home.network("lamports_lost_per_hour_strangers_max", 0);
+    let service = home.serve().await;
+    let (known, stranger) = (pay(&service, 0).await, pay(&service, 1).await);
+    assert!(known.is_good(), "{known:?}\n{}", home.log());
+    assert_eq!((stranger.status, stranger.text("transaction")), (503, ""), "{stranger:?}");
+    assert!(stranger.text("errorMessage").contains("have not paid here before"), "{stranger:?}");
     home.assert_audit();
 }

@@ -140,6 +140,31 @@ pub(crate) async fn a_payment_executed_elsewhere_counts_as_final(backend: &impl 
     store.close().await;
 }
 
+pub(crate) async fn the_payers_of_what_is_settled_are_known_after_a_restart(backend: &impl Backend) {
+    let store = owned(backend).await;
+    let [paid, failed, open, twice] = begun(&*store).await;
+    let elsewhere = begun_as(Facts { network: other_network(), ..facts(14) }, 14);
+    let again = begun_as(Facts { payer: twice.facts.payer.clone(), ..facts(15) }, 15);
+    let begin = [&elsewhere, &again].into_iter().flat_map(Begun::begin);
+    apply(&*store, begin.collect()).await;
+    let included = [&paid, &failed, &twice, &elsewhere, &again].map(Begun::include);
+    apply(&*store, included.into_iter().collect()).await;
+    let ends = vec![paid.settle(), failed.fail(), twice.settle(), elsewhere.settle(), again.settle()];
+    apply(&*store, ends).await;
+    let since = async |since: Millis| {
+        let mut payers = store.payers(&network(), since).await.expect("read");
+        payers.sort();
+        payers
+    };
+    let payer = |begun: &Begun| begun.facts.payer.clone();
+    let mut expected = vec![payer(&paid), payer(&twice), payer(&twice)];
+    expected.sort();
+    assert_eq!(since(Millis(0)).await, expected, "not {}", open.facts.payer);
+    let later = Millis(again.facts.created_at.0 + 1_000_000);
+    assert_eq!(since(later).await, Vec::<String>::new());
+    store.close().await;
+}
+
 /// Every inclusion costs 600.
 pub(crate) async fn losses_are_the_shares_of_the_fees_that_were_paid(backend: &impl Backend) {
     let store = owned(backend).await;

@@ -125,6 +125,7 @@ macro_rules! engine_contract {
                 an_executable_failure_is_listed_until_it_is_final,
                 a_payment_executed_elsewhere_counts_as_final,
                 losses_are_the_shares_of_the_fees_that_were_paid,
+                the_payers_of_what_is_settled_are_known_after_a_restart,
             }
             owners {
                 each_owner_has_a_larger_epoch,

@@ -273,6 +273,14 @@ impl Store for MemoryStore {
         Ok(found)
     }
 
+    async fn payers(&self, network: &Network, since: Millis) -> Result<Vec<String>, StoreError> {
+        self.read(|tables| {
+            let rows = tables.settlements.values().filter(|row| row.facts.network == *network);
+            let rows = rows.filter(|row| row.facts.created_at >= since && matches!(row.state, State::Settled(_)));
+            rows.map(|row| row.facts.payer.clone()).collect()
+        })
+    }
+
     async fn losses(&self, network: &Network, since: Millis) -> Result<Vec<Loss>, StoreError> {
         let mut losses: Vec<Loss> = self.read(|tables| {
             let rows = tables.settlements.values().filter(|row| row.facts.network == *network);

@@ -262,6 +262,10 @@ impl Store for SqlStore {
         read::transactions_at(&self.readers, network, gas_wallet, nonces).await
     }
 
+    async fn payers(&self, network: &Network, since: Millis) -> Result<Vec<String>, StoreError> {
+        read::payers(&self.list_readers, network, since).await
+    }
+
     async fn losses(&self, network: &Network, since: Millis) -> Result<Vec<Loss>, StoreError> {
         read::losses(&self.list_readers, network, since).await
     }

@@ -35,6 +35,9 @@ use crate::{
 /// Losses of one answer.
 const LOSSES_MAX: i64 = 65_536;
 
+/// Payments of one answer about payers.
+const PAYMENTS_MAX: i64 = 65_536;
+
 /// Transactions of one answer.
 const TRANSACTIONS_MAX: i64 = 256;
 
@@ -47,6 +50,7 @@ pub(in crate::store) fn queries(dialect: Dialect, network: &Network) -> Vec<Stat
         KNOWS.to_owned(),
         TRANSACTIONS_AT.to_owned(),
         losses_sql(dialect),
+        payers_sql(dialect),
         HIGHEST_NONCE.to_owned(),
         super::archive::NONCES.to_owned(),
     ];
@@ -104,6 +108,14 @@ fn losses_sql(dialect: Dialect) -> String {
     )
 }
 
+fn payers_sql(dialect: Dialect) -> String {
+    let index = dialect.by_index("settlement_by_network");
+    format!(
+        "SELECT s.payer FROM settlement s{index} WHERE s.network = $1 AND s.created_at >= $2 AND s.state = 'settled' \
+         ORDER BY s.created_at DESC, s.id DESC LIMIT $3"
+    )
+}
+
 /// The highest place that was ever given out, to an archived transaction too.
 const HIGHEST_NONCE: &str = "SELECT max(n.nonce) FROM (SELECT max(t.nonce) AS nonce FROM wallet_transaction t \
      WHERE t.network = $1 AND t.gas_wallet = $2 UNION ALL SELECT (SELECT r.last FROM archived_nonces r \
@@ -140,6 +152,12 @@ pub(super) async fn transactions_at(
     moment.end().await?;
     transactions.sort_by_key(|transaction| transaction.nonce);
     Ok(transactions)
+}
+
+pub(super) async fn payers(pool: &Pool, network: &Network, since: Millis) -> Result<Vec<String>, StoreError> {
+    let values = [network.as_str().into(), int(since.0).into(), PAYMENTS_MAX.into()];
+    let query = Statement::of(pool.dialect(), payers_sql(pool.dialect()), values);
+    pool.all(query).await?.iter().map(|row| Ok(row.get(0)?)).collect()
 }
 
 /// A payment's loss is its share of the fees of the transactions that carried
