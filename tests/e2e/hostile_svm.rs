@@ -36,6 +36,10 @@ use crate::smart_wallet_svm::with_smart_wallets;
 /// Slots of 100 ms, so that what never lands expires soon.
 const TICKS_PER_SLOT: u32 = 16;
 
+/// Blocks after which what has not landed is known to be lost: a blockhash lives for 150, and final are those
+/// behind the newest 32.
+const EXPIRY: u64 = 210;
+
 /// Keys and payments of a short run.
 const KEYS: u64 = 63;
 const PAYMENTS: u64 = 315;
@@ -238,6 +242,15 @@ impl World {
         bodies
     }
 
+    /// Waits until no blockhash of now is accepted any more, however slow the machine is.
+    async fn blockhashes_expire(&self) {
+        let height = async || self.validator.chain.client().get_block_height().await.unwrap_or(0);
+        let now = height().await;
+        for blocks in (0..=EXPIRY).step_by(30) {
+            eventually("blocks are made", || async { (height().await >= now + blocks).then_some(()) }).await;
+        }
+    }
+
     /// The fees of settlements that ended as told, as the store has them.
     async fn fees(&self, answers: &[Answer]) -> (u64, u64) {
         let ids: HashSet<&str> = answers.iter().map(Answer::settlement_id).filter(|id| !id.is_empty()).collect();
@@ -293,6 +306,7 @@ async fn any_number_of_throwaway_keys_costs_the_budget_and_payers_with_a_record_
 
     let honest: Vec<Answer> = honest.into_iter().flatten().collect();
     let served = honest.iter().filter(|answer| answer.is_good()).count();
+    world.blockhashes_expire().await;
     let hostile: Vec<Answer> = attacked.iter().flat_map(|(_, answers)| answers.iter().cloned()).collect();
     let (paid, lost) = world.fees(&hostile).await;
     let (own, _) = world.fees(&honest).await;
