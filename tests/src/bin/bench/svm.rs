@@ -1,80 +1,52 @@
 //! The service on Solana beside the validator's own limit.
 
 mod baseline;
+mod purse;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use chains_svm::local::{Hash, LocalChain, Payer, USDC};
+use chains_svm::local::USDC;
 use e2e::{
-    service::Home,
-    svm::Draft,
-    validator::{PAYERS, TICKS_PER_SLOT, Validator, payee},
+    proxy::{Fault, Proxy, Times},
+    service::{Home, Service},
+    validator::{TICKS_PER_SLOT, Validator, payee},
 };
-use serde_json::{Map, Value};
-use tokio::sync::watch;
+use serde_json::json;
 
+pub(crate) use self::purse::{Kind, Purse};
 use crate::{
     CALLERS, Counters, PAYMENTS, load,
-    report::{Memory, Report},
+    report::{Memory, Report, Row},
 };
 
-const SIMULATIONS: &str = "Solana, the validator: simulateTransaction, 64 callers";
-const VERIFY: &str = "Solana, verify, 64 callers";
+/// Lines of verifications, each after the validator's own of the same transactions.
+const VERIFY: [(Kind, &str, &str); 3] = [
+    (Kind::Plain, "Solana, the validator: simulateTransaction, 64 callers", "Solana, verify, 64 callers"),
+    (
+        Kind::Token2022,
+        "Solana, the validator: simulateTransaction, Token-2022, 64 callers",
+        "Solana, verify, Token-2022, 64 callers",
+    ),
+    (
+        Kind::Guarded,
+        "Solana, the validator: simulateTransaction, a guard, 64 callers",
+        "Solana, verify, a guard, 64 callers",
+    ),
+];
 /// Lines of settlements, and how many callers each has.
 const DIRECTLY: [(&str, usize); 2] = [
     ("Solana, the validator: sent and confirmed, 16 callers", 16),
     ("Solana, the validator: sent and confirmed, 64 callers", 64),
 ];
 const SETTLE: [(&str, usize); 2] = [("Solana, settle, 16 callers", 16), ("Solana, settle, 64 callers", 64)];
-
-/// The time between two blockhashes: each counts for a minute.
-const BLOCKHASH_PAUSE: Duration = Duration::from_secs(5);
-
-/// Makes payments that were never there before, by turns of all payers.
-pub(crate) struct Purse {
-    blockhash: watch::Receiver<Hash>,
-    made: AtomicU64,
-}
-
-impl Purse {
-    async fn open(validator: &Validator) -> Self {
-        let chain = LocalChain::at(validator.chain.url());
-        let (sender, blockhash) = watch::channel(chain.blockhash().await.expect("a blockhash"));
-        tokio::spawn(async move {
-            while !sender.is_closed() {
-                tokio::time::sleep(BLOCKHASH_PAUSE).await;
-                if let Ok(newer) = chain.blockhash().await {
-                    sender.send_replace(newer);
-                }
-            }
-        });
-        Self { blockhash, made: AtomicU64::new(0) }
-    }
-
-    /// A draft and its signed payload.
-    pub fn payment(&self) -> (Draft, Map<String, Value>) {
-        let draft = Draft::of(Payer::numbered(self.made.fetch_add(1, Ordering::Relaxed) % PAYERS));
-        let blockhash = *self.blockhash.borrow();
-        let payload = draft.payer.sign(&draft.order, blockhash).expect("signed");
-        (draft, payload)
-    }
-
-    fn body(&self) -> String {
-        let (draft, payload) = self.payment();
-        draft.v2(&payload).to_string()
-    }
-}
+/// The same by way of a node that drops every second transaction that it takes.
+const DROPPED: (&str, usize) = ("Solana, settle, 16 callers, half of what is sent is dropped", 16);
 
 /// Measures what is wanted.
 pub(crate) async fn run(report: &mut Report, time: Duration, wanted: impl Fn(&str) -> bool) {
     let settles = DIRECTLY.iter().chain(&SETTLE).map(|(name, _)| *name);
-    if !settles.chain([SIMULATIONS, VERIFY]).any(&wanted) {
+    let verifies = VERIFY.iter().flat_map(|(_, direct, verify)| [*direct, *verify]);
+    if !settles.chain(verifies).chain([DROPPED.0]).any(&wanted) {
         return;
     }
     let validator = Validator::start_with(TICKS_PER_SLOT).await;
@@ -83,33 +55,63 @@ pub(crate) async fn run(report: &mut Report, time: Duration, wanted: impl Fn(&st
     let service = home.serve().await;
     let memory = Memory::idle("Solana", &service).await;
 
-    if wanted(SIMULATIONS) {
-        report.add(baseline::simulations(SIMULATIONS, &validator, &purse, time).await);
-    }
-    if wanted(VERIFY) {
-        let bodies: Vec<_> = (0..PAYMENTS).map(|_| purse.body()).collect();
-        let before = Counters::read(&home, &service).await;
-        let body = move |i: usize| bodies[i % PAYMENTS].clone();
-        let run = load::closed_loop(&service.url, "/verify", CALLERS, time, body).await;
-        report.add(before.since(&home, &service, VERIFY, &run, time).await);
-    }
     // Side by side: each of ours after what it is compared with.
+    for (kind, direct, verify) in VERIFY {
+        if wanted(direct) {
+            report.add(baseline::simulations(direct, kind, &validator, &purse, time).await);
+        }
+        if wanted(verify) {
+            let bodies: Vec<_> = (0..PAYMENTS).map(|_| purse.body(kind)).collect();
+            let before = Counters::read(&home, &service).await;
+            let body = move |i: usize| bodies[i % PAYMENTS].clone();
+            let run = load::closed_loop(&service.url, "/verify", CALLERS, time, body).await;
+            report.add(before.since(&home, &service, verify, &run, time).await);
+        }
+    }
     for ((direct, callers), (settle, _)) in DIRECTLY.into_iter().zip(SETTLE) {
         if wanted(direct) {
             report.add(baseline::transactions(direct, callers, &validator, &purse, time).await);
         }
         if wanted(settle) {
-            let before = (Counters::read(&home, &service).await, paid(&validator).await);
-            let fresh = Arc::clone(&purse);
-            let run = load::closed_loop(&service.url, "/settle", callers, time, move |_| fresh.body()).await;
-            assert!(paid(&validator).await - before.1 >= run.good * 10_000, "every success moved its money");
-            report.add(before.0.since(&home, &service, settle, &run, time).await);
+            report.add(settles_of(settle, callers, (&validator, &home, &service), &purse, time).await);
         }
     }
     report.memory.push(memory.peak(&service));
     drop(service);
     let (code, text) = home.audit();
     assert_eq!(code, 0, "the audit after the benchmark: {text}");
+    if wanted(DROPPED.0) {
+        report.add(dropped(&validator, &purse, time).await);
+    }
+}
+
+/// Settles fresh payments in a closed loop.
+async fn settles_of(
+    name: &str,
+    callers: usize,
+    (validator, home, service): (&Validator, &Home, &Service),
+    purse: &Arc<Purse>,
+    time: Duration,
+) -> Row {
+    let before = (Counters::read(home, service).await, paid(validator).await);
+    let fresh = Arc::clone(purse);
+    let run = load::closed_loop(&service.url, "/settle", callers, time, move |_| fresh.body(Kind::Plain)).await;
+    assert!(paid(validator).await - before.1 >= run.good * 10_000, "every success moved its money");
+    before.0.since(home, service, name, &run, time).await
+}
+
+/// Settles by way of a node that says it took every transaction, and drops every second one.
+async fn dropped(validator: &Validator, purse: &Arc<Purse>, time: Duration) -> Row {
+    let proxy = Proxy::before(validator.chain.url()).await;
+    proxy.fail("sendTransaction", Fault::Pretend(json!("1".repeat(64))), Times::Every(2));
+    let home = Home::on(validator).rpc(&[&proxy.url]);
+    let service = home.serve().await;
+    let (name, callers) = DROPPED;
+    let row = settles_of(name, callers, (validator, &home, &service), purse, time).await;
+    drop(service);
+    let (code, text) = home.audit();
+    assert_eq!(code, 0, "the audit after the benchmark: {text}");
+    row
 }
 
 async fn paid(validator: &Validator) -> u64 {

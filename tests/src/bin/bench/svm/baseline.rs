@@ -14,7 +14,7 @@ use e2e::{
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, task::JoinSet};
 
-use super::Purse;
+use super::{Kind, Purse};
 use crate::{
     CALLERS, PAYMENTS,
     load::{Run, merged},
@@ -28,9 +28,10 @@ const STATUSES_MAX: usize = 256;
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
 /// One `simulateTransaction` for each payment, as verifying needs it.
-pub(crate) async fn simulations(name: &str, validator: &Validator, purse: &Purse, time: Duration) -> Row {
+pub(crate) async fn simulations(name: &str, kind: Kind, validator: &Validator, purse: &Purse, time: Duration) -> Row {
     let node = Node::at(validator.chain.url());
-    let payments: Arc<Vec<Value>> = Arc::new((0..PAYMENTS).map(|_| purse.payment().1["transaction"].clone()).collect());
+    let payments: Arc<Vec<Value>> =
+        Arc::new((0..PAYMENTS).map(|_| purse.payment(kind).1["transaction"].clone()).collect());
     let end = Instant::now() + time;
     let mut tasks = JoinSet::new();
     for caller in 0..CALLERS {
@@ -101,7 +102,7 @@ pub(crate) async fn transactions(
         tasks.spawn(async move {
             let mut run = Run::new();
             while Instant::now() < end {
-                let wire = fee_payer().cosign(&purse.payment().1).expect("a transaction");
+                let wire = fee_payer().cosign(&purse.payment(Kind::Plain).1).expect("a transaction");
                 let options = json!({"encoding": "base64", "skipPreflight": true});
                 let asked = Instant::now();
                 let sent = node.call("sendTransaction", json!([BASE64_STANDARD.encode(wire), options])).await;
