@@ -39,14 +39,17 @@ const DIRECTLY: [(&str, usize); 2] = [
     ("Solana, the validator: sent and confirmed, 64 callers", 64),
 ];
 const SETTLE: [(&str, usize); 2] = [("Solana, settle, 16 callers", 16), ("Solana, settle, 64 callers", 64)];
-/// The same by way of a node that drops every second transaction that it takes.
-const DROPPED: (&str, usize) = ("Solana, settle, 16 callers, half of what is sent is dropped", 16);
+/// The same where a node drops every second transaction that it takes: one of two, and the only one.
+const DROPPED: [(&str, bool); 2] = [
+    ("Solana, settle, 16 callers, one of two nodes drops half", false),
+    ("Solana, settle, 16 callers, the only node drops half", true),
+];
 
 /// Measures what is wanted.
 pub(crate) async fn run(report: &mut Report, time: Duration, wanted: impl Fn(&str) -> bool) {
     let settles = DIRECTLY.iter().chain(&SETTLE).map(|(name, _)| *name);
     let verifies = VERIFY.iter().flat_map(|(_, direct, verify)| [*direct, *verify]);
-    if !settles.chain(verifies).chain([DROPPED.0]).any(&wanted) {
+    if !settles.chain(verifies).chain(DROPPED.map(|(name, _)| name)).any(&wanted) {
         return;
     }
     let validator = Validator::start_with(TICKS_PER_SLOT).await;
@@ -80,8 +83,10 @@ pub(crate) async fn run(report: &mut Report, time: Duration, wanted: impl Fn(&st
     drop(service);
     let (code, text) = home.audit();
     assert_eq!(code, 0, "the audit after the benchmark: {text}");
-    if wanted(DROPPED.0) {
-        report.add(dropped(&validator, &purse, time).await);
+    for (name, is_only) in DROPPED {
+        if wanted(name) {
+            report.add(dropped(name, is_only, &validator, &purse, time).await);
+        }
     }
 }
 
@@ -101,13 +106,14 @@ async fn settles_of(
 }
 
 /// Settles by way of a node that says it took every transaction, and drops every second one.
-async fn dropped(validator: &Validator, purse: &Arc<Purse>, time: Duration) -> Row {
+async fn dropped(name: &str, is_only: bool, validator: &Validator, purse: &Arc<Purse>, time: Duration) -> Row {
+    const CALLERS: usize = 16;
     let proxy = Proxy::before(validator.chain.url()).await;
     proxy.fail("sendTransaction", Fault::Pretend(json!("1".repeat(64))), Times::Every(2));
-    let home = Home::on(validator).rpc(&[&proxy.url]);
+    let nodes = [proxy.url.as_str(), validator.chain.url()];
+    let home = Home::on(validator).rpc(if is_only { &nodes[..1] } else { &nodes });
     let service = home.serve().await;
-    let (name, callers) = DROPPED;
-    let row = settles_of(name, callers, (validator, &home, &service), purse, time).await;
+    let row = settles_of(name, CALLERS, (validator, &home, &service), purse, time).await;
     drop(service);
     let (code, text) = home.audit();
     assert_eq!(code, 0, "the audit after the benchmark: {text}");
