@@ -10,7 +10,7 @@ use solana_sdk::{pubkey::Pubkey, transaction::TransactionError};
 
 use crate::{
     context::Context,
-    exact::simulation::{self, Calls},
+    exact::simulation::{self, Ask},
     failure::{self, Fault},
     observe::Credited,
     plan::{Proof, TransferPlan},
@@ -67,7 +67,7 @@ async fn by_accounts(context: &Context, transfer: &TransferChecked, pay_to: &Pub
 
 async fn by_simulation(context: &Context, plan: &TransferPlan) -> Recheck {
     let confirmed = CommitmentConfig::confirmed();
-    let simulated = match simulation::simulate(context, &plan.transaction, Calls::NotTold, confirmed).await {
+    let simulated = match simulation::simulate(context, &plan.transaction, Ask::Nothing, confirmed).await {
         Ok(simulated) => simulated,
         Err(error) => return Recheck::Unknown(error.to_string()),
     };

@@ -205,7 +205,7 @@ impl Authorization for Transfer {
             (Claim::Direct(evaluated), Some(payment)) if !self.has_failed(evaluated) => {
                 self.look_again(evaluated, payment).await
             }
-            _ => self.verification().look(claim).await,
+            _ => self.verification().look(claim, occasion).await,
         };
         match looked {
             Ok(payment) => {

@@ -5,7 +5,7 @@ use chains_core::{
     Amount, Rejection,
     chain::ChainUnavailable,
     reason::INVALID_PAYMENT_REQUIREMENTS,
-    scheme::{Funds, VerifiedPayment},
+    scheme::{Funds, Occasion, VerifiedPayment},
 };
 use chains_rpc::Agreement;
 use futures::join;
@@ -15,7 +15,7 @@ use super::{
     inner, lookup, plain,
     requirements::Requirements,
     rules::Evaluated,
-    simulation::{self, Calls, Simulated},
+    simulation::{self, Ask, Simulated},
     smart_wallet::{self, Simulatable},
     transaction::Transaction,
 };
@@ -66,12 +66,12 @@ type Look<T> = Result<T, Refusal>;
 
 impl Verification<'_> {
     /// Everything that the chain has to say.
-    pub async fn look(&self, claim: &Claim) -> Look<VerifiedPayment> {
+    pub async fn look(&self, claim: &Claim, occasion: Occasion) -> Look<VerifiedPayment> {
         let newest = self.context.blocks.newest().ok_or_else(|| self.unavailable("no block has been seen yet"))?;
         match claim {
             Claim::Direct(evaluated) => {
                 self.check_price(evaluated.budget.unit_price).await?;
-                self.direct(evaluated, newest).await
+                self.direct(evaluated, newest, occasion).await
             }
             Claim::Wallet(simulatable) => {
                 self.check_price(simulatable.budget.unit_price).await?;
@@ -80,28 +80,73 @@ impl Verification<'_> {
         }
     }
 
-    async fn direct(&self, evaluated: &Evaluated, newest: Newest) -> Look<VerifiedPayment> {
+    async fn direct(&self, evaluated: &Evaluated, newest: Newest, occasion: Occasion) -> Look<VerifiedPayment> {
         self.check_token(&evaluated.transfer)?;
-        let (life, looked) = join!(self.life(newest), self.available(evaluated));
-        let (life, (available, slot)) = (life?, looked?);
-        self.check_life(life, newest, slot)?;
-        if !life.is_exact || !plain::is_plain(self.transaction, evaluated) {
-            self.simulate(evaluated, life).await?;
-        }
+        let (life, available) = if plain::is_plain(self.transaction, evaluated) {
+            self.by_accounts(evaluated, newest).await?
+        } else {
+            self.by_simulation(evaluated, newest, occasion).await?
+        };
         let proof = if evaluated.transfer.program == programs::TOKEN { Proof::Status } else { Proof::Balances };
         let payment = self.payment(evaluated, life, proof);
         let payer_code = evaluated.guard.map(|_| GUARDED.to_owned());
         Ok(VerifiedPayment { funds: Some(self.funds(&evaluated.transfer, available)), payer_code, ..payment })
     }
 
-    async fn simulate(&self, evaluated: &Evaluated, life: Life) -> Look<()> {
-        let asked = simulation::simulate(self.context, self.transaction, Calls::NotTold, life.commitment).await;
+    /// Looks at the accounts; the payer's tokens that it may spend.
+    async fn by_accounts(&self, evaluated: &Evaluated, newest: Newest) -> Look<(Life, u64)> {
+        let (life, looked) = join!(self.life(newest), self.available(evaluated));
+        let (life, (available, slot)) = (life?, looked?);
+        self.check_life(life, newest, slot)?;
+        if !life.is_exact {
+            self.simulate(evaluated, life).await?;
+        }
+        Ok((life, available))
+    }
+
+    /// Simulates; the payer's tokens that it may spend. Where that fails its
+    /// accounts say why, and when money is spent they are looked at anyway.
+    async fn by_simulation(&self, evaluated: &Evaluated, newest: Newest, occasion: Occasion) -> Look<(Life, u64)> {
+        let life = self.life(newest).await?;
+        let look = async || match occasion {
+            Occasion::Settle => self.available(evaluated).await.map(|(available, _)| Some(available)),
+            Occasion::Verify => Ok(None),
+        };
+        let (simulated, looked) = join!(self.simulate(evaluated, life), look());
+        let looked = looked?;
+        if let (Err(Refusal::Lasting(_)), None) = (&simulated, looked) {
+            self.available(evaluated).await?;
+        }
+        let simulated = simulated?;
+        self.check_life(life, newest, simulated.tables.slot)?;
+        let left = || self.left(evaluated, &simulated);
+        let available = match looked.or_else(left) {
+            Some(available) => available,
+            None => self.available(evaluated).await?.0,
+        };
+        Ok((life, available))
+    }
+
+    /// The tokens that the payer may spend, by the account as the transaction
+    /// leaves it; `None` when the node does not tell.
+    fn left(&self, evaluated: &Evaluated, simulated: &Simulated) -> Option<u64> {
+        let transfer = &evaluated.transfer;
+        let source = view(simulated.account.as_ref()?);
+        // A delegate's last token takes its right away.
+        let left = token_account::available(source, transfer, &self.requirements.pay_to).unwrap_or(0);
+        Some(left.saturating_add(transfer.amount))
+    }
+
+    async fn simulate(&self, evaluated: &Evaluated, life: Life) -> Look<Simulated> {
+        let ask = Ask::Account(evaluated.transfer.source);
+        let asked = simulation::simulate(self.context, self.transaction, ask, life.commitment).await;
         let simulated = asked.map_err(|error| self.unavailable(error))?;
         if let Some(error) = &simulated.error {
             return Err(self.refusal(error, reason::SIMULATION_FAILED));
         }
         self.check_floor(evaluated, &simulated)?;
-        self.check_credit(&evaluated.transfer, &simulated, self.transaction.accounts())
+        self.check_credit(&evaluated.transfer, &simulated, self.transaction.accounts())?;
+        Ok(simulated)
     }
 
     /// Checks that a guard on the fee payer leaves room for the payments
@@ -137,7 +182,7 @@ impl Verification<'_> {
 
     async fn wallet(&self, simulatable: &Simulatable, newest: Newest) -> Look<VerifiedPayment> {
         let life = self.life(newest).await?;
-        let simulated = match simulation::simulate(self.context, self.transaction, Calls::Told, life.commitment).await {
+        let simulated = match simulation::simulate(self.context, self.transaction, Ask::Calls, life.commitment).await {
             Ok(simulated) => simulated,
             Err(error) => return Err(self.unanswered(error).await),
         };

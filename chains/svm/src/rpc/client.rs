@@ -251,7 +251,7 @@ fn outcome<T>(answered: &ClientResult<T>) -> Outcome {
 
 /// An account as nodes tell it in base64.
 #[derive(Deserialize)]
-struct ToldAccount {
+pub(crate) struct ToldAccount {
     lamports: u64,
     data: (Bytes, IgnoredAny),
     owner: Address,
@@ -259,7 +259,8 @@ struct ToldAccount {
 }
 
 impl ToldAccount {
-    fn into_account(self) -> Account {
+    /// The account; of its rent nodes tell nothing that counts.
+    pub fn into_account(self) -> Account {
         let Self { lamports, data: (Bytes(data), _), owner: Address(owner), executable } = self;
         Account { lamports, data, owner, executable, rent_epoch: u64::MAX }
     }

@@ -20,6 +20,7 @@ use solana_client::{rpc_config::RpcSendTransactionConfig, rpc_request::RpcReques
 use solana_commitment_config::CommitmentConfig;
 use solana_transaction_status_client_types::UiTransactionEncoding;
 
+pub(crate) use self::client::ToldAccount;
 pub use self::client::{ClientResult, HEIGHT_METHOD, RpcClient};
 use self::{
     endpoint::Endpoint,

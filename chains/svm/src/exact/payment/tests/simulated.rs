@@ -28,6 +28,35 @@ async fn what_is_not_plain_is_simulated_and_evaluated_like_a_block() {
     }
 }
 
+#[tokio::test]
+async fn a_simulation_tells_what_the_payer_may_spend_and_a_verify_asks_nothing_else() {
+    let asked = payment(|order| order.unit_limit = 5_000);
+    let delegated = |account: &mut TokenAccount| {
+        (account.delegate, account.delegated_amount) = (COption::Some(payer()), 7);
+    };
+    let stranger = Payer::numbered(9).address();
+    // (the source as the transaction leaves it, the tokens that may be spent, reads of accounts)
+    let cases = [
+        (tokens(payer(), 40_000, |_| {}), 50_000_u64, 0),
+        (tokens(payer(), 40_000, delegated), 10_007, 0),
+        (tokens(stranger, 40_000, delegated), 10_007, 0),
+        (tokens(stranger, 40_000, |_| {}), 10_000, 0),
+        (Value::Null, 50_000, 1),
+    ];
+    for (left, available, reads) in cases {
+        let paid = balances(&decoded(&asked), &[], 10_000);
+        let Say::Result(mut said) = simulated(&Value::Null, &Value::Null, Some(paid)) else { unreachable!("a result") };
+        said["value"]["accounts"] = json!([left]);
+        for (occasion, reads) in [(Occasion::Verify, reads), (Occasion::Settle, 1)] {
+            let node = Says { simulated: Say::Result(said.clone()), ..Says::default() }.node();
+            let found = valid(verify(&scheme(&[&node]).await, &asked, occasion).await);
+            assert_eq!((node.calls_of("simulateTransaction"), node.calls_of("getMultipleAccounts")), (1, reads));
+            let expected = if occasion == Occasion::Verify { available } else { 50_000 };
+            assert_eq!(found.funds.expect("told").available, Amount::from(expected), "{left}");
+        }
+    }
+}
+
 /// A token that takes a fee of each transfer pays less than the amount.
 #[tokio::test]
 async fn a_token_of_token_2022_is_valid_only_when_the_payee_gets_the_amount() {
