@@ -181,7 +181,9 @@ pub fn rich(_: &Value, mut honest: Value) -> Value {
         let Some(mut data) = account["data"][0].as_str().and_then(|text| BASE64_STANDARD.decode(text).ok()) else {
             continue;
         };
-        data[AMOUNT].fill(u8::MAX);
+        // The payer's own account is no token account.
+        let Some(amount) = data.get_mut(AMOUNT) else { continue };
+        amount.fill(u8::MAX);
         account["data"][0] = json!(BASE64_STANDARD.encode(data));
     }
     honest
