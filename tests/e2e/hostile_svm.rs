@@ -279,6 +279,7 @@ fn all_away(key: &Payer) -> Instruction {
 }
 
 /// F30 to F33 at once.
+#[expect(clippy::print_stdout, reason = "a long run is made for its figures")]
 #[tokio::test(flavor = "multi_thread")]
 async fn any_number_of_throwaway_keys_costs_the_budget_and_payers_with_a_record_are_served_throughout() {
     let (keys, payments) = (number("HOSTILE_KEYS", KEYS), number("HOSTILE_PAYMENTS", PAYMENTS));

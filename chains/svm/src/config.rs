@@ -238,9 +238,8 @@ const PLACES_TO_ONE_KEPT: usize = 8;
 
 /// Any payer can make its payments fail: it moves the money while they are under way.
 fn loss_budget(section: &mut Section, places: usize) -> Option<LossBudget> {
-    let mut budget =
-        |whose: &str| section.required::<u64>(&format!("lamports_lost_per_hour{whose}_max")).map(Amount::from);
-    let [network, key, code, lost_max] = ["", "_key", "_code", "_strangers"].map(|whose| budget(whose));
+    let budget = |whose: &str| section.required::<u64>(&format!("lamports_lost_per_hour{whose}_max")).map(Amount::from);
+    let [network, key, code, lost_max] = ["", "_key", "_code", "_strangers"].map(budget);
     let under_way_max = places.saturating_sub(places / PLACES_TO_ONE_KEPT);
     let strangers = Some(Strangers { lost_max: lost_max?, under_way_max });
     Some(LossBudget { network: network?, key: key?, code: code?, strangers })

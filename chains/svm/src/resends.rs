@@ -19,13 +19,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(4);
 /// Sends with the same pause.
 const SENDS_A_PAUSE: u32 = 4;
 
-/// Transactions that are sent again in a second, and at once: each goes to every endpoint, so it is
-/// what one endpoint gets. What was never sent is not held back.
-const AGAIN_A_SECOND: u32 = 40;
+/// The time after which one more transaction may be sent again, and those that may be at once: each goes to
+/// every endpoint, so it is what one endpoint gets. What was never sent is not held back.
+const AGAIN_EVERY: Duration = Duration::from_millis(25);
 const AGAIN_AT_ONCE: u32 = 40;
-
-/// The time after which one more may be sent again.
-const AGAIN_EVERY: Duration = Duration::from_nanos(1_000_000_000 / AGAIN_A_SECOND as u64);
 
 #[derive(Clone, Debug)]
 struct Sent {
@@ -107,6 +104,9 @@ fn pause(count: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The rate at which the bucket fills.
+    const AGAIN_A_SECOND: u32 = 40;
 
     #[test]
     fn a_transaction_that_waits_is_sent_less_and_less_often() {

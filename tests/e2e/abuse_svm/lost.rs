@@ -76,6 +76,5 @@ async fn hundreds_that_never_land_are_sent_again_ever_more_rarely_and_keep_nobod
     let again = time.as_millis() * AGAIN_A_SECOND / 1000 + AGAIN_AT_ONCE;
     let first = u128::try_from(PLACES + paid.len()).expect("small");
     assert!(sends <= again + first, "{sends} sends in {time:?}");
-    println!("{sends} sends in {time:?}, {under_way} of {} under way, {} paid meanwhile", bodies.len(), paid.len());
     assert!(answers.iter().all(|answer: &Answer| !answer.is_good()));
 }
