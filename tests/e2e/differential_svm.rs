@@ -35,6 +35,9 @@ const AT_A_TIME: usize = 64;
 /// The age at which a blockhash is replaced: it lives for a minute.
 const BLOCKHASH_AGE: Duration = Duration::from_secs(8);
 
+/// One of so many payments is simulated all the same, at most.
+const SAMPLED: usize = 256;
+
 const SEED: u64 = 2026;
 const AMOUNT: u64 = 10_000;
 /// The first numbers of the payers and the payees of this test.
@@ -225,6 +228,7 @@ async fn twenty_thousand_payments_are_never_good_by_their_accounts_where_the_tok
     }
     let metrics = home.metrics().await;
     let simulations = metrics.lines().filter(|line| line.contains("rpc_calls") && line.contains("simulateTransaction"));
-    let simulations: Vec<&str> = simulations.filter(|line| !line.ends_with(" 0")).collect();
-    assert!(simulations.is_empty(), "it looked at more than accounts: {simulations:?}");
+    let simulated: usize = simulations.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).sum();
+    assert!(simulated * SAMPLED <= PAYMENTS, "it simulated {simulated}, more than a sample of them");
+    assert!(!home.log().contains("contradicts"), "{}", home.log());
 }

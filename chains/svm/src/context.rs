@@ -8,8 +8,9 @@ use parking_lot::RwLock;
 use solana_sdk::pubkey::Pubkey;
 
 use crate::{
-    account_reader::AccountReader, blockhashes::Blockhashes, blocks::Blocks, config::Config, gas_wallet::GasWallets,
-    logs::Logs, mint::SoundMint, prices::Prices, resends::Resends, rpc::Rpc, token::AssociatedAccounts,
+    account_reader::AccountReader, blockhashes::Blockhashes, blocks::Blocks, config::Config, exact::plain::Sample,
+    gas_wallet::GasWallets, logs::Logs, mint::SoundMint, prices::Prices, resends::Resends, rpc::Rpc,
+    token::AssociatedAccounts,
 };
 
 /// Slots for which a transaction that was found bad is refused unseen.
@@ -41,6 +42,7 @@ pub(crate) struct Context {
     /// The payers whose transactions failed on chain: what a verify has found
     /// of theirs counts for nothing when they settle.
     pub failed: TtlCache<Pubkey, ()>,
+    pub sample: Sample,
 }
 
 impl Context {
@@ -65,6 +67,7 @@ impl Context {
             verified,
             refused,
             failed: TtlCache::new(FAILED_FOR),
+            sample: Sample::default(),
         }
     }
 }

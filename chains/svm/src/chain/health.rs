@@ -35,7 +35,12 @@ impl Health for SvmChain {
                 age.as_secs()
             )
         });
-        contested.into_iter().chain(stands_still).collect()
+        let contradicted = self.context.sample.is_doubted(std::time::Instant::now()).then(|| {
+            "a simulation has contradicted the accounts of a payment: every payment is simulated for an hour. The token \
+             program may have changed: look for a newer version of this service"
+                .to_owned()
+        });
+        contested.into_iter().chain(stands_still).chain(contradicted).collect()
     }
 
     async fn look_at_nodes(&self) -> Vec<NodeLook> {

@@ -1,5 +1,7 @@
 //! Verifies a payment on chain: one look, shared with many others.
 
+use std::time::Instant;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use chains_core::{
     Amount, Rejection,
@@ -100,8 +102,25 @@ impl Verification<'_> {
         self.check_life(life, newest, slot)?;
         if !life.is_exact {
             self.simulate(evaluated, life).await?;
+        } else if self.context.sample.takes_next(Instant::now()) {
+            self.confirm(evaluated, life).await?;
         }
         Ok((life, available))
+    }
+
+    /// Simulates a payment that is good by its accounts. A node that cannot say
+    /// contradicts nothing.
+    async fn confirm(&self, evaluated: &Evaluated, life: Life) -> Look<()> {
+        let Err(Refusal::Lasting(rejection)) = self.simulate(evaluated, life).await else { return Ok(()) };
+        // They may have changed since, and then say so.
+        self.available(evaluated).await?;
+        tracing::error!(
+            network = %self.context.config.network,
+            error = %rejection.message,
+            "a simulation contradicts the accounts of a payment; for an hour every payment is simulated"
+        );
+        self.context.sample.doubt(Instant::now());
+        Err(Refusal::Lasting(rejection))
     }
 
     /// Simulates; the payer's tokens that it may spend. Where that fails its

@@ -99,6 +99,24 @@ async fn a_bad_payment_is_not_looked_at_again_within_a_slot_or_two() {
     assert!(scheme.context.refused.get(decoded(&asked).message_hash(), later).is_none());
 }
 
+/// A token program that is no longer as it is known here.
+#[tokio::test]
+async fn a_simulation_that_contradicts_the_accounts_has_every_payment_simulated() {
+    let poor = json!({"InstructionError": [2, {"Custom": 1}]});
+    let node = Says { simulated: simulated(&poor, &Value::Null, None), ..Says::default() }.node();
+    let scheme = scheme(&[&node]).await;
+    let (mut valid, mut simulations) = (0, vec![]);
+    for number in 0..300 {
+        let asked = payment(|order| order.memo = Some(number.to_string()));
+        let verdict = verify(&scheme, &asked, Occasion::Verify).await;
+        valid += u32::from(matches!(verdict, Verdict::Valid(_)));
+        simulations.push(node.calls_of("simulateTransaction"));
+    }
+    assert_eq!((valid, simulations[254], simulations[299]), (255, 0, 45));
+    let chain = crate::chain::SvmChain::new(Arc::into_inner(scheme.context).expect("nobody else has it"));
+    assert!(chains_core::chain::Health::warnings(&chain)[0].contains("contradicted"));
+}
+
 /// Whoever else has the key of the fee payer: a payment is good once.
 #[tokio::test]
 async fn f25_a_message_that_somebody_else_has_settled_is_refused() {
