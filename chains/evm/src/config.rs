@@ -208,7 +208,7 @@ pub fn read(network: Network, mut section: Section) -> Option<(Config, GasWallet
     let policy = policy(section, known);
     let assets = assets::assets(section, known, chain_id.unwrap_or_default());
     let (chain_id, policy, assets, websocket) = (chain_id?, policy?, assets?, websocket.ok()?);
-    let config = Config { network, chain_id, assets, websocket, ..policy };
+    let config = Config { network, chain_id, websocket, assets, ..policy };
     in_force::note(section, known, &config, testnet);
     Some((config, wallets?, rpc?))
 }

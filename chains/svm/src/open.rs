@@ -254,9 +254,7 @@ async fn check_endpoint(context: &Context, endpoint: &Endpoint) -> Looked {
         }
         Err(CallError::Transport { fault, .. }) => Finding::unreachable("node_answers", &host, fault.to_string()),
         Err(error) => Finding::unreachable("node_answers", &host, error.to_string()),
-        Ok(hash) if !networks::is_reference(network.reference(), &hash.to_string()) => {
-            foreign_finding(context, &host, &hash.to_string())
-        }
+        Ok(hash) if !networks::is_reference(network.reference(), &hash) => foreign_finding(context, &host, &hash),
         Ok(_) if latency > LATENCY_WARNING => {
             let seen = format!("answers in {} ms", latency.as_millis());
             let (meaning, fix) = ("Each settlement takes several such answers", "Use a node nearer to this machine");

@@ -72,7 +72,9 @@ async fn f20_a_token_that_takes_a_part_of_each_transfer_is_valid_only_where_it_t
     const TICKS_PER_SLOT: u32 = 32;
     let rates = [FEE_POINTS, 0];
     let validator = Validator::start_among(TICKS_PER_SLOT, |genesis| {
-        rates.iter().for_each(|points| put(genesis, *points));
+        for points in rates {
+            put(genesis, points);
+        }
     })
     .await;
     let home = rates.into_iter().map(asset).fold(Home::on(&validator), Home::asset);

@@ -46,6 +46,7 @@ impl FakeHeads {
         let url = format!("ws://{}", listener.local_addr().expect("bound")).parse().expect("a URL");
         let (heads, _) = broadcast::channel(16);
         let told = heads.clone();
+        #[expect(clippy::disallowed_methods, reason = "a server of a test ends with the test")]
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 serve(manner, stream, told.subscribe()).await;
