@@ -173,7 +173,10 @@ fn solana_hash() -> chains_svm::local::Hash {
     chains_svm::local::Hash::new_from_array([9; 32])
 }
 
-/// The answer of a node that shows every token account with all the tokens that there can be.
+/// More than any account of a test holds; an account that has some can take it.
+pub const TOO_MUCH: u64 = 1 << 62;
+
+/// The answer of a node that shows every token account with [`TOO_MUCH`].
 pub fn rich(_: &Value, mut honest: Value) -> Value {
     /// The place of the amount in a token account.
     const AMOUNT: std::ops::Range<usize> = 64..72;
@@ -183,7 +186,7 @@ pub fn rich(_: &Value, mut honest: Value) -> Value {
         };
         // The payer's own account is no token account.
         let Some(amount) = data.get_mut(AMOUNT) else { continue };
-        amount.fill(u8::MAX);
+        amount.copy_from_slice(&TOO_MUCH.to_le_bytes());
         account["data"][0] = json!(BASE64_STANDARD.encode(data));
     }
     honest
@@ -199,7 +202,7 @@ async fn a_transaction_that_fails_on_chain_is_answered_within_a_second_of_its_co
     proxy.lie("getMultipleAccounts", rich);
     for (version, code) in [(2, "invalid_exact_svm_transaction_failed"), (1, "transaction_failed")] {
         let mut draft = Draft::default();
-        draft.order.amount = u64::MAX;
+        draft.order.amount = TOO_MUCH;
         let body = draft.body(&validator.chain, version).await;
         let began = Instant::now();
         let answer = service.post("/settle", &body).await;

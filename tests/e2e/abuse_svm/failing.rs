@@ -15,7 +15,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::FEE;
-use crate::exact_svm::rich;
+use crate::exact_svm::{TOO_MUCH, rich};
 
 /// Slots of 100 ms: a blockhash lives for 150.
 const TICKS_PER_SLOT: u32 = 16;
@@ -111,7 +111,7 @@ impl World {
 async fn land_with_an_error(world: &World) {
     world.proxy.lie("getMultipleAccounts", rich);
     for first in (0..LAND_WITH_AN_ERROR).step_by(usize::try_from(AT_A_TIME).expect("small")) {
-        let bodies = world.bodies(first..LAND_WITH_AN_ERROR.min(first + AT_A_TIME), u64::MAX).await;
+        let bodies = world.bodies(first..LAND_WITH_AN_ERROR.min(first + AT_A_TIME), TOO_MUCH).await;
         for answer in world.decided(&bodies).await {
             assert!(!answer.is_good() && !answer.text("transaction").is_empty(), "{answer:?}");
         }
