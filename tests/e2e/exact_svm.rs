@@ -260,7 +260,8 @@ async fn a_transaction_that_never_reaches_a_leader_fails_when_it_can_no_longer_l
     .await;
     assert_eq!(ended.text("errorReason"), "invalid_exact_svm_transaction_failed", "{ended:?}\n{}", home.log());
     assert!(ended.text("errorMessage").contains("expired"), "{ended:?}");
-    assert!(proxy.calls("sendTransaction") > 10, "it is sent until then");
+    // Less and less often: some ten times in its seven seconds.
+    assert!(proxy.calls("sendTransaction") > 5, "it is sent until then");
     assert_eq!(paid(&validator).await, 0);
     let (code, text) = home.audit();
     assert_eq!(code, 0, "{text}");

@@ -110,6 +110,8 @@ impl World {
 
 async fn land_with_an_error(world: &World) {
     world.proxy.lie("getMultipleAccounts", rich);
+    // The payment that is simulated all the same would show the lie.
+    world.proxy.fail("simulateTransaction", Fault::Refuse(-32603, "internal error"), Times::Always);
     for first in (0..LAND_WITH_AN_ERROR).step_by(usize::try_from(AT_A_TIME).expect("small")) {
         let bodies = world.bodies(first..LAND_WITH_AN_ERROR.min(first + AT_A_TIME), TOO_MUCH).await;
         for answer in world.decided(&bodies).await {
