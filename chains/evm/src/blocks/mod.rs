@@ -68,6 +68,8 @@ pub(crate) struct Newest {
     /// True when it was not there a moment before, so that `arrived` is about
     /// when it came.
     pub live: bool,
+    /// The time within which it came before that, as far as it is known.
+    within: Option<Duration>,
 }
 
 /// A block that came, with the hashes of its transactions.
@@ -193,7 +195,7 @@ impl BlockTracker {
     async fn follow(&self, rpc: &Rpc, after: &Block) -> Result<Block, CallError> {
         let wanted = after.number.saturating_add(1);
         let mut turn = 0;
-        let mut paused = false;
+        let mut missed: Option<Instant> = None;
         let mut notices = Notices::of(&self.heads, wanted);
         if after.number.is_multiple_of(witness::ASK_EVERY) && !self.is_followed_rightly(rpc, after).await? {
             return self.jump(rpc).await;
@@ -201,23 +203,26 @@ impl BlockTracker {
         loop {
             let notice = notices.notice();
             let plan = self.plan(after.number, notice, Instant::now());
-            if paused || plan.early {
+            if missed.is_some() || plan.early {
                 notices.wait_until(plan.next).await;
             }
             // A node that is stuck says null for ever: when a block is late, the others are asked in turn.
             turn = if plan.overdue { turn + 1 } else { 0 };
             let Some((host, arrival)) = self.ask(rpc, At::Number(wanted), turn).await? else {
-                paused = true;
+                missed = Some(Instant::now());
                 if plan.overdue && self.is_gone(rpc, after, turn).await? {
                     return self.jump(rpc).await;
                 }
                 continue;
             };
             // A block that was there at the first look: perhaps many are.
-            let was_awaited = paused || notices.came;
             let predicted = plan.early && notice == Notice::None;
-            let came = if was_awaited { Came::Live } else { Came::Before { predicted } };
-            if !was_awaited && self.is_far_behind(rpc, wanted).await? {
+            let came = match missed {
+                Some(before) => Came::Live(before.elapsed()),
+                None if notices.came => Came::Live(Duration::ZERO),
+                None => Came::Before { predicted },
+            };
+            if !matches!(came, Came::Live(_)) && self.is_far_behind(rpc, wanted).await? {
                 return self.jump(rpc).await;
             }
             if arrival.header.number != wanted || arrival.header.parent_hash != after.hash {
@@ -365,8 +370,9 @@ impl BlockTracker {
     fn plan(&self, after: u64, notice: Notice, now: Instant) -> Plan {
         let state = self.state.lock();
         let since = match state.newest.as_ref().filter(|newest| newest.header.number == after) {
-            Some(newest) if newest.live => Since::Came(newest.arrived),
-            Some(newest) => Since::Found(newest.arrived),
+            Some(newest) => {
+                newest.within.map_or(Since::Found(newest.arrived), |within| Since::Came(newest.arrived, within))
+            }
             None => Since::Found(now),
         };
         poll::plan(since, state.interval, notice, now)

@@ -21,6 +21,8 @@ pub(super) struct State {
     pub host: String,
     /// The usual time between blocks, as observed.
     pub interval: Duration,
+    /// Blocks in a row that came before they were expected.
+    late: u32,
     /// Failures in a row.
     pub failures: u32,
     /// New blocks in a row that were far behind this machine's clock.
@@ -50,6 +52,7 @@ impl State {
             followed: VecDeque::new(),
             host: String::new(),
             interval: block_time,
+            late: 0,
             failures: 0,
             behind: 0,
             trouble: None,
@@ -88,11 +91,12 @@ impl State {
         self.follow(&header, came);
         let before = self.newest.as_ref().filter(|before| before.live && before.header.number + 1 == header.number);
         let took = before.map(|before| arrived.duration_since(before.arrived));
-        self.interval = poll::learn(self.interval, took, came, block_time);
+        self.late = if came == (Came::Before { predicted: true }) { self.late.saturating_add(1) } else { 0 };
+        self.interval = poll::learn(self.interval, took, came, self.late, block_time);
         let is_new = self.newest.as_ref().is_none_or(|newest| newest.header.number < header.number);
         if !is_behind(&header, now) {
             self.behind = 0;
-        } else if is_new && matches!(came, Came::Live | Came::Jumped) {
+        } else if is_new && matches!(came, Came::Live(_) | Came::Jumped) {
             self.behind = self.behind.saturating_add(1);
         }
         let trouble = clock_trouble(&header, now, skew_max, self.behind);
@@ -102,7 +106,8 @@ impl State {
             (None, None) | (Some(_), Some(_)) => Change::Nothing,
         };
         self.trouble = trouble;
-        self.newest = Some(Newest { header, arrived, live: came == Came::Live });
+        let (live, within) = (matches!(came, Came::Live(_)), came.within(self.interval));
+        self.newest = Some(Newest { header, arrived, live, within });
         change
     }
 }

@@ -59,7 +59,7 @@ fn the_newest_block_is_kept_also_when_the_chain_goes_back() {
     let blocks = tracker(ms(2000));
     assert!(blocks.newest().is_none());
     assert_eq!(blocks.see(arrival(5, "a5", "a4"), Came::Jumped).transactions, None);
-    let next = blocks.see(arrival(6, "a6", "a5"), Came::Live);
+    let next = blocks.see(arrival(6, "a6", "a5"), Came::Live(ms(10)));
     assert_eq!(next.transactions.expect("listed").len(), 1);
     let newest = blocks.newest().expect("a block").header;
     assert_eq!((newest.number, newest.timestamp, newest.base_fee), (6, NOW - 94, 7));
@@ -88,7 +88,7 @@ async fn the_time_of_the_block_to_come_is_the_chains_as_far_as_that_is_known() {
         assert_eq!(blocks.next_timestamp(), NOW, "before the first block");
         let mut arrival = arrival(5, "a5", "a4");
         arrival.header.timestamp = timestamp;
-        blocks.see(arrival, if live { Came::Live } else { Came::Jumped });
+        blocks.see(arrival, if live { Came::Live(ms(10)) } else { Came::Jumped });
         tokio::time::advance(Duration::from_secs(passed)).await;
         assert_eq!(blocks.next_timestamp(), expected, "{what}");
     }
@@ -255,7 +255,7 @@ async fn an_idle_network_takes_no_block_that_one_endpoint_alone_shows() {
     let (good, invented) = ((100, NOW, 7), (103, NOW, 7));
     let nodes = [still(invented).await, still(good).await, still(good).await];
     let (rpc, blocks) = (fake_node::rpc(&[&nodes[0], &nodes[1], &nodes[2]]), tracker(ms(20)));
-    blocks.see(arrival(99, "h99-1700000000-7", "x"), Came::Live);
+    blocks.see(arrival(99, "h99-1700000000-7", "x"), Came::Live(ms(10)));
     let next = blocks.next(&rpc, Some(&block(99, "somewhere")), Urgency::Idly).await.expect("a block");
     assert_eq!((next.number, blocks.newest().map(|newest| newest.header.number)), (100, Some(100)));
 }
@@ -270,7 +270,7 @@ async fn an_endpoint_that_goes_wrong_is_left_aside_while_two_are_right() {
     ] {
         let nodes = [still(bad).await, still(good).await, still(good).await];
         let (rpc, blocks) = (fake_node::rpc(&[&nodes[0], &nodes[1], &nodes[2]]), tracker(ms(20)));
-        blocks.see(arrival(99, "h99-1700000000-7", "x"), Came::Live);
+        blocks.see(arrival(99, "h99-1700000000-7", "x"), Came::Live(ms(10)));
         let next = blocks.next(&rpc, Some(&block(99, "somewhere")), Urgency::Idly).await.expect("a block");
         let newest = blocks.newest().expect("a block").header;
         assert_eq!((next.number, newest.timestamp, newest.base_fee), (100, NOW, 7), "{what}");
@@ -286,7 +286,7 @@ async fn a_time_that_all_show_and_the_clock_does_not_is_told_until_it_fits() {
     blocks.next(&rpc, None, Urgency::Closely).await.expect("a block");
     let trouble = blocks.trouble().expect("the clocks differ");
     assert!(trouble.contains("60 s ahead") && trouble.contains("clock_skew_max"), "{trouble}");
-    blocks.see(arrival(101, "a", "b"), Came::Live);
+    blocks.see(arrival(101, "a", "b"), Came::Live(ms(10)));
     assert_eq!(blocks.trouble(), None);
 }
 
@@ -294,12 +294,12 @@ async fn a_time_that_all_show_and_the_clock_does_not_is_told_until_it_fits() {
 fn blocks_that_keep_coming_from_the_past_are_told() {
     let blocks = tracker_at(ms(2000), NOW + 3600);
     for number in 1..3 {
-        blocks.see(arrival(number, "a", "b"), Came::Live);
+        blocks.see(arrival(number, "a", "b"), Came::Live(ms(10)));
         assert_eq!(blocks.trouble(), None, "a few may be late");
     }
     blocks.see(arrival(3, "a", "b"), Came::Before { predicted: false });
     assert_eq!(blocks.trouble(), None, "blocks that are caught up with are old");
-    blocks.see(arrival(4, "a", "b"), Came::Live);
+    blocks.see(arrival(4, "a", "b"), Came::Live(ms(10)));
     assert!(blocks.trouble().is_some_and(|trouble| trouble.contains("behind this machine's clock")));
 }
 
