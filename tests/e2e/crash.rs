@@ -77,8 +77,9 @@ async fn ask_again(service: &Service, begun: Vec<Value>) -> u64 {
 }
 
 /// Kills the service at some moment within two seconds, starts it again, and
-/// has everything decided; the number of payments that were begun.
-async fn crash(home: &Home, draw: &Draw, seen: &Arc<Seen>) -> u64 {
+/// has everything decided; the number of payments that were begun, and the
+/// service that has decided them.
+async fn crash(home: &Home, draw: &Draw, seen: &Arc<Seen>) -> (u64, Service) {
     let service = home.serve().await;
     let caller = |number| tokio::spawn(load(home.url.clone(), number, Arc::clone(draw), Arc::clone(seen)));
     let callers: Vec<_> = (0..CALLERS).map(caller).collect();
@@ -93,7 +94,7 @@ async fn crash(home: &Home, draw: &Draw, seen: &Arc<Seen>) -> u64 {
     let service = home.serve().await;
     let more = ask_again(&service, begun).await;
     seen.successes.fetch_add(more, Ordering::Relaxed);
-    payments
+    (payments, service)
 }
 
 /// The minter's transactions go one after the other.
@@ -101,18 +102,33 @@ static MINTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// In each of the ways that take one transaction, a caller in its own.
 async fn draw_evm(chain: &Anvil, caller: u64) -> Value {
-    match caller % 4 {
+    if caller % 4 < 3 {
+        return draw_of_the_usual_payer(caller);
+    }
+    // A permit is good once: each has a payer of its own.
+    let payer = PrivateKeySigner::random();
+    let _alone = MINTING.lock().await;
+    chain.mint(&payer.address().to_checksum(None), 10_000).await;
+    Permit2Draft::default().of(&payer).with_permit().body()
+}
+
+/// In each of the ways for which a payer needs an approval at most.
+fn draw_of_the_usual_payer(caller: u64) -> Value {
+    match caller % 3 {
         0 => Draft::default().v2(),
         1 => Permit2Draft::default().body(),
-        2 => Permit2Draft::upto(10_000).body(),
-        // A permit is good once: each has a payer of its own.
-        _ => {
-            let payer = PrivateKeySigner::random();
-            let _alone = MINTING.lock().await;
-            chain.mint(&payer.address().to_checksum(None), 10_000).await;
-            Permit2Draft::default().of(&payer).with_permit().body()
-        }
+        _ => Permit2Draft::upto(10_000).body(),
     }
+}
+
+/// Payments in each of the ways that take one transaction.
+async fn draws(chain: &Arc<Anvil>) -> Draw {
+    allow(chain, PAYER, u128::MAX).await;
+    let chain = Arc::clone(chain);
+    Arc::new(move |caller| {
+        let chain = Arc::clone(&chain);
+        Box::pin(async move { draw_evm(&chain, caller).await })
+    })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -128,7 +144,8 @@ pub async fn nothing_is_lost_or_paid_twice_when_the_process_is_killed_at_any_mom
         .network("fee_per_gas_max", "500000000000")
         .network("bump_after_blocks", 2);
     let leap = |_| drop(tokio::spawn(leap(Arc::clone(&chain))));
-    let (payments, transactions) = crash_again_and_again(&chain, &home, leap).await;
+    let draw = draws(&chain).await;
+    let (payments, transactions) = crash_again_and_again(&chain, &home, draw, leap).await;
     assert_eq!(transactions, payments, "no transaction too many");
     assert!(home.log().contains("another takes its place"), "the base fee has left transactions behind");
 }
@@ -138,7 +155,8 @@ pub async fn nothing_is_lost_or_paid_twice_when_the_process_is_killed_at_any_mom
 async fn nothing_is_lost_or_paid_twice_when_the_process_is_killed_with_batches_under_way() {
     let chain = Arc::new(Anvil::start().await);
     let home = Home::on(&*chain).network("in_flight_max", 2).with_batch_contract();
-    let (payments, transactions) = crash_again_and_again(&chain, &home, |_| ()).await;
+    let draw = draws(&chain).await;
+    let (payments, transactions) = crash_again_and_again(&chain, &home, draw, |_| ()).await;
     assert!(transactions < payments, "{transactions} transactions for {payments} payments: some were shared");
 }
 
@@ -155,38 +173,60 @@ async fn leap(chain: Arc<Anvil>) {
     }
 }
 
-/// H01: another node of three lies about something else after each crash, also while everything is decided.
+/// H01: another node of three lies about something else after each crash, also while everything is decided. Blocks are
+/// taken back, up to three at a time, and the base fee leaps.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_lost_or_paid_twice_by_crashes_while_one_of_three_nodes_lies() {
-    let chain = Arc::new(Anvil::start().await);
+    let chain = Arc::new(Anvil::start_with(&["--block-time", "1", "--slots-in-an-epoch", "2"]).await);
     let nodes = Proxy::three_before(&chain.node.url).await;
     let urls = nodes.each_ref().map(|node| node.url.as_str());
-    let home = Home::on(&*chain).network("in_flight_max", 64).rpc(&urls);
-    let lie = |run: usize| {
+    let home = Home::on(&*chain)
+        .rpc(&urls)
+        .network("in_flight_max", 64)
+        .network("fee_per_gas_max", "500000000000")
+        .network("bump_after_blocks", 2);
+    let draw = lasting_draws(&chain).await;
+    let trouble = |run: usize| {
         nodes.iter().for_each(Proxy::heal);
         nodes[run % nodes.len()].tell(Lie::ALL[run % Lie::ALL.len()]);
+        drop(tokio::spawn(take_back(Arc::clone(&chain))));
+        drop(tokio::spawn(leap(Arc::clone(&chain))));
     };
-    let (payments, transactions) = crash_again_and_again(&chain, &home, lie).await;
+    let (payments, transactions) = crash_again_and_again(&chain, &home, draw, trouble).await;
     assert_eq!(transactions, payments, "no transaction too many");
+    assert!(home.log().contains("took back a block"), "the chain has taken settled transfers back");
+}
+
+/// Takes back one to three blocks at some moment within two seconds.
+async fn take_back(chain: Arc<Anvil>) {
+    // The moment is drawn anew each time.
+    tokio::time::sleep(Duration::from_millis(rand::random_range(300..2000))).await;
+    chain.node.call("anvil_reorg", json!([rand::random_range(1..=3), []])).await;
+}
+
+/// Payments whose payers have had their money and approvals for longer than any block is taken back.
+async fn lasting_draws(chain: &Anvil) -> Draw {
+    allow(chain, PAYER, u128::MAX).await;
+    chain.node.call("anvil_mine", json!([4])).await;
+    Arc::new(|caller| Box::pin(async move { draw_of_the_usual_payer(caller) }))
 }
 
 /// Does something before each crash; the number of payments, and of the transactions that the gas wallet has sent for them.
-async fn crash_again_and_again(chain: &Arc<Anvil>, home: &Home, before: impl Fn(usize)) -> (u64, u64) {
+async fn crash_again_and_again(chain: &Anvil, home: &Home, draw: Draw, before: impl Fn(usize)) -> (u64, u64) {
     let sent = async || u64::try_from(chain.node.transactions_of(GAS_WALLET).await).expect("few");
+    let paid = async || chain.node.token_balance(USDC, PAYEE).await;
     let earlier = sent().await;
-    allow(chain, PAYER, u128::MAX).await;
-    let kept = Arc::clone(chain);
-    let draw: Draw = Arc::new(move |caller| {
-        let chain = Arc::clone(&kept);
-        Box::pin(async move { draw_evm(&chain, caller).await })
-    });
     let (seen, mut payments) = (Arc::new(Seen::default()), 0);
     for run in 0..runs() {
         before(usize::try_from(run).expect("few"));
-        payments += crash(home, &draw, &seen).await;
+        let (begun, service) = crash(home, &draw, &seen).await;
+        payments += begun;
+        let due = u128::from(payments) * 10_000;
+        eventually("transfers that were taken back are made again", || async { (paid().await >= due).then_some(()) })
+            .await;
+        drop(service);
         home.assert_audit();
-        let paid = chain.node.token_balance(USDC, PAYEE).await;
-        assert_eq!(paid, u128::from(payments) * 10_000, "run {run}: every payment is paid exactly once");
+        assert_eq!(paid().await, due, "run {run}: every payment is paid exactly once");
         let successes = seen.successes.load(Ordering::Relaxed);
         assert!(successes <= payments, "run {run}: {successes} successes of {payments} payments");
         let transactions = sent().await - earlier;
@@ -212,7 +252,7 @@ async fn nothing_is_lost_or_paid_twice_on_solana_either() {
         let number = usize::try_from(run).expect("few");
         nodes.iter().for_each(Proxy::heal);
         nodes[number % nodes.len()].tell_svm(SvmLie::ALL[number % SvmLie::ALL.len()]);
-        payments += crash(&home, &draw, &seen).await;
+        payments += crash(&home, &draw, &seen).await.0;
         home.assert_audit();
         let paid = validator.chain.token_balance(&payee().address(), &SVM_USDC).await.expect("a balance");
         assert_eq!(paid, payments * 10_000, "run {run}: every payment is paid exactly once");
