@@ -1,7 +1,12 @@
 //! API keys and pauses are read again when the configuration file changes: a token is added, replaced or
 //! withdrawn, and payments are paused, without a restart.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -14,8 +19,17 @@ use crate::{
     payment::paused::Pause,
 };
 
-/// The time between two looks at the file.
-const LOOK_EVERY: Duration = Duration::from_millis(400);
+/// The time between two looks at the file. It is read only where its mark is another.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The file's place on its disk, its length, and the time of its last change in nanoseconds: another text has another
+/// one, also where the name leads to another file.
+type Mark = (u64, u64, u64, i64, i64);
+
+fn mark(path: &Path) -> Option<Mark> {
+    let file = std::fs::metadata(path).ok()?;
+    Some((file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
+}
 
 /// The parts of a running service that its configuration file may change.
 pub(super) struct Changeable {
@@ -36,13 +50,16 @@ pub(super) struct FollowedFile {
     judged: String,
     /// The text that the last look found, if it was another one.
     seen: Option<String>,
+    /// The mark of the file whose text is in force, or was found wrong.
+    mark: Option<Mark>,
 }
 
 impl FollowedFile {
     /// Follows this file, whose text is in force.
     pub(super) fn new(path: PathBuf, environment: Environment, service: Changeable) -> Self {
+        let mark = mark(&path);
         let judged = std::fs::read_to_string(&path).unwrap_or_default();
-        Self { path, environment, service, judged, seen: None }
+        Self { path, environment, service, judged, seen: None, mark }
     }
 
     /// Looks at the file until `stop`.
@@ -56,13 +73,14 @@ impl FollowedFile {
 
     async fn look(&mut self) {
         // A file that is not there this moment is being replaced.
+        let Some(mark) = mark(&self.path).filter(|mark| Some(*mark) != self.mark) else { return };
         let Ok(text) = tokio::fs::read_to_string(&self.path).await else { return };
         if text == self.judged {
-            self.seen = None;
+            (self.seen, self.mark) = (None, Some(mark));
         } else if self.seen.as_ref() == Some(&text) {
             // Two looks found the same: nobody is writing it.
             self.read_again();
-            (self.judged, self.seen) = (text, None);
+            (self.judged, self.seen, self.mark) = (text, None, Some(mark));
         } else {
             self.seen = Some(text);
         }

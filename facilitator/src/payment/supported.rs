@@ -12,7 +12,7 @@ use chains_core::{
     protocol::{Supported, supported},
 };
 use parking_lot::{Mutex, RwLock};
-use tokio::time::MissedTickBehavior;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Payments, identifier};
@@ -109,8 +109,14 @@ impl Payments {
     }
 
     /// Returns the newest look at every part. Asking costs nothing: parts are
-    /// looked at by [`Payments::keep_looking`], however many ask.
+    /// looked at by [`Payments::keep_looking`], however many ask. Who asks
+    /// after a long time waits for the next look, for a moment at most.
     pub async fn readiness(&self) -> Arc<Readiness> {
+        if self.probe.ask() {
+            let looked = self.probe.looked.notified();
+            self.probe.wanted.notify_one();
+            drop(tokio::time::timeout(LOOK_EVERY, looked).await);
+        }
         let seen = self.probe.seen.read().clone();
         match seen {
             Some(seen) => seen,
@@ -129,13 +135,19 @@ impl Payments {
         }
     }
 
-    /// Looks at every part once in a while, until `stop`.
+    /// Looks at every part until `stop`: often while somebody asks or something
+    /// is not well, else once in a while.
     pub async fn keep_looking(&self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(LOOK_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            let _: Option<_> = stop.run_until_cancelled(self.look()).await;
-        }
+        let look = async {
+            loop {
+                let seen = self.look().await;
+                self.probe.looked.notify_waiters();
+                let whole = seen.ready && self.probe.opened.read().len() == self.networks.len();
+                let pause = if whole && !self.probe.is_asked() { LOOK_IDLY } else { LOOK_EVERY };
+                drop(tokio::time::timeout(pause, self.probe.wanted.notified()).await);
+            }
+        };
+        let _: Option<()> = stop.run_until_cancelled(look).await;
     }
 
     /// Logs once that a network is left out of `/supported`, and once that it is not any more.
@@ -217,11 +229,23 @@ fn without_hosts(text: &str, hosts: &[String]) -> String {
 /// The time between two looks at the parts of the service.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// The same while all is well and nobody asks: each look wakes the store.
+const LOOK_IDLY: Duration = Duration::from_secs(10);
+
+/// Somebody asks, for this long after each request.
+const ASKS_FOR: Duration = Duration::from_secs(30);
+
 /// The newest look at the parts of the service.
 #[derive(Debug)]
 pub(super) struct Probe {
     started: Instant,
     seen: RwLock<Option<Arc<Readiness>>>,
+    /// The time of the newest request for the readiness; `None` before the first.
+    asked: Mutex<Option<Instant>>,
+    /// A look is wanted at once.
+    wanted: Notify,
+    /// A look was taken.
+    looked: Notify,
     opened: RwLock<BTreeSet<Network>>,
     /// The networks that are left out of `/supported`: each was told once.
     left_out: RwLock<BTreeSet<Network>>,
@@ -234,6 +258,9 @@ impl Default for Probe {
         Self {
             started: Instant::now(),
             seen: RwLock::default(),
+            asked: Mutex::default(),
+            wanted: Notify::new(),
+            looked: Notify::new(),
             opened: RwLock::default(),
             left_out: RwLock::default(),
             silent_store: Mutex::default(),
@@ -242,6 +269,16 @@ impl Default for Probe {
 }
 
 impl Probe {
+    /// Notes a request; returns true when looks were rare until now.
+    fn ask(&self) -> bool {
+        let before = self.asked.lock().replace(Instant::now());
+        before.is_none_or(|at| at.elapsed() >= ASKS_FOR)
+    }
+
+    fn is_asked(&self) -> bool {
+        self.asked.lock().is_some_and(|at| at.elapsed() < ASKS_FOR)
+    }
+
     /// Says that the store does not answer: at once, and again at growing intervals.
     fn say(&self, error: &StoreError) {
         let mut silent = self.silent_store.lock();

@@ -6,11 +6,14 @@ use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use sqlx::{
     ColumnIndex, Connection as _, Decode, Either, Executor as _, PgConnection, PgPool, Postgres, Row as _, Sqlite,
-    SqliteConnection, SqlitePool, Transaction, Type, postgres::PgRow, sqlite::SqliteRow,
+    SqliteConnection, Transaction, Type, postgres::PgRow, sqlite::SqliteRow,
 };
 
 use super::statement::{Dialect, Script, Statement};
-use crate::store::{Size, StoreError};
+use crate::store::{
+    Size, StoreError,
+    sqlite::readers::{SqliteReader, SqliteReaders},
+};
 
 /// The terms on which PostgreSQL is asked.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +106,7 @@ impl Connection {
 #[derive(Clone, Debug)]
 pub(in crate::store) enum Pool {
     /// To SQLite.
-    Sqlite(SqlitePool),
+    Sqlite(SqliteReaders),
     /// To PostgreSQL.
     Postgres {
         /// The connections.
@@ -133,7 +136,12 @@ impl Pool {
                 moment.end().await?;
                 Ok(rows)
             }
-            Self::Sqlite(pool) => Ok(sqlite_rows(statement.for_sqlite().fetch_all(pool).await?)),
+            Self::Sqlite(readers) => {
+                let mut reader = readers.take().await?;
+                let rows = statement.for_sqlite().fetch_all(&mut reader.connection).await?;
+                reader.give_back();
+                Ok(sqlite_rows(rows))
+            }
             Self::Postgres { pool, terms } => {
                 terms.within(statement.for_postgres(terms.named).fetch_all(pool)).await.map(postgres_rows)
             }
@@ -148,18 +156,18 @@ impl Pool {
     /// Begins look-ups of one moment.
     pub async fn moment(&self) -> Result<Moment, StoreError> {
         let begin = self.dialect().begin_moment();
-        Ok(match self {
-            Self::Sqlite(pool) => Moment::Sqlite(pool.begin_with(begin).await?),
+        match self {
+            Self::Sqlite(readers) => Ok(Moment::Sqlite { reader: readers.take().await?, begin: Some(begin) }),
             Self::Postgres { pool, terms } => {
-                Moment::Postgres { transaction: terms.within(pool.begin_with(begin)).await?, terms: *terms }
+                Ok(Moment::Postgres { transaction: terms.within(pool.begin_with(begin)).await?, terms: *terms })
             }
-        })
+        }
     }
 
     /// Ends its connections.
     pub async fn close(&self) {
         match self {
-            Self::Sqlite(pool) => pool.close().await,
+            Self::Sqlite(readers) => readers.close().await,
             Self::Postgres { pool, .. } => pool.close().await,
         }
     }
@@ -169,7 +177,12 @@ impl Pool {
 #[derive(Debug)]
 pub(in crate::store) enum Moment {
     /// In SQLite.
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite {
+        /// The connection.
+        reader: SqliteReader,
+        /// The beginning, which goes with the first look-up.
+        begin: Option<&'static str>,
+    },
     /// In PostgreSQL.
     Postgres {
         /// The transaction.
@@ -183,15 +196,27 @@ impl Moment {
     /// The way to its statements.
     pub fn session(&mut self) -> Session<'_> {
         match self {
-            Self::Sqlite(transaction) => Session::Sqlite { connection: transaction, unsent: Script::default() },
+            Self::Sqlite { reader, begin } => {
+                let mut unsent = Script::default();
+                if let Some(begin) = begin.take() {
+                    unsent.add(Statement::new(Dialect::Sqlite, begin));
+                }
+                Session::Sqlite { connection: &mut reader.connection, unsent }
+            }
             Self::Postgres { transaction, terms } => Session::Postgres { connection: transaction, terms: *terms },
         }
     }
 
     /// Ends it.
-    pub async fn end(self) -> Result<(), StoreError> {
+    pub async fn end(mut self) -> Result<(), StoreError> {
+        if let Self::Sqlite { begin: None, .. } = &self {
+            self.session().rollback().await?;
+        }
         match self {
-            Self::Sqlite(transaction) => Ok(transaction.rollback().await?),
+            Self::Sqlite { reader, .. } => {
+                reader.give_back();
+                Ok(())
+            }
             Self::Postgres { transaction, terms } => terms.within(transaction.rollback()).await,
         }
     }

@@ -282,7 +282,7 @@ impl<'a> Statement<'a> {
 
     /// The statement for SQLite.
     pub fn for_sqlite(self) -> Query<'static, Sqlite, SqliteArguments> {
-        let mut script = Script::default();
+        let mut script = Script { values: Vec::with_capacity(self.arguments.len()), ..Script::default() };
         script.add(self);
         script.query()
     }
@@ -315,11 +315,13 @@ impl Script {
     /// Adds a statement. One with numbered parameters is the only one.
     pub fn add(&mut self, statement: Statement<'_>) {
         debug_assert!(self.length == 0 || !statement.numbered, "the numbers would count from the script's start");
-        if self.length > 0 {
+        if self.length == 0 {
+            self.sql = statement.sql;
+        } else {
             self.sql.push_str("; ");
+            self.sql.push_str(&statement.sql);
         }
         self.length += 1;
-        self.sql.push_str(&statement.sql);
         for argument in statement.arguments {
             match argument {
                 Argument::One(value) => self.values.push(value.into_owned()),

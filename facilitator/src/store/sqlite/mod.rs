@@ -8,10 +8,12 @@
 //! |---|---|
 //! | [`open`] | the file and its schema version |
 //! | `file`, `lock` | its path and mode, and its one owner |
+//! | `readers` | the connections that read it |
 
 mod file;
 mod lock;
 pub mod open;
+pub(super) mod readers;
 #[cfg(test)]
 mod tests;
 
@@ -69,7 +71,7 @@ pub(super) async fn own(path: &Path, migrations: Migrations) -> Result<SqlStore,
     open::create(&path)?;
     let mut connection = open::connect(&open::writing(&path)).await?;
     open::migrate(&mut connection, migrations).await?;
-    let readers = readers(&path).await?;
+    let readers = readers(&path);
     Ok(SqlStore::owning(readers, WritingConnector::to(path, Some(lock)), Connection::Sqlite(connection)))
 }
 
@@ -80,7 +82,7 @@ pub(super) async fn own(path: &Path, migrations: Migrations) -> Result<SqlStore,
 pub(super) async fn read(path: &Path) -> Result<SqlStore, OpenError> {
     let path = open::resolve(path)?;
     open::must_be_current(&path).await?;
-    Ok(SqlStore::reading(readers(&path).await?))
+    Ok(SqlStore::reading(readers(&path)))
 }
 
 /// The same for an operator's command, whose transactions wait for the owner's
@@ -91,11 +93,11 @@ pub(super) async fn read(path: &Path) -> Result<SqlStore, OpenError> {
 pub(super) async fn operate(path: &Path) -> Result<SqlStore, OpenError> {
     let path = open::resolve(path)?;
     open::must_be_current(&path).await?;
-    let readers = readers(&path).await?;
+    let readers = readers(&path);
     Ok(SqlStore::operating(readers, WritingConnector::to(path, None)))
 }
 
-async fn readers(path: &Path) -> Result<Readers, OpenError> {
-    let engine = Pool::Sqlite(open::readers(path, READERS).await?);
-    Ok(Readers { engine, lists: Pool::Sqlite(open::readers(path, LIST_READERS).await?) })
+fn readers(path: &Path) -> Readers {
+    let pool = |connections| Pool::Sqlite(open::readers(path, connections));
+    Readers { engine: pool(READERS), lists: pool(LIST_READERS) }
 }

@@ -6,12 +6,12 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool,
+    ConnectOptions as _, Connection as _, SqliteConnection,
     migrate::{MigrateError, Migrator},
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::{file, lock::FileLock};
+use super::{file, lock::FileLock, readers::SqliteReaders};
 use crate::store::{
     Size,
     schema::{self, Inspection, Migrations, SchemaError},
@@ -144,16 +144,8 @@ pub(super) async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConn
     SqliteConnection::connect_with(options).await
 }
 
-pub(super) async fn readers(path: &Path, connections: u32) -> Result<SqlitePool, sqlx::Error> {
-    SqlitePoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(BUSY_TIMEOUT)
-        // The connection is a file in this process: it does not go away.
-        .test_before_acquire(false)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connect_with(reading(path))
-        .await
+pub(super) fn readers(path: &Path, connections: u32) -> SqliteReaders {
+    SqliteReaders::new(reading(path), connections, BUSY_TIMEOUT)
 }
 
 pub(super) async fn migrate(connection: &mut SqliteConnection, migrations: Migrations) -> Result<(), OpenError> {

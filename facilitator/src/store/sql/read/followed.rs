@@ -98,7 +98,10 @@ pub(in crate::store::sql) async fn timeline(pool: &Pool, id: SettlementId) -> Re
     let mut session = moment.session();
     let mut query = Statement::new(pool.dialect(), RECORD);
     query.push(" FROM settlement s WHERE s.id = ").bind(id);
-    let Some(row) = session.first(query).await? else { return Ok(None) };
+    let Some(row) = session.first(query).await? else {
+        moment.end().await?;
+        return Ok(None);
+    };
     let record = row::record(&row)?;
     let steps = steps(&mut session, &[id]).await?.remove(&id).unwrap_or_default();
     let carriers = carriers(&mut session, &[id]).await?.remove(&id).unwrap_or_default();
