@@ -17,6 +17,7 @@
 //! | [`replay`] | one payment, one success |
 //! | [`faults`] | nothing is lost when the chain or the way to it misbehaves |
 //! | [`stores`] | PostgreSQL keeps what a SQLite file keeps |
+//! | [`instances`] | several processes share a database, and each gas wallet has one owner |
 //! | [`recovery`] | what a start trusts, and what a reorg changes |
 //! | [`upgrades`] | a token that becomes another one is paid with no more |
 //! | [`wallets`] | code that tells a simulation from a transaction pays for nothing with our gas |
@@ -96,6 +97,7 @@ mod exact_svm;
 mod family_contract;
 mod faults;
 mod hostile_svm;
+mod instances;
 mod logs;
 mod metrics;
 mod pause;

@@ -64,6 +64,24 @@ impl Postgres {
         format!("postgres:///{database}?host={}&user={USER}", self.folder.path().display())
     }
 
+    /// Does what another program may do to the database of a service.
+    ///
+    /// # Panics
+    /// If the server refuses it.
+    pub fn execute(&self, sql: &str) -> String {
+        let mut psql = Command::new(bin("psql"));
+        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]);
+        psql.arg(format!("--host={}", self.folder.path().display())).args([
+            format!("--username={USER}").as_str(),
+            "--command",
+            sql,
+            "postgres",
+        ]);
+        let done = psql.output().expect("`psql` runs");
+        assert!(done.status.success(), "{sql}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    }
+
     /// Stops the server at once, in the middle of whatever it does.
     ///
     /// # Panics

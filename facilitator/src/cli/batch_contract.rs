@@ -125,7 +125,7 @@ async fn deploy_one(chain: &dyn Chain, store: &Arc<dyn Store>) -> anyhow::Result
     let wallet = chain.gas_wallets().first().context("there is no gas wallet")?;
     let block = chain.next_block(None, Urgency::Closely).await?;
     let nonce = free_nonce(chain, &**store, wallet).await?;
-    let epoch = StoreLockOwnership::new(Arc::clone(store)).acquire(chain.network(), wallet).await?;
+    let fence = StoreLockOwnership::new(Arc::clone(store)).acquire(chain.network(), wallet).await?;
     let fee = chain.quote(Purpose::DeployBatchContract)?;
     let balance = chain.balance(wallet).await?;
     if balance < fee.amount_max {
@@ -138,16 +138,17 @@ async fn deploy_one(chain: &dyn Chain, store: &Arc<dyn Store>) -> anyhow::Result
         id,
         gas_wallet: wallet.clone(),
         nonce: Some(nonce),
-        epoch,
+        epoch: fence.epoch,
         items: vec![],
         attempts: vec![attempt],
         state: TransactionState::Open,
         created_at: now,
     };
-    store.apply(vec![Change::UseNonce { network: chain.network().clone(), transaction }], now).await?;
+    let take = Change::UseNonce { network: chain.network().clone(), transaction };
+    store.apply_under(Some(&fence), vec![take], now).await?;
     let inclusion = included(chain, &signed, block).await?;
     let include = Change::Include { transaction: id, inclusion: inclusion.clone() };
-    store.apply(vec![include], SystemClock.now()).await?;
+    store.apply_under(Some(&fence), vec![include], SystemClock.now()).await?;
     Ok(inclusion)
 }
 

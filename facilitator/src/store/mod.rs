@@ -10,6 +10,7 @@ pub mod change;
 pub mod connect;
 #[cfg(test)]
 pub(crate) mod contract;
+mod fence;
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod postgres;
@@ -23,6 +24,7 @@ use async_trait::async_trait;
 use chains_core::{Identity, Network, clock::Millis};
 
 pub use change::{Change, OperatorWord, SendNote};
+pub use fence::Fence;
 
 use self::archive::{Archive, ArchiveCursor, Archived, ArchivedName, ArchivedNonces, Bounds, Departure};
 use crate::settlement::{
@@ -38,12 +40,26 @@ pub trait Store: Send + Sync {
     /// one that had ended before stays as it is, and is not among them.
     ///
     /// A transition that does not fit the state has no effect, unless bytes
-    /// would then be sent that are not stored: that is an error.
+    /// would then be sent that are not stored: that is an error. Whatever a
+    /// wallet's worker writes, it writes under its `fence`.
     ///
     /// # Errors
     /// A payment or a caller's key is claimed already, the wallet's epoch is
     /// over, or the store failed.
-    async fn apply(&self, changes: Vec<Change>, at: Millis) -> Result<Vec<SettlementId>, ApplyError>;
+    async fn apply_under(
+        &self,
+        fence: Option<&Fence>,
+        changes: Vec<Change>,
+        at: Millis,
+    ) -> Result<Vec<SettlementId>, ApplyError>;
+
+    /// The same for whoever is no worker.
+    ///
+    /// # Errors
+    /// As [`apply_under`](Self::apply_under).
+    async fn apply(&self, changes: Vec<Change>, at: Millis) -> Result<Vec<SettlementId>, ApplyError> {
+        self.apply_under(None, changes, at).await
+    }
 
     /// Gives a settled payment's success away, once: `true` for exactly one
     /// caller ever, and for none while the chain has taken the transfer back.
@@ -64,7 +80,8 @@ pub trait Store: Send + Sync {
     fn note_sent(&self, notes: Vec<SendNote>);
 
     /// Takes the ownership of a gas wallet, and returns its new epoch: larger
-    /// than any before. The owner's name is that of one process alone. A `Carry` of an older epoch is refused from then on.
+    /// than any before. The owner's name is that of one process alone.
+    /// Whatever comes under an older epoch is refused from then on.
     /// Called before the wallet's worker opens.
     async fn own_wallet(&self, network: &Network, gas_wallet: &str, owner: &str) -> Result<u64, StoreError>;
 

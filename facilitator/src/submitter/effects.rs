@@ -10,7 +10,7 @@ use crate::{
     in_flight::{Dropped, Entry},
     metrics,
     settlement::{Facts, Failed, Settled, SettlementId, State, record::Loss},
-    store::{ApplyError, Change},
+    store::{ApplyError, Change, Fence},
 };
 
 /// Changes that belong together, and the settlements that they end.
@@ -62,16 +62,17 @@ impl Batch {
         self.ends.push(End { facts: Arc::clone(facts), entry: entry.cloned(), state, lost });
     }
 
-    /// Stores everything in one commit, then tells everybody who waits.
+    /// Stores everything in one commit, then tells everybody who waits. A
+    /// worker's is stored only as long as its wallet is its own.
     ///
     /// # Errors
     /// Nothing is known to be stored; successes that were given are taken back.
-    pub async fn commit(self, context: &Context) -> Result<(), ApplyError> {
+    pub async fn commit(self, context: &Context, fence: Option<&Fence>) -> Result<(), ApplyError> {
         if self.changes.is_empty() {
             return Ok(());
         }
         let at = context.now();
-        let ended = match context.store.apply(self.changes, at).await {
+        let ended = match context.store.apply_under(fence, self.changes, at).await {
             Ok(ended) => ended,
             Err(error) => {
                 self.ends.iter().filter_map(|end| end.entry.as_ref()).for_each(|entry| entry.delivery().take_back());

@@ -157,7 +157,7 @@ impl Check {
             self.by_their_transfers(&followed, final_block.number, &mut round).await?;
         }
         let finalized = !round.batch.is_empty();
-        round.batch.commit(&context).await?;
+        round.batch.commit(&context, None).await?;
         for (followed, gone) in round.gone {
             self.tell_gone(&followed, gone, &round.taken_back);
         }
@@ -318,7 +318,7 @@ impl Check {
                     }
                 }
             }
-            batch.commit(&context).await?;
+            batch.commit(&context, None).await?;
         }
     }
 

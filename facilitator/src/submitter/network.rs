@@ -23,7 +23,10 @@ use super::{
     unresolved,
     worker::{Inlets, Start, Worker},
 };
-use crate::{lifecycle::Lifecycle, store::StoreError};
+use crate::{
+    lifecycle::Lifecycle,
+    store::{Fence, StoreError},
+};
 
 /// The shortest and the longest wait between tries to open a network.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
@@ -42,7 +45,7 @@ enum Trouble {
 /// The state of a wallet that its worker starts from.
 struct Opening {
     status: Arc<WalletStatus>,
-    epoch: u64,
+    fence: Fence,
     next: NextNonce,
 }
 
@@ -62,7 +65,7 @@ pub(super) async fn run(context: Arc<Context>, ways: Ways, lifecycle: Lifecycle)
     let stop = lifecycle.stop.clone();
     let Some((mut recovered, openings)) = stop.run_until_cancelled(open(&context)).await else { return };
     let mut listeners = Vec::with_capacity(openings.len());
-    for Opening { status, epoch, next } in openings {
+    for Opening { status, fence, next } in openings {
         let wallet = status.wallet.clone();
         let mail = mailboxes.remove(&wallet).unwrap_or_else(|| {
             let (mailer, mail) = mpsc::channel(MAILBOX_MAX);
@@ -73,7 +76,7 @@ pub(super) async fn run(context: Arc<Context>, ways: Ways, lifecycle: Lifecycle)
         listeners.push(Listener::new(blocks_in));
         let next_nonce = start_nonce(&context, &status, next);
         let Recovered { tracked, waiting } = recovered.remove(&wallet).unwrap_or_default();
-        let start = Start { status, epoch, next_nonce, tracked, waiting };
+        let start = Start { status, fence, next_nonce, tracked, waiting };
         let worker = Worker::new(Arc::clone(&context), Arc::clone(&dispatcher), start);
         lifecycle
             .supervise(format!("worker of gas wallet {wallet}"), worker.run(Inlets { mail, blocks }, stop.clone()));
@@ -142,12 +145,13 @@ async fn opening(context: &Context, status: Arc<WalletStatus>) -> Result<Opening
     let wallet = &status.wallet;
     let stored = context.store.highest_nonce(context.network(), wallet).await?;
     if status.retired {
-        return Ok(Opening { epoch: 0, next: next_nonce(stored.map(|stored| stored + 1), stored), status });
+        let fence = context.ownership.acquire(context.network(), wallet).await?;
+        return Ok(Opening { fence, next: next_nonce(stored.map(|stored| stored + 1), stored), status });
     }
     let stored = if mistake!(NonceOfTheChain) { None } else { stored };
     let chain = context.chain.nonce(wallet, Depth::Latest).await?;
-    let epoch = context.ownership.acquire(context.network(), wallet).await?;
-    Ok(Opening { epoch, next: next_nonce(chain, stored), status })
+    let fence = context.ownership.acquire(context.network(), wallet).await?;
+    Ok(Opening { fence, next: next_nonce(chain, stored), status })
 }
 
 /// The nonce that a worker starts with; opens the wallet, or says why it stays closed.

@@ -179,7 +179,7 @@ async fn heed(context: &Context, mailers: &Mailers, followed: Followed, found: F
         Some((_, plan)) => Some(reserve(context, mailers, &followed, plan)?),
         None => None,
     };
-    batch.commit(context).await.map_err(|error| error.to_string())?;
+    batch.commit(context, None).await.map_err(|error| error.to_string())?;
     if let (Some(place), Some((number, plan))) = (place, next) {
         let hash = followed.transactions.last().map_or("", |transaction| &transaction.newest().hash);
         let entry = recovery::resume_entry(context, &facts, &plan, hash).await;

@@ -15,7 +15,7 @@ use crate::{
         Attempt, AttemptKind, Caller, Facts, Failed, Key, Record, Settled, SettlementId, State, StepNumber, Timeline,
         Transaction, TransactionId, TransactionState,
     },
-    store::{ApplyError, Change, OperatorWord, SendNote, Store},
+    store::{ApplyError, Change, Fence, OperatorWord, SendNote, Store},
 };
 
 /// The time of the calls.
@@ -38,6 +38,11 @@ pub(crate) async fn owned(backend: &impl Backend) -> Arc<dyn Store> {
         }
     }
     store
+}
+
+/// The right of the test to write for wallet `w`.
+pub(crate) fn fence(epoch: u64) -> Fence {
+    Fence { network: network(), gas_wallet: "w".into(), owner: "the test".into(), epoch }
 }
 
 /// The facts of a payment, told apart by its number.
@@ -152,6 +157,12 @@ impl Begun {
         let (settlements, hash) = (vec![self.id()], self.hash().to_owned());
         SendNote { settlements, hash, answer, detail: "its words".into(), at: Millis(at) }
     }
+}
+
+/// Another attempt of a payment's transaction.
+pub(crate) fn add(begun: &Begun, hash: &str, kind: AttemptKind) -> Change {
+    let attempt = attempt("w", begun.transaction.nonce, hash, kind);
+    Change::AddAttempt { transaction: begun.transaction.id, attempt }
 }
 
 /// Begins payments with numbers from 1, each with the nonce of its number.

@@ -130,6 +130,7 @@ macro_rules! engine_contract {
             owners {
                 each_owner_has_a_larger_epoch,
                 a_carry_of_an_older_epoch_is_refused,
+                whatever_a_worker_writes_is_refused_once_its_wallet_is_another_s,
                 a_wallet_that_nobody_owns_carries_nothing,
                 the_highest_nonce_counts_ended_settlements_too,
                 transactions_are_found_by_their_nonces,

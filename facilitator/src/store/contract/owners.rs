@@ -2,8 +2,8 @@
 
 use super::{Backend, build::*};
 use crate::{
-    settlement::{Facts, SettlementId, Transaction, record::Followed},
-    store::{ApplyError, Change, StoreError},
+    settlement::{AttemptKind, Facts, SettlementId, State, Transaction, record::Followed},
+    store::{ApplyError, Change, Fence, StoreError},
 };
 
 pub(crate) async fn each_owner_has_a_larger_epoch(backend: &impl Backend) {
@@ -47,6 +47,46 @@ pub(crate) async fn a_carry_of_an_older_epoch_is_refused(backend: &impl Backend)
     assert_eq!(store.highest_nonce(&network(), "w").await.expect("read"), None);
     apply(&*store, vec![claim(&first.facts), Change::Carry(under(newer, first.transaction.clone()))]).await;
     apply(&*store, begin(&elsewhere, 1)).await;
+    store.close().await;
+}
+
+/// A process that was stopped beyond its time, and goes on.
+pub(crate) async fn whatever_a_worker_writes_is_refused_once_its_wallet_is_another_s(backend: &impl Backend) {
+    let store = owned(backend).await;
+    let [one, two, three] = begun(&*store).await;
+    let under = async |fence: &Fence, changes| store.apply_under(Some(fence), changes, AT).await;
+    assert_eq!(under(&fence(1), vec![one.include(), one.settle()]).await.expect("it is ours"), [one.id()]);
+    let epoch = store.own_wallet(&network(), "w", "another owner").await.expect("owned");
+    let others = [
+        ("an owner that was", fence(1)),
+        ("another epoch", fence(epoch)),
+        ("the epoch before", Fence { owner: "another owner".into(), ..fence(1) }),
+        ("an epoch that was never given", Fence { owner: "another owner".into(), ..fence(epoch + 1) }),
+        ("a wallet that nobody has", Fence { gas_wallet: "nobody's".into(), ..fence(1) }),
+    ];
+    let late = [
+        ("nothing", vec![]),
+        ("an end", vec![two.settle()]),
+        ("a failure", vec![two.fail()]),
+        ("an inclusion", vec![two.include()]),
+        ("a death", vec![two.kill()]),
+        ("a doubt", vec![two.unresolve("no proof")]),
+        ("another attempt", vec![add(&two, "0xlate", AttemptKind::Bump)]),
+        ("what stands", vec![Change::Finalize { id: one.id(), transfer: None }]),
+    ];
+    for (owner, fence) in &others {
+        for (what, changes) in &late {
+            let refused = under(fence, changes.clone()).await;
+            assert!(matches!(refused, Err(ApplyError::EpochOver)), "{what} by {owner}: {refused:?}");
+        }
+    }
+    assert_eq!(state(&*store, two.id()).await, State::Open);
+    assert_eq!(timeline(&*store, two.id()).await.transactions[0].0, two.transaction, "as it was begun");
+    let owner = Fence { owner: "another owner".into(), ..fence(epoch) };
+    let (zombie, good) = (fence(1), vec![three.include(), three.settle()]);
+    let (refused, ended) = tokio::join!(under(&zombie, vec![two.settle()]), under(&owner, good));
+    assert!(matches!(refused, Err(ApplyError::EpochOver)), "{refused:?}");
+    assert_eq!(ended.expect("its neighbour is stored"), [three.id()]);
     store.close().await;
 }
 

@@ -8,11 +8,6 @@ use crate::{
     store::{ApplyError, Change, Store, StoreError},
 };
 
-fn add(begun: &Begun, hash: &str, kind: AttemptKind) -> Change {
-    let attempt = attempt("w", begun.transaction.nonce, hash, kind);
-    Change::AddAttempt { transaction: begun.transaction.id, attempt }
-}
-
 fn next_step(begun: &Begun) -> Change {
     Change::NextStep { id: begun.id(), done: 0, plan: Plan::new("next").sent_by(Some("w".into())) }
 }

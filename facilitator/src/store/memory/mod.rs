@@ -24,7 +24,7 @@ use crate::{
         record::{Due, Event, Followed, Loss, Sends},
     },
     store::{
-        ApplyError, Change, OperatorWord, Query, SendNote, Size, Store, StoreError,
+        ApplyError, Change, Fence, OperatorWord, Query, SendNote, Size, Store, StoreError,
         archive::{Archive, ArchiveCursor, Archived, ArchivedName, ArchivedNonces, Bounds, Departure},
     },
 };
@@ -134,14 +134,19 @@ impl MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn apply(&self, changes: Vec<Change>, at: Millis) -> Result<Vec<SettlementId>, ApplyError> {
+    async fn apply_under(
+        &self,
+        fence: Option<&Fence>,
+        changes: Vec<Change>,
+        at: Millis,
+    ) -> Result<Vec<SettlementId>, ApplyError> {
         let applied = self.read(|_| ()).map_err(ApplyError::Store).and_then(|()| {
             let mut content = self.disk.0.lock();
             let fault = content.fault.take();
             if fault == Some(WriteFault::Fails) {
                 return Err(ApplyError::Store(sqlx::Error::WorkerCrashed.into()));
             }
-            let applied = content.tables.apply(changes, at)?;
+            let applied = content.tables.apply(fence, changes, at)?;
             if fault == Some(WriteFault::AnswerLost) {
                 return Err(ApplyError::Store(sqlx::Error::WorkerCrashed.into()));
             }

@@ -13,7 +13,7 @@ use crate::{
         StepNumber, StepState, Transaction, TransactionId, TransactionState,
         record::{Event, Followed, Loss},
     },
-    store::{ApplyError, Change, SendNote, StoreError},
+    store::{ApplyError, Change, Fence, SendNote, StoreError},
 };
 
 /// A settlement with its steps and its story.
@@ -97,7 +97,15 @@ fn contradiction(what: &'static str) -> ApplyError {
 
 impl Tables {
     /// Makes transitions, all or none.
-    pub fn apply(&mut self, changes: Vec<Change>, at: Millis) -> Result<Vec<SettlementId>, ApplyError> {
+    pub fn apply(
+        &mut self,
+        fence: Option<&Fence>,
+        changes: Vec<Change>,
+        at: Millis,
+    ) -> Result<Vec<SettlementId>, ApplyError> {
+        if fence.is_some_and(|fence| !self.holds(fence)) {
+            return Err(ApplyError::EpochOver);
+        }
         self.admit(&changes)?;
         let mut next = self.clone();
         let carried: HashSet<SettlementId> = changes.iter().flat_map(carried).collect();
@@ -150,6 +158,11 @@ impl Tables {
         self.check_owner(first, transaction)?;
         let has_ended = |id: &&SettlementId| self.settlements.get(id).is_some_and(|row| row.state.is_final());
         Ok(ids().filter(has_ended).copied().collect())
+    }
+
+    fn holds(&self, fence: &Fence) -> bool {
+        let owner = self.owners.get(&(fence.network.clone(), fence.gas_wallet.clone()));
+        owner.is_some_and(|(owner, epoch)| *owner == fence.owner && *epoch == fence.epoch)
     }
 
     fn check_owner(&self, network: &Network, transaction: &Transaction) -> Result<(), ApplyError> {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chains_core::Secret;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 
 use self::postgres::{Pooler, Postgres};
 use super::place::Place;
@@ -45,9 +45,8 @@ impl Server {
     }
 
     /// Does what another program may do to the database.
-    async fn tamper(&self, sql: &str) {
-        let mut session = self.session().await;
-        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut session).await.expect("done");
+    fn tamper(&self, sql: &str) {
+        drop(self.0.execute(sql));
     }
 }
 

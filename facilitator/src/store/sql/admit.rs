@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     settlement::{Caller, Facts, Key, SettlementId, Transaction},
-    store::{Change, StoreError},
+    store::{Change, Fence, StoreError},
 };
 
 /// The reason why a call is not stored.
@@ -20,7 +20,7 @@ use crate::{
 pub(super) enum Refusal {
     /// These payments or keys are taken, or these settlements have ended.
     Claimed(Vec<SettlementId>),
-    /// A transaction's epoch is not that of its wallet.
+    /// The call's wallet, or that of a transaction, belongs to another owner or epoch.
     EpochOver,
     /// The call contradicts what is stored.
     Contradiction(&'static str),
@@ -37,7 +37,8 @@ enum Name {
 #[derive(Default)]
 pub(super) struct Known {
     taken: HashSet<Name>,
-    epochs: HashMap<(String, String), u64>,
+    /// The owner of each wallet, and its epoch.
+    owners: HashMap<(String, String), (String, u64)>,
     ended: HashSet<SettlementId>,
     /// The networks of the settlements that the group's transactions carry.
     pub networks: HashMap<SettlementId, Network>,
@@ -49,9 +50,11 @@ impl Known {
     pub async fn look_up(session: &mut Session<'_>, calls: &[Call<'_>]) -> Result<Self, StoreError> {
         let mut known = Self::default();
         let changes = || calls.iter().flat_map(|call| call.changes);
-        let wallets: BTreeSet<_> = changes().filter_map(wallet).collect();
+        let fences = calls.iter().filter_map(|call| call.fence);
+        let wallets: BTreeSet<_> =
+            changes().filter_map(wallet).chain(fences.map(|fence| fence.gas_wallet.as_str())).collect();
         if !wallets.is_empty() {
-            known.look_up_epochs(session, &wallets).await?;
+            known.look_up_owners(session, &wallets).await?;
         }
         let claims: Vec<_> = changes().filter_map(claim).collect();
         for rows in claims.chunks(ROWS_MAX) {
@@ -116,15 +119,18 @@ impl Known {
         Ok(())
     }
 
-    async fn look_up_epochs(&mut self, session: &mut Session<'_>, wallets: &BTreeSet<&str>) -> Result<(), StoreError> {
+    async fn look_up_owners(&mut self, session: &mut Session<'_>, wallets: &BTreeSet<&str>) -> Result<(), StoreError> {
         // A name may be a wallet's on several networks: a few rows more.
         let mut query = Statement::new(session.dialect(), "WITH ");
         query.table("asked", ["gas_wallet"], wallets.iter().map(|wallet| [(*wallet).into()]));
-        query.push(" SELECT o.network, o.gas_wallet, o.epoch FROM wallet_owner o WHERE o.gas_wallet IN (SELECT asked.gas_wallet FROM asked)");
+        query.push(
+            " SELECT o.network, o.gas_wallet, o.owner, o.epoch FROM wallet_owner o \
+             WHERE o.gas_wallet IN (SELECT asked.gas_wallet FROM asked)",
+        );
         query.push(" ORDER BY o.network, o.gas_wallet").push(session.dialect().share_rows());
         for row in session.all(query).await? {
-            if let Ok(epoch) = u64::try_from(row.get::<i64, _>(2)?) {
-                self.epochs.insert((row.get(0)?, row.get(1)?), epoch);
+            if let Ok(epoch) = u64::try_from(row.get::<i64, _>(3)?) {
+                self.owners.insert((row.get(0)?, row.get(1)?), (row.get(2)?, epoch));
             }
         }
         Ok(())
@@ -133,12 +139,15 @@ impl Known {
     /// Returns for each call why it is refused, if it is. Of calls for one
     /// payment the first has it.
     pub fn admit(&mut self, calls: &[Call<'_>]) -> Vec<Option<Refusal>> {
-        calls.iter().map(|call| self.admit_one(call.changes)).collect()
+        calls.iter().map(|call| self.admit_one(call)).collect()
     }
 
-    fn admit_one(&mut self, changes: &[Change]) -> Option<Refusal> {
+    fn admit_one(&mut self, call: &Call<'_>) -> Option<Refusal> {
+        if call.fence.is_some_and(|fence| !self.holds(fence)) {
+            return Some(Refusal::EpochOver);
+        }
         let (mut own, mut conflicts, mut ended) = (HashSet::new(), Vec::new(), Vec::new());
-        for change in changes {
+        for change in call.changes {
             match change {
                 Change::Claim { facts, .. } => {
                     let names = names(facts);
@@ -188,7 +197,13 @@ impl Known {
 
     fn is_owned(&self, network: &Network, transaction: &Transaction) -> bool {
         let wallet = (network.as_str().to_owned(), transaction.gas_wallet.clone());
-        self.epochs.get(&wallet) == Some(&transaction.epoch)
+        self.owners.get(&wallet).is_some_and(|(_, epoch)| *epoch == transaction.epoch)
+    }
+
+    /// Returns true when the wallet of a fence is its owner's, under its epoch.
+    fn holds(&self, fence: &Fence) -> bool {
+        let wallet = (fence.network.as_str().to_owned(), fence.gas_wallet.clone());
+        self.owners.get(&wallet).is_some_and(|(owner, epoch)| *owner == fence.owner && *epoch == fence.epoch)
     }
 }
 

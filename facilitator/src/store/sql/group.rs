@@ -15,12 +15,14 @@ use chains_core::{
 
 use crate::{
     settlement::{Facts, Failed, Recipient, Settled, SettlementId, Transaction, TransactionId},
-    store::Change,
+    store::{Change, Fence},
 };
 
-/// One call of [`Store::apply`](crate::store::Store::apply).
+/// One call of [`Store::apply_under`](crate::store::Store::apply_under).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call<'a> {
+    /// The right under which a worker made it.
+    pub fence: Option<&'a Fence>,
     /// Its changes, in order.
     pub changes: &'a [Change],
     /// The time at which it was made.

@@ -49,7 +49,7 @@ use self::{
     writer::{Owner, Raise, Request, Writer},
 };
 use super::{
-    ApplyError, Change, OperatorWord, Query, SendNote, Size, Store, StoreError,
+    ApplyError, Change, Fence, OperatorWord, Query, SendNote, Size, Store, StoreError,
     archive::{Archive, ArchiveCursor, Archived, ArchivedName, ArchivedNonces, Bounds, Departure},
 };
 use crate::settlement::{
@@ -164,9 +164,15 @@ impl SqlStore {
 
 #[async_trait]
 impl Store for SqlStore {
-    async fn apply(&self, changes: Vec<Change>, at: Millis) -> Result<Vec<SettlementId>, ApplyError> {
+    async fn apply_under(
+        &self,
+        fence: Option<&Fence>,
+        changes: Vec<Change>,
+        at: Millis,
+    ) -> Result<Vec<SettlementId>, ApplyError> {
         write::check_ranges(&changes)?;
-        self.ask(|answer| Request::Apply { changes, at, answer }).await
+        let fence = fence.cloned();
+        self.ask(|answer| Request::Apply { fence, changes, at, answer }).await
     }
 
     async fn deliver(&self, id: SettlementId, to: Recipient, at: Millis) -> Result<bool, StoreError> {

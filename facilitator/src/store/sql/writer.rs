@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     settlement::{Recipient, SettlementId},
-    store::{ApplyError, Change, OperatorWord, SendNote, StoreError},
+    store::{ApplyError, Change, Fence, OperatorWord, SendNote, StoreError},
 };
 
 /// Requests that share a commit at most. Beyond, a group is no cheaper for
@@ -59,8 +59,13 @@ pub(super) struct Raise {
 /// A request to the writer.
 #[derive(Debug)]
 pub(super) enum Request {
-    /// [`Store::apply`](crate::store::Store::apply).
-    Apply { changes: Vec<Change>, at: Millis, answer: oneshot::Sender<Result<Vec<SettlementId>, ApplyError>> },
+    /// [`Store::apply_under`](crate::store::Store::apply_under).
+    Apply {
+        fence: Option<Fence>,
+        changes: Vec<Change>,
+        at: Millis,
+        answer: oneshot::Sender<Result<Vec<SettlementId>, ApplyError>>,
+    },
     /// [`Store::deliver`](crate::store::Store::deliver).
     Deliver { id: SettlementId, to: Recipient, at: Millis, answer: oneshot::Sender<Result<bool, StoreError>> },
     /// [`Store::resolve`](crate::store::Store::resolve).

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     Worker,
+    leave::leave_to_store,
     outbox::Outgoing,
     sign::{Refusal, Signed},
     tracked::{Carried, Tracked},
@@ -163,7 +164,7 @@ impl Worker {
                     self.outbox.push(Outgoing::from(&signed.transaction));
                 }
             }
-            match self.context.store.apply(changes, self.context.now()).await {
+            match self.store(changes).await {
                 Ok(_) => {
                     self.time_stages(&signed, began, signed_at);
                     return self.hand_over(signed);
@@ -178,7 +179,7 @@ impl Worker {
                         groups.extend((!good.is_empty()).then_some(good));
                     }
                 }
-                Err(ApplyError::EpochOver) => return self.lose_wallet(signed).await,
+                Err(ApplyError::EpochOver) => return self.refuse_all(signed).await,
                 Err(ApplyError::Store(error)) => {
                     let network = self.context.network();
                     tracing::error!(%network, wallet = self.status.wallet, %error, "the store failed; the worker waits until it answers");
@@ -224,11 +225,11 @@ impl Worker {
     }
 
     /// After a commit of unknown outcome: waits until the store answers, goes
-    /// on with what it holds, and gives back the rest.
+    /// on with what it holds, and gives back the rest. Where the wallet was lost
+    /// meanwhile, its new owner goes on: it waited for that commit.
     async fn find_out_what_was_stored(&mut self, signed: Vec<Signed>) {
         match self.renew_epoch().await {
-            Renewed::Ours => {}
-            Renewed::Lost => return self.lose_wallet(signed).await,
+            Renewed::Ours | Renewed::Lost => {}
             Renewed::Closed => return,
         }
         let mut stored = Vec::new();
@@ -244,6 +245,12 @@ impl Worker {
                 None => return,
             }
         }
+        if self.is_lost {
+            for work in stored.iter().flat_map(|signed| &signed.works) {
+                leave_to_store(&self.context, &work.entry).await;
+            }
+            return;
+        }
         self.hand_over(stored);
     }
 
@@ -251,24 +258,23 @@ impl Worker {
     /// older one has not stored by then, it never will.
     pub(super) async fn renew_epoch(&mut self) -> Renewed {
         loop {
-            match self.context.ownership.renew(self.context.network(), &self.status.wallet).await {
-                Ok(Some(epoch)) => {
-                    self.epoch = epoch;
+            match self.context.ownership.renew(&self.fence).await {
+                Ok(Some(fence)) => {
+                    self.fence = fence;
                     return Renewed::Ours;
                 }
-                Ok(None) => return Renewed::Lost,
+                Ok(None) => {
+                    self.lose_wallet();
+                    return Renewed::Lost;
+                }
                 Err(StoreError::Closed) => return Renewed::Closed,
                 Err(_) => tokio::time::sleep(STORE_RETRY).await,
             }
         }
     }
 
-    /// Another owner has the wallet: this worker signs nothing more.
-    async fn lose_wallet(&mut self, signed: Vec<Signed>) {
-        let because = "the gas wallet belongs to another owner now".to_owned();
-        let (network, wallet) = (self.context.network(), &self.status.wallet);
-        tracing::error!(%network, wallet, error = because, "the worker is closed");
-        self.status.update(|state| state.closed = Some(because));
+    /// Nothing of it is stored, as another owner has the wallet.
+    async fn refuse_all(&mut self, signed: Vec<Signed>) {
         for work in signed.into_iter().flat_map(|signed| signed.works) {
             self.refuse(work, Refusal::Unavailable(NotNow::GasWalletTaken)).await;
         }
@@ -278,7 +284,7 @@ impl Worker {
     /// begin it. A step of a stored settlement
     /// is tried again. One that is not good any more may have been executed:
     /// the chain is asked by what its authorization was used before it fails.
-    async fn refuse(&mut self, work: Work, refusal: Refusal) {
+    pub(super) async fn refuse(&mut self, work: Work, refusal: Refusal) {
         let work = match &refusal {
             Refusal::Unavailable(NotNow::NoGasWallet | NotNow::GasWalletClosed | NotNow::GasWalletTaken) => {
                 match self.dispatcher.hand_on(Box::new(work), &self.status, Fitness::Unfit) {
@@ -308,7 +314,7 @@ impl Worker {
         let failed = Failed { executable_until, ..Failed::new(why, None, None) };
         let mut batch = Batch::default();
         batch.fail(&work.entry.facts, Some(&work.entry), failed, None);
-        if let Err(error) = batch.commit(&self.context).await {
+        if let Err(error) = self.commit(batch).await {
             let (request_id, settlement_id) = (&work.entry.facts.request_id, work.entry.facts.id);
             tracing::error!(request_id, %settlement_id, %error, "an end could not be stored; it is tried again");
             self.queue.defer(Work { verified_block: None, ..work }, Instant::now() + STEP_RETRY);

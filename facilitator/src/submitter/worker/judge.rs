@@ -105,7 +105,7 @@ impl Worker {
             ItemVerdict::Unclear(why) => batch.unresolve(&facts, Some(&work.entry), &why),
             ItemVerdict::Next(_) => return,
         }
-        if let Err(error) = batch.commit(&self.context).await {
+        if let Err(error) = self.commit(batch).await {
             let (request_id, settlement_id) = (&facts.request_id, facts.id);
             tracing::error!(request_id, %settlement_id, %error, "an end could not be stored; it is asked for again");
             let due = Instant::now() + decide::backoff(work.traces + 1);
@@ -162,7 +162,7 @@ impl Worker {
         if batch.is_empty() {
             return self.go_on(afterwards);
         }
-        match batch.commit(&self.context).await {
+        match self.commit(batch).await {
             Ok(()) => self.go_on(afterwards),
             Err(error) => {
                 tracing::error!(network = %self.context.network(), %error, "ends could not be stored; they are asked for again");

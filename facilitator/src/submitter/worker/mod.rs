@@ -13,10 +13,12 @@
 //! | `judge` | what follows from an answer |
 //! | [`upkeep`] | when balance and nonce are read, and what they said |
 //! | `health` | what follows from balance, nonce and price |
+//! | `leave` | the end |
 
 mod begin;
 mod health;
 mod judge;
+mod leave;
 mod outbox;
 mod questions;
 mod queue;
@@ -50,9 +52,8 @@ use super::{
     status::{Fitness, WalletStatus},
 };
 use crate::{
-    in_flight::Dropped,
     metrics::{self, Stage},
-    settlement::NotNow,
+    store::Fence,
 };
 
 /// Messages that are taken out of the mailbox at a time.
@@ -67,7 +68,10 @@ pub(super) struct Worker {
     dispatcher: Arc<Dispatcher>,
     status: Arc<WalletStatus>,
     parameters: Parameters,
-    epoch: u64,
+    /// The right under which it writes.
+    fence: Fence,
+    /// True once the wallet is another owner's.
+    is_lost: bool,
     next_nonce: Option<u64>,
     tracked: TrackedSet,
     queue: Queue,
@@ -93,8 +97,8 @@ struct Told {
 pub(super) struct Start {
     /// Its gas wallet.
     pub status: Arc<WalletStatus>,
-    /// The epoch of its ownership.
-    pub epoch: u64,
+    /// The right under which it writes.
+    pub fence: Fence,
     /// The next nonce; `None` on chains without nonces.
     pub next_nonce: Option<u64>,
     /// Its transactions from before a restart.
@@ -114,10 +118,11 @@ pub(super) struct Inlets {
 
 impl Worker {
     pub fn new(context: Arc<Context>, dispatcher: Arc<Dispatcher>, start: Start) -> Self {
-        let Start { status, epoch, next_nonce, tracked, waiting } = start;
+        let Start { status, fence, next_nonce, tracked, waiting } = start;
         let mut worker = Self {
             parameters: context.chain.parameters(),
-            epoch,
+            fence,
+            is_lost: false,
             next_nonce,
             tracked: TrackedSet::default(),
             queue: Queue::default(),
@@ -158,13 +163,12 @@ impl Worker {
         self.tell_status();
     }
 
-    /// Works until `stop`. What is still queued then and not stored is given
-    /// back; everything else is in the store.
+    /// Works until `stop`, or until the wallet is another owner's.
     pub async fn run(mut self, mut inlets: Inlets, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut mail = Vec::with_capacity(MAIL_GROUP_MAX);
-        loop {
+        while !self.is_lost {
             self.hand_on_what_waits();
             self.begin_what_waits().await;
             self.tell_status();
@@ -172,7 +176,7 @@ impl Worker {
                 biased;
                 () = stop.cancelled() => break,
                 Some(block) = inlets.blocks.recv() => self.on_block(&block).await,
-                answer = self.questions.next() => self.on_answer(answer).await,
+                (works, answer) = self.questions.next() => self.on_answer(works, answer).await,
                 sent = self.outbox.next() => self.on_sent(sent),
                 received = inlets.mail.recv_many(&mut mail, MAIL_GROUP_MAX), if self.has_room() => {
                     if received == 0 {
@@ -185,7 +189,7 @@ impl Worker {
                 _ = ticks.tick() => self.on_tick(),
             }
         }
-        self.close(inlets.mail).await;
+        if self.is_lost { self.leave(inlets.mail).await } else { self.close(inlets.mail).await }
     }
 
     /// Returns true when more mail can be taken: the queue is bounded as the
@@ -272,12 +276,16 @@ impl Worker {
         }
     }
 
-    async fn on_answer(&mut self, answer: Answer) {
+    async fn on_answer(&mut self, works: Vec<Work>, answer: Answer) {
         match answer {
             Answer::Observed(ids, answer) => self.observed(ids, answer).await,
             Answer::Investigated(id, answer) => self.investigated(id, answer).await,
-            Answer::Traced(work, answer) => self.traced(*work, answer).await,
-            Answer::Rechecked(group, answers, block) => self.rechecked(group, answers, block).await,
+            Answer::Traced(answer) => {
+                for work in works {
+                    self.traced(work, answer.clone()).await;
+                }
+            }
+            Answer::Rechecked(answers, block) => self.rechecked(works, answers, block).await,
             Answer::Authorization(id, effect) => self.heed_authorization(id, effect),
             Answer::Upkept(balance, nonce) => self.upkept(balance, nonce).await,
         }
@@ -355,22 +363,6 @@ impl Worker {
             state.queued = (state.queued + queued).saturating_sub(told);
             (state.in_flight, state.open) = (places, open);
         });
-    }
-
-    async fn close(mut self, mut mail: mpsc::Receiver<Mail>) {
-        self.status.update(|state| state.closed = Some("the service is stopping".into()));
-        mail.close();
-        while let Ok(message) = mail.try_recv() {
-            if let Mail::Job(work) = message {
-                self.queue.push(*work);
-            }
-        }
-        for work in self.queue.drain() {
-            if !work.stored {
-                let why = Dropped::Unavailable(NotNow::Stopping);
-                self.context.registry.give_back(&work.entry, why).await;
-            }
-        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Gives transactions that wait another attempt: a dearer one, or one that only
 //! uses the nonce up. Stored first, sent then, like any other bytes.
 
+use std::sync::Arc;
+
 use chains_core::{
     Amount,
     chain::{ChainUnavailable, QuoteError, SignError},
@@ -197,9 +199,10 @@ impl Worker {
             return;
         }
         let change = |(id, attempt): &Signed| Change::AddAttempt { transaction: *id, attempt: attempt.clone() };
-        let stored = match self.context.store.apply(signed.iter().map(change).collect(), self.context.now()).await {
+        let stored = match self.store(signed.iter().map(change).collect()).await {
             Ok(_) => signed,
-            Err(error @ (ApplyError::Store(_) | ApplyError::Claimed(_) | ApplyError::EpochOver)) => {
+            Err(ApplyError::EpochOver) => return,
+            Err(error @ (ApplyError::Store(_) | ApplyError::Claimed(_))) => {
                 tracing::error!(%error, wallet = self.status.wallet, "attempts could not be stored; the store is asked which it holds");
                 if self.renew_epoch().await != Renewed::Ours {
                     return;
@@ -226,17 +229,17 @@ impl Worker {
     }
 
     async fn use_up_one(&mut self, nonce: u64) -> Result<(), Hindrance> {
-        let (context, wallet, now) = (&self.context, &self.status.wallet, self.context.now());
+        let (context, wallet, now) = (Arc::clone(&self.context), self.status.wallet.clone(), self.context.now());
         let fee = context.chain.quote(Purpose::Cancel)?;
         if !self.upkeep.can_pay(self.tracked.need(), fee.amount_max) {
             return Err(Hindrance::Unfunded);
         }
-        let signed = context.chain.sign(wallet, Some(nonce), Purpose::Cancel, &fee)?;
+        let signed = context.chain.sign(&wallet, Some(nonce), Purpose::Cancel, &fee)?;
         let transaction = Transaction {
             id: TransactionId::fresh(),
-            gas_wallet: wallet.clone(),
+            gas_wallet: wallet,
             nonce: Some(nonce),
-            epoch: self.epoch,
+            epoch: self.fence.epoch,
             items: vec![],
             attempts: vec![Attempt { signed, kind: AttemptKind::Cancel, created_at: now, inclusion: None }],
             state: TransactionState::Open,
@@ -245,10 +248,10 @@ impl Worker {
         let network = context.network().clone();
         let change = Change::UseNonce { network: network.clone(), transaction: transaction.clone() };
         // Of unknown outcome: the next look at the gap finds what is stored, and sends it.
-        context.store.apply(vec![change], now).await?;
+        self.store(vec![change]).await?;
         metrics::replaced(&network, Replaced::Gap);
         self.outbox.push(Outgoing::from(&transaction));
-        self.tracked.insert(Tracked::new(transaction, vec![], self.context.status.block_number()));
+        self.tracked.insert(Tracked::new(transaction, vec![], context.status.block_number()));
         Ok(())
     }
 

@@ -132,7 +132,7 @@ impl Worker {
             id: TransactionId::fresh(),
             gas_wallet: self.status.wallet.clone(),
             nonce: signed.nonce,
-            epoch: self.epoch,
+            epoch: self.fence.epoch,
             items: works.iter().map(|work| (work.entry.facts.id, work.number)).collect(),
             attempts: vec![Attempt { signed, kind: AttemptKind::First, created_at: now, inclusion: None }],
             state: TransactionState::Open,

@@ -272,6 +272,12 @@ impl TrackedSet {
         self.by_id.values().filter(|tracked| !tracked.nonce_used)
     }
 
+    /// Follows none of them any more. Called when the worker ends.
+    pub fn clear(&mut self) {
+        self.by_id.clear();
+        self.by_hash.clear();
+    }
+
     /// The number of places held.
     pub fn places(&self) -> usize {
         self.held().count()

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use chains_core::clock::Millis;
+use sqlx::AssertSqlSafe;
 
 use super::*;
 use crate::{

@@ -33,16 +33,14 @@ async fn each_reason_why_a_database_cannot_be_opened_is_told_apart() {
     let nobody = refused(&url.replace("user=postgres", "user=canary&password=hunter2"), OWN).await;
     assert!(nobody.contains("does not let this user in") && nobody.contains("store.password_file"), "{nobody}");
     assert!(!nobody.contains("hunter2"), "{nobody}");
-    server.tamper("ALTER ROLE postgres SET synchronous_commit = off").await;
+    server.tamper("ALTER ROLE postgres SET synchronous_commit = off");
     let loose = refused(&url, OWN).await;
     assert!(loose.contains("synchronous_commit"), "{loose}");
-    server.tamper("ALTER ROLE postgres RESET synchronous_commit").await;
-    server
-        .tamper(
-            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-             VALUES (9999, 'later', TRUE, '', 0)",
-        )
-        .await;
+    server.tamper("ALTER ROLE postgres RESET synchronous_commit");
+    server.tamper(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (9999, 'later', TRUE, '', 0)",
+    );
     for access in [OWN, Access::Own(Migrations::Apply), Access::Read, Access::Operate] {
         let new = refused(&url, access).await;
         assert!(new.contains("9999") && new.contains("a newer release has used this database"), "{access:?}: {new}");
@@ -56,13 +54,11 @@ async fn each_reason_why_a_database_cannot_be_opened_is_told_apart() {
 #[tokio::test]
 async fn a_wrong_password_is_told_apart_from_a_server_that_is_gone() {
     let server = Server::fresh();
-    server
-        .tamper(
-            "CREATE ROLE payer LOGIN PASSWORD 'right'; ALTER SCHEMA public OWNER TO payer; \
-             COPY (SELECT 'local all payer scram-sha-256' UNION ALL SELECT 'local all all trust') TO PROGRAM \
-             'cat > pg_hba.conf'; SELECT pg_reload_conf()",
-        )
-        .await;
+    server.tamper(
+        "CREATE ROLE payer LOGIN PASSWORD 'right'; ALTER SCHEMA public OWNER TO payer; \
+         COPY (SELECT 'local all payer scram-sha-256' UNION ALL SELECT 'local all all trust') TO PROGRAM \
+         'cat > pg_hba.conf'; SELECT pg_reload_conf()",
+    );
     let url = server.0.url("postgres").replace("user=postgres", "user=payer&password=wrong");
     let place = Place::new(&Secret::new(url)).expect("a URL");
     let wrong = loop {
@@ -112,7 +108,7 @@ async fn a_server_with_another_history_is_written_to_by_no_process_that_knew_the
     }
     let standby = refused(&server.0.url("postgres"), OWN).await;
     assert!(standby.contains("is a standby") && standby.contains("the primary"), "{standby}");
-    server.tamper("SELECT pg_promote()").await;
+    server.tamper("SELECT pg_promote()");
     let Err(StoreError::Unusable(why)) = store.check().await else { panic!("it has lost what it knew") };
     assert!(why.contains("another history") && why.contains("Restart this process"), "{why}");
     assert!(matches!(store.apply(two.begin(), AT).await, Err(ApplyError::Store(StoreError::Unusable(_)))));

@@ -105,7 +105,9 @@ pub(super) async fn transaction(
     let (mut calls, mut delivers, mut words) = (Vec::new(), Vec::new(), Vec::new());
     for request in group {
         match request {
-            Request::Apply { changes, at, .. } => calls.push(Call { changes, at: *at }),
+            Request::Apply { fence, changes, at, .. } => {
+                calls.push(Call { fence: fence.as_ref(), changes, at: *at });
+            }
             Request::Deliver { id, to, at, .. } => delivers.push((*id, *to, *at)),
             Request::Resolve { word, .. } => words.push(word),
             Request::Own { owner, .. } => verdicts.epochs.push_back(owner::own(session, owner).await?),
