@@ -9,7 +9,7 @@ use std::{
 use e2e::{
     anvil::Anvil,
     eventually,
-    hostile::wire::{Raw, answer, connect, from, request},
+    hostile::wire::{Raw, answer, connect, from, request, say},
     payer::Draft,
     service::{Home, Service, binary},
 };
@@ -162,6 +162,25 @@ async fn a_body_of_many_values_is_refused_before_they_are_kept() {
     body["paymentPayload"]["extensions"] =
         serde_json::json!({"bazaar": {"info": {}, "schema": vec![serde_json::json!({"a": 1}); 500]}});
     assert!(service.post("/verify", &body).await.is_good(), "schemas that servers echo are welcome");
+}
+
+/// J2: a good payment with more white space than any has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_padding_is_refused_before_it_is_read() {
+    let chain = Anvil::start().await;
+    let home = Home::on(&chain);
+    let service = home.serve().await;
+    let body = Draft::default().v2();
+    let ask = async |body: String| {
+        let head = ["host: 127.0.0.1", "content-type: application/json", "connection: close"];
+        say(&service.url, request("POST /verify", &head, &body).as_bytes()).await
+    };
+    for padded in [format!("{body}{}", " ".repeat(240_000)), format!("{}{body}", "\n".repeat(70_000))] {
+        let refused = ask(padded).await;
+        assert_eq!((refused.status, refused.code()), (400, "body_too_complex"), "{refused:?}");
+    }
+    let indented = serde_json::to_string_pretty(&body).expect("JSON");
+    assert_eq!(ask(indented).await.status, 200, "a body that people can read is welcome");
 }
 
 /// A service that was started below a limit of open files.

@@ -38,8 +38,8 @@ pub const IDEMPOTENCY_KEY: Row = row(
 pub const JSON: Row = row(StatusCode::BAD_REQUEST, "invalid_json", "the body is not a JSON object");
 /// The body can be read in two ways.
 pub const AMBIGUOUS_JSON: Row = row(StatusCode::BAD_REQUEST, "invalid_payload", "the body is ambiguous");
-/// The body holds more values than a payment has.
-pub const COMPLEX_JSON: Row = row(StatusCode::BAD_REQUEST, "body_too_complex", "the body holds too many values");
+/// The body holds more values, or more white space, than a payment has.
+pub const COMPLEX_JSON: Row = row(StatusCode::BAD_REQUEST, "body_too_complex", "the body holds too many values, or padding");
 /// A member is missing.
 pub const MISSING: Row =
     row(StatusCode::BAD_REQUEST, "missing_parameters", "paymentPayload or paymentRequirements is missing");
@@ -140,7 +140,7 @@ pub const fn of(failure: &Failure) -> Row {
         Failure::IdempotencyKey => IDEMPOTENCY_KEY,
         Failure::Body(BodyError::Json(JsonError::Syntax(_))) => JSON,
         Failure::Body(BodyError::Json(JsonError::Ambiguous(_))) => AMBIGUOUS_JSON,
-        Failure::Body(BodyError::Json(JsonError::Complex)) => COMPLEX_JSON,
+        Failure::Body(BodyError::Json(JsonError::Complex | JsonError::Blank)) => COMPLEX_JSON,
         Failure::Body(BodyError::Missing { .. }) => MISSING,
         Failure::Incomplete => INCOMPLETE,
         Failure::Unauthorized => UNAUTHORIZED,

@@ -66,23 +66,33 @@ pub struct Honest {
     pub verify: Histogram<u64>,
     /// The durations of settles, in microseconds.
     pub settle: Histogram<u64>,
+    /// The slowest verifies: when each was asked for, since the beginning, and how long it took.
+    pub slowest: Vec<(Duration, Duration)>,
     /// The first answer that was not good.
     pub first_bad: Option<String>,
 }
 
+/// Slowest verifies that are kept.
+const SLOWEST: usize = 12;
+
 impl Honest {
     fn new() -> Self {
         let histogram = || Histogram::new_with_max(120_000_000, 3).expect("a histogram");
-        Self { asked: 0, good: 0, settled: 0, verify: histogram(), settle: histogram(), first_bad: None }
+        Self { asked: 0, good: 0, settled: 0, verify: histogram(), settle: histogram(), slowest: vec![], first_bad: None }
     }
 
-    fn record(&mut self, settles: bool, took: Duration, answer: &wire::Raw) {
+    fn record(&mut self, settles: bool, (at, took): (Duration, Duration), answer: &wire::Raw) {
         self.asked += 1;
         let good = answer.body["isValid"] == true || answer.body["success"] == true;
         self.good += u64::from(good);
         self.settled += u64::from(good && settles);
         if !good && self.first_bad.is_none() {
             self.first_bad = Some(format!("{answer:?}"));
+        }
+        if !settles {
+            self.slowest.push((at, took));
+            self.slowest.sort_unstable_by_key(|(_, took)| std::cmp::Reverse(*took));
+            self.slowest.truncate(SLOWEST);
         }
         let histogram = if settles { &mut self.settle } else { &mut self.verify };
         histogram.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
@@ -98,8 +108,8 @@ impl Honest {
 pub async fn honest(url: &str, load: Load) -> Honest {
     let seen = Arc::new(Mutex::new(Honest::new()));
     let (mut ticks, mut tasks) = (interval(Duration::from_secs(1) / load.honest_per_second), JoinSet::new());
-    let (end, mut number) = (Instant::now() + load.time, 0_usize);
-    while Instant::now() < end {
+    let (begun, mut number) = (Instant::now(), 0_usize);
+    while begun.elapsed() < load.time {
         ticks.tick().await;
         number += 1;
         let settles = number.is_multiple_of(SETTLE_EVERY);
@@ -111,7 +121,7 @@ pub async fn honest(url: &str, load: Load) -> Honest {
             let asked = Instant::now();
             let answer = timeout(PATIENCE, say_from(&url, from(1), bytes.as_bytes())).await;
             let answer = answer.ok().and_then(Result::ok).unwrap_or_default();
-            seen.lock().unwrap_or_else(PoisonError::into_inner).record(settles, asked.elapsed(), &answer);
+            seen.lock().unwrap_or_else(PoisonError::into_inner).record(settles, (asked - begun, asked.elapsed()), &answer);
         });
     }
     while tasks.join_next().await.is_some() {}

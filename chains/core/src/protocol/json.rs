@@ -26,6 +26,11 @@ pub const VALUES_MAX: usize = 2048;
 /// signatures are below 10 KiB.
 pub const TEXT_MAX: usize = 64 * 1024;
 
+/// The most bytes of white space in a body, at all places. The most values,
+/// each on a line of its own and indented, need less; to skip more would cost
+/// what a payment costs.
+pub const BLANKS_MAX: usize = 64 * 1024;
+
 /// The members of an object, or of all that is in it, that are kept.
 #[derive(Clone, Copy, Debug)]
 pub enum Keep {
@@ -85,6 +90,9 @@ pub enum JsonError {
         "the body holds more than {VALUES_MAX} values, or more than {TEXT_MAX} bytes of text where payments are read"
     )]
     Complex,
+    /// More white space than a payment needs.
+    #[error("the body holds more than {BLANKS_MAX} bytes of white space: send it without what pads it")]
+    Blank,
 }
 
 /// Reads a body that must be one JSON object, and keeps what a rule says.
@@ -92,6 +100,9 @@ pub enum JsonError {
 /// # Errors
 /// Says what is wrong and where, by line and column.
 pub fn object(body: &[u8], keep: Keep) -> Result<Map<String, Value>, JsonError> {
+    if body.len() > BLANKS_MAX && body.iter().filter(|byte| byte.is_ascii_whitespace()).count() > BLANKS_MAX {
+        return Err(JsonError::Blank);
+    }
     let found =
         Found { ambiguous: Cell::new(false), complex: Cell::new(false), values: Cell::new(0), text: Cell::new(0) };
     let mut reader = serde_json::Deserializer::from_slice(body);
@@ -277,7 +288,7 @@ mod tests {
             match object(body.as_bytes(), Keep::All) {
                 Err(JsonError::Ambiguous(_)) => assert!(ambiguous, "{body}"),
                 Err(JsonError::Syntax(_)) => assert!(!ambiguous, "{body}"),
-                Err(JsonError::Complex) => panic!("{body} is simple"),
+                Err(JsonError::Complex | JsonError::Blank) => panic!("{body} is simple"),
                 Ok(value) => panic!("{body} was read as {value:?}"),
             }
         }
@@ -339,5 +350,20 @@ mod tests {
         assert!(object(text("a", TEXT_MAX - 1).as_bytes(), PART).is_ok());
         assert_eq!(object(text("a", TEXT_MAX).as_bytes(), PART), Err(JsonError::Complex));
         assert!(object(text("z", 200_000).as_bytes(), PART).is_ok(), "what is not kept may be long");
+    }
+
+    #[test]
+    fn white_space_is_bounded_wherever_it_stands() {
+        let padded = |before: usize, within: usize, after: usize| {
+            let blank = |length: usize| " \n\r\t".repeat(length / 4);
+            format!("{}{{{}}}{}", blank(before), blank(within), blank(after))
+        };
+        assert!(object(padded(BLANKS_MAX, 0, 0).as_bytes(), PART).is_ok());
+        for (before, within, after) in [(BLANKS_MAX, 4, 0), (0, BLANKS_MAX, 4), (4, 0, BLANKS_MAX), (0, 0, 240_000)] {
+            let body = padded(before, within, after);
+            assert_eq!(object(body.as_bytes(), PART), Err(JsonError::Blank), "{before} {within} {after}");
+        }
+        let lines = format!("{{\"z\":[{}]}}", vec![format!("1,\n{}", " ".repeat(28)); VALUES_MAX - 3].concat() + "1");
+        assert!(object(lines.as_bytes(), PART).is_ok(), "as many values as may be, each on a line, indented");
     }
 }

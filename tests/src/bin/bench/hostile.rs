@@ -153,6 +153,8 @@ fn print_side(name: &str, side: &Honest) {
         ms(settle, 50),
         ms(settle, 99)
     );
+    let slowest = side.slowest.iter().map(|(at, took)| format!("{} ms at {} ms", took.as_millis(), at.as_millis()));
+    println!("  the slowest verifies took {}", slowest.collect::<Vec<_>>().join(", "));
 }
 
 /// Measures the processor time of a request of each kind, beside a good verify.
