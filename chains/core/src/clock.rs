@@ -50,6 +50,12 @@ impl ManualClock {
     pub fn advance(&self, millis: u64) {
         self.0.fetch_add(millis, Ordering::Relaxed);
     }
+
+    /// Sets the clock back, as a correction of a machine's clock does.
+    pub fn set_back(&self, millis: u64) {
+        let back = |now: u64| Some(now.saturating_sub(millis));
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, back);
+    }
 }
 
 impl Clock for ManualClock {

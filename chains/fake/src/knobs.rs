@@ -7,6 +7,7 @@ use chains_core::transaction::BroadcastResult;
 
 use crate::{
     action::{Action, Transaction, Transfer},
+    nodes::NodeFault,
     world::World,
 };
 
@@ -35,6 +36,8 @@ pub enum Clarity {
 #[derive(Debug)]
 pub(crate) struct Knobs {
     pub script: VecDeque<SendStep>,
+    /// The fault of each node.
+    pub nodes: Vec<NodeFault>,
     pub is_broken: bool,
     pub mismatch: Option<String>,
     pub trouble: Option<String>,
@@ -56,6 +59,7 @@ impl Default for Knobs {
     fn default() -> Self {
         Self {
             script: VecDeque::new(),
+            nodes: vec![NodeFault::None],
             is_broken: false,
             mismatch: None,
             trouble: None,
@@ -171,6 +175,33 @@ impl World {
         let transaction = Transaction { gas_wallet: gas_wallet.to_owned(), nonce, price: 0, actions };
         self.mine_foreign(hash.clone(), transaction);
         hash
+    }
+}
+
+/// The nodes before it.
+impl World {
+    /// Puts so many nodes without a fault before it; one at first. A chain asks
+    /// those that are there when it is made.
+    pub fn set_nodes(&self, count: usize) {
+        self.state.lock().knobs.nodes = vec![NodeFault::None; count];
+    }
+
+    /// The number of nodes.
+    pub fn nodes(&self) -> usize {
+        self.state.lock().knobs.nodes.len()
+    }
+
+    /// Gives a node another fault.
+    pub fn set_fault(&self, node: usize, fault: NodeFault) {
+        if let Some(known) = self.state.lock().knobs.nodes.get_mut(node) {
+            *known = fault;
+        }
+        // It may show other blocks now.
+        self.tell_height();
+    }
+
+    pub(crate) fn fault(&self, node: usize) -> NodeFault {
+        self.state.lock().knobs.nodes.get(node).copied().unwrap_or_default()
     }
 }
 

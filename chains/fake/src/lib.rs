@@ -8,6 +8,7 @@
 //! | [`action`] | what plans, raw bytes and fee terms say, as JSON |
 //! | [`world`] | the chain itself: balances, a pool, blocks |
 //! | [`knobs`] | the knobs that make the world misbehave |
+//! | [`nodes`] | the nodes before it, each with a fault of its own |
 //! | [`scheme`] | `exact` on it |
 //! | [`chain`] | the seam, [`chains_core::chain::Chain`], over a world |
 //!
@@ -17,6 +18,7 @@
 pub mod action;
 pub mod chain;
 pub mod knobs;
+pub mod nodes;
 pub mod scheme;
 pub mod world;
 
@@ -33,6 +35,7 @@ use chains_core::{
 pub use action::{Action, Transaction, Transfer};
 pub use chain::FakeChain;
 pub use knobs::{Clarity, SendStep};
+pub use nodes::{Lie, NodeFault};
 pub use world::World;
 
 /// The family of fake chains; each network gets a world of its own.

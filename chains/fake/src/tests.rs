@@ -12,7 +12,7 @@ use chains_core::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::{Clarity, FakeChain, SendStep, Transfer, World, parameters};
+use crate::{Clarity, FakeChain, Lie, NodeFault, SendStep, Transfer, World, parameters};
 
 struct Rig {
     world: Arc<World>,
@@ -323,4 +323,45 @@ async fn a_payer_may_be_bound_to_code_and_to_a_gas_wallet() {
     let payment = rig.verified(json!({"code": "wallet", "gasWallet": "gas"})).await;
     assert_eq!((payment.payer_code.as_deref(), payment.plan.gas_wallet.as_deref()), (Some("wallet"), Some("gas")));
     assert_eq!(payment.payer, "payer");
+}
+
+#[tokio::test]
+async fn the_fault_of_one_node_of_three_changes_no_answer_and_that_of_the_only_one_does() {
+    for (nodes, honest) in [(3, true), (1, false)] {
+        for fault in Lie::ALL.map(NodeFault::Lies).into_iter().chain([NodeFault::Silent, NodeFault::Lags(1)]) {
+            let Rig { world, chain } = Rig::new();
+            world.set_nodes(nodes);
+            let chain = FakeChain::new(chain.network().clone(), vec!["gas".into()], parameters(), Arc::clone(&world));
+            let rig = Rig { world, chain };
+            let [plan, other] = [rig.verified(json!({})).await.plan, rig.verified(json!({"nonce": "2"})).await.plan];
+            let sent = rig.sent(&plan).await;
+            rig.world.mine();
+            rig.world.set_fault(0, fault);
+            let answers = async {
+                let items = [Item { plan: &other, claimed_block: 0 }];
+                let view = TransactionView { attempts: &sent, items: &[Item { plan: &plan, claimed_block: 0 }] };
+                let observed = rig.chain.observe(&[view]).await.ok()?.remove(0);
+                let next = rig.sign(&other).await;
+                rig.chain.broadcast(&next).await;
+                let height = rig.chain.next_block(None, Urgency::Idly).await.ok()?.number;
+                let traced = rig.chain.trace_authorization(&items[0]).await.ok()?;
+                let is_used = matches!(traced, Effect::Elsewhere { .. });
+                Some((
+                    observed,
+                    height,
+                    is_used,
+                    rig.chain.nonce("gas", Depth::Latest).await.ok()?,
+                    rig.world.waiting(),
+                ))
+            };
+            let said = answers.await;
+            let is_true = said.as_ref().is_some_and(|(observed, height, is_used, nonce, waiting)| {
+                let included = matches!(observed, Observation::Included(inclusion, effects)
+                    if inclusion.block.number == 1 && *effects == [Effect::Done]);
+                included && (*height, *is_used, *nonce, waiting.len()) == (1, false, Some(1), 1)
+            });
+            let shows_nothing_else = fault == NodeFault::Lies(Lie::High);
+            assert_eq!(is_true, honest || shows_nothing_else, "{nodes} nodes, {fault:?}: {said:?}");
+        }
+    }
 }

@@ -48,6 +48,8 @@ pub(crate) struct State {
     nonces: BTreeMap<String, u64>,
     /// By hash.
     pub pool: BTreeMap<String, Transaction>,
+    /// Everything that the pool ever took, in order.
+    heard: Vec<(String, Transaction)>,
     blocks: Vec<Block>,
     blocks_made: u64,
     pub knobs: Knobs,
@@ -88,10 +90,13 @@ impl World {
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
-        let mut state = self.state.lock();
-        change(&mut state);
-        let height = state.height();
-        drop(state);
+        change(&mut self.state.lock());
+        self.tell_height();
+    }
+
+    /// Has everybody who follows the height look again.
+    pub(crate) fn tell_height(&self) {
+        let height = self.height();
         self.height.send_replace(height);
     }
 
@@ -153,6 +158,19 @@ impl World {
                 answer
             }
             None => state.receive(hash, transaction),
+        }
+    }
+}
+
+/// Sends that come twice.
+impl World {
+    /// Gives the pool a transaction again that it took before, as a node does
+    /// that was away, or a request that was sent twice. `pick` chooses one.
+    pub fn echo(&self, pick: usize) {
+        let mut state = self.state.lock();
+        let again = state.heard.get(pick % state.heard.len().max(1)).cloned();
+        if let Some((hash, transaction)) = again {
+            state.receive(&hash, transaction);
         }
     }
 }
@@ -234,6 +252,9 @@ impl State {
             }
             let rival = rival.clone();
             self.pool.remove(&rival);
+        }
+        if self.heard.iter().all(|(heard, _)| heard != hash) {
+            self.heard.push((hash.to_owned(), transaction.clone()));
         }
         self.pool.insert(hash.to_owned(), transaction);
         BroadcastResult::Accepted

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use chains_core::transaction::BroadcastResult;
-use chains_fake::{Clarity, SendStep};
+use chains_fake::{Clarity, Lie, NodeFault, SendStep};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::task::JoinHandle;
 
@@ -24,7 +24,10 @@ const CALM_STEPS: u32 = 10;
 const PEACE_ROUNDS: u32 = 600;
 
 /// Blocks that a reorg takes back, at most.
-const REORG_MAX: u64 = 3;
+pub(super) const REORG_MAX: u64 = 3;
+
+/// Milliseconds by which the machine's clock jumps, at most: longer than payments are valid.
+const JUMP_MAX: u64 = 120_000;
 
 /// A payment, and the answers that its callers got.
 pub(super) struct Story {
@@ -33,6 +36,8 @@ pub(super) struct Story {
     pub answers: Vec<(Option<String>, SettleOutcome)>,
     /// True when the payer or a stranger has acted on it.
     pub meddled: bool,
+    /// The chain's time when a reorg last made its nonce good again.
+    pub good_again: Option<u64>,
 }
 
 struct Asked {
@@ -54,6 +59,8 @@ pub(super) struct Episode {
     /// Steps since the chain took a block back.
     since_reorg: u32,
     settled: HashSet<SettlementId>,
+    /// Hashes of what was found to be dead, or to be cancelled.
+    given_up: HashSet<String>,
 }
 
 impl Episode {
@@ -70,6 +77,7 @@ impl Episode {
             final_height: 0,
             since_reorg: 0,
             settled: HashSet::new(),
+            given_up: HashSet::new(),
         }
     }
 
@@ -98,10 +106,13 @@ impl Episode {
         match self.random.random_range(0..100) {
             0..14 => self.pay(),
             14..20 => self.pay_again(),
-            20..40 => self.turn(),
-            40..62 => self.wait(),
-            62..78 => world.mine(),
-            78..82 => self.reorg(),
+            20..38 => self.turn(),
+            38..57 => self.wait(),
+            57..72 => world.mine(),
+            72..76 => self.reorg(),
+            76..79 => self.give_a_fault(),
+            79 => self.jump(),
+            80..82 => world.echo(self.random.random_range(0..usize::MAX)),
             82..85 => world.lose_pool(),
             85..89 => self.disturb_a_send(),
             89..91 => self.crash(),
@@ -119,7 +130,7 @@ impl Episode {
             return self.wait();
         }
         let draft = self.scene.draw(&mut self.random);
-        self.stories.push(Story { draft, answers: vec![], meddled: false });
+        self.stories.push(Story { draft, answers: vec![], meddled: false, good_again: None });
         self.ask(self.stories.len() - 1);
     }
 
@@ -146,11 +157,15 @@ impl Episode {
 
     fn wait(&mut self) {
         let millis = if self.random.random_ratio(1, 10) { 1_500 } else { self.random.random_range(1..150) };
+        self.let_pass(millis);
+        self.hear();
+    }
+
+    fn let_pass(&mut self, millis: u64) {
         self.process();
         if let Some(process) = &self.process {
             process.wait(&self.scene, millis);
         }
-        self.hear();
     }
 
     /// Takes the answers that have come.
@@ -166,6 +181,9 @@ impl Episode {
 
     fn reorg(&mut self) {
         self.since_reorg = 0;
+        let scene = &self.scene;
+        let is_used = |story: &&mut Story| scene.world.is_used(&story.draft.payer, &story.draft.nonce);
+        self.stories.iter_mut().filter(is_used).for_each(|story| story.good_again = Some(scene.time()));
         for _ in 0..self.random.random_range(1..=REORG_MAX) {
             if self.scene.world.height() > self.final_height {
                 self.scene.world.unmine();
@@ -173,6 +191,7 @@ impl Episode {
         }
     }
 
+    /// The next send fares badly: at one node, or at several.
     fn disturb_a_send(&mut self) {
         let unknown = || BroadcastResult::Unknown("no answer in time".to_owned());
         let step = match self.random.random_range(0..5) {
@@ -182,7 +201,8 @@ impl Episode {
             3 => SendStep::ArriveAndAnswer(BroadcastResult::NonceTooLow),
             _ => SendStep::LoseAndAnswer(BroadcastResult::PoolFull),
         };
-        self.scene.world.script([step]);
+        let times = self.random.random_range(1..=self.scene.world.nodes());
+        self.scene.world.script(vec![step; times]);
     }
 
     fn clarity(&mut self) -> Clarity {
@@ -197,6 +217,31 @@ impl Episode {
     fn crash(&mut self) {
         self.asked.clear();
         self.process = None;
+    }
+
+    /// The machine's clock is set, to an earlier or a later time.
+    fn jump(&mut self) {
+        let millis = self.random.random_range(1..=JUMP_MAX);
+        if self.random.random() {
+            self.scene.clock.advance(millis);
+        } else {
+            self.scene.clock.set_back(millis);
+        }
+    }
+
+    /// One of several nodes has a fault, and no other has one.
+    fn give_a_fault(&mut self) {
+        let (world, nodes) = (self.scene.world.clone(), self.scene.world.nodes());
+        (0..nodes).for_each(|node| world.set_fault(node, NodeFault::None));
+        let fault = match self.random.random_range(0..6) {
+            0 => NodeFault::None,
+            1 => NodeFault::Silent,
+            2 | 3 => NodeFault::Lags(self.random.random_range(1..8)),
+            _ => NodeFault::Lies(Lie::ALL[self.random.random_range(0..Lie::ALL.len())]),
+        };
+        if nodes > 1 || mistake!(OneNodeDecides) {
+            world.set_fault(self.random.random_range(0..nodes), fault);
+        }
     }
 
     /// A stranger executes a payment, or its payer cancels it.
@@ -222,16 +267,30 @@ impl Episode {
     fn look(&mut self) -> Option<String> {
         let died = self.process.as_ref().and_then(Process::died);
         let broken = died.map(|task| format!("{task} panicked")).or_else(|| verdict::at_any_time(&self.scene));
-        broken.or_else(|| self.look_at_ends())
+        broken.or_else(|| self.look_at_ends()).or_else(|| self.look_at_what_is_given_up())
+    }
+
+    /// Returns true when no reorg was lately: an end may rest on what was seen before one.
+    fn is_calm(&self) -> bool {
+        self.since_reorg > CALM_STEPS
     }
 
     /// A payment that was settled just now in a block that is not deep enough.
     fn look_at_ends(&mut self) -> Option<String> {
         let settled = self.scene.disk.settled();
         let fresh: Vec<_> = settled.into_iter().filter(|facts| self.settled.insert(facts.id)).collect();
-        // What was seen before a reorg may be stored after it.
-        let calm = self.since_reorg > CALM_STEPS;
+        let calm = self.is_calm();
         fresh.iter().filter(|_| calm).find_map(|facts| verdict::settled_too_early(&self.scene, facts))
+    }
+
+    /// A transaction that was given up just now, and that the chain has or could have.
+    fn look_at_what_is_given_up(&mut self) -> Option<String> {
+        let is_known = |hash: &str| self.given_up.contains(hash);
+        let fresh = self.scene.disk.given_up(is_known);
+        self.given_up.extend(fresh.iter().map(|transaction| transaction.newest().hash.clone()));
+        let (is_calm, scene, stories) = (self.is_calm(), &self.scene, &self.stories);
+        let buried = fresh.iter().filter(|_| is_calm).find_map(|transaction| verdict::buried_alive(scene, transaction));
+        buried.or_else(|| fresh.iter().find_map(|transaction| verdict::cancelled_in_vain(scene, stories, transaction)))
     }
 
     /// Nothing goes wrong any more: everything must come to its end, and a new payment must settle.
@@ -241,14 +300,11 @@ impl Episode {
         world.set_broken(false);
         world.set_clarity(Clarity::AtOnce);
         world.set_price(1);
+        (0..world.nodes()).for_each(|node| world.set_fault(node, NodeFault::None));
         self.scene.disk.heal();
         for round in 0..PEACE_ROUNDS {
             world.mine();
-            let Some(process) = &self.process else {
-                self.process();
-                continue;
-            };
-            process.wait(&self.scene, if round % 50 == 49 { 60_000 } else { 300 });
+            self.let_pass(if round % 50 == 49 { 60_000 } else { 300 });
             self.hear();
             if let Some(broken) = self.look() {
                 return Some(broken);
@@ -270,9 +326,7 @@ impl Episode {
             let request = self.scene.request(&draft);
             let asked = self.process().ask(request, Some("key-of-the-last-payment".to_owned()));
             for _ in 0..6 {
-                if let Some(process) = &self.process {
-                    process.wait(&self.scene, 100);
-                }
+                self.let_pass(100);
                 world.mine();
             }
             let outcome = self.process().answer(asked);

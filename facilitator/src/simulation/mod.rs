@@ -4,6 +4,8 @@
 //! The chain is the fake family's, the store is in memory, the clock is
 //! tokio's paused one: so a crash at any await, a reorg, a lost send and a lost
 //! commit answer cost microseconds, and thousands of episodes fit into a test.
+//! One node of several lags, lies or is silent; transactions come back long
+//! after they were sent; the machine's clock jumps.
 //!
 //! | module | what it holds |
 //! |---|---|

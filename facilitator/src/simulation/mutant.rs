@@ -32,10 +32,16 @@ pub(crate) enum Mutant {
     RecoversNothing,
     /// The proof of an unresolved settlement is not asked for again.
     ForgetsUnresolved,
+    /// One node decides, whatever the others would say.
+    OneNodeDecides,
+    /// The machine's clock says what is over, whatever the chain's says.
+    OwnClockDecides,
+    /// Of a transaction with several attempts only the newest is looked for.
+    ForgetsOldAttempts,
 }
 
 /// All of them.
-pub(super) const MUTANTS: [Mutant; 13] = [
+pub(super) const MUTANTS: [Mutant; 16] = [
     Mutant::UnconfirmedCounts,
     Mutant::UnclearFails,
     Mutant::MissingSettles,
@@ -49,6 +55,9 @@ pub(super) const MUTANTS: [Mutant; 13] = [
     Mutant::ForgetsLostCommits,
     Mutant::RecoversNothing,
     Mutant::ForgetsUnresolved,
+    Mutant::OneNodeDecides,
+    Mutant::OwnClockDecides,
+    Mutant::ForgetsOldAttempts,
 ];
 
 thread_local! {

@@ -24,6 +24,9 @@ pub(super) const AMOUNT: u64 = 1_000;
 /// The gas wallets.
 pub(super) const WALLETS: [&str; 2] = ["gas-0", "gas-1"];
 
+/// Nodes of a network, at most. One alone has no fault: nobody could tell.
+pub(super) const NODES_MAX: usize = 3;
+
 /// The account that is paid.
 pub(super) const PAYEE: &str = "payee";
 
@@ -58,6 +61,8 @@ impl Scene {
             world.fund(wallet, 1_000_000_000_000);
         }
         world.set_batch_max(if random.random() { 3 } else { 1 });
+        let nodes = random.random_range(1..=NODES_MAX);
+        world.set_nodes(if mistake!(OneNodeDecides) { 1 } else { nodes });
         let parameters = Parameters {
             in_flight_max: random.random_range(1..5),
             confirmations: random.random_range(1..3),
@@ -65,7 +70,8 @@ impl Scene {
             ..parameters()
         };
         let network = "fake:local".parse().unwrap_or_else(|_| unreachable!("it is CAIP-2"));
-        let clock = Arc::new(ManualClock::at(Millis(1_700_000_000_000)));
+        // The chain's clock begins at nothing, too.
+        let clock = Arc::new(ManualClock::at(Millis(0)));
         Self { world, disk: Disk::default(), clock, parameters, network, drawn: 0 }
     }
 

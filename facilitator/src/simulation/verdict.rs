@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 
 use super::{
-    episode::Story,
-    scene::{AMOUNT, PAYEE, Scene},
+    episode::{REORG_MAX, Story},
+    scene::{AMOUNT, Draft, PAYEE, Scene},
 };
 use crate::{
     payment::SettleOutcome,
-    settlement::{Facts, State},
+    settlement::{AttemptKind, Facts, State, Transaction, TransactionState},
 };
 
 /// The words of a failure whose payment somebody else had made before its claim: a reorg may put that into a later
@@ -30,6 +30,35 @@ pub(super) fn settled_too_early(scene: &Scene, facts: &Facts) -> Option<String> 
     let block = scene.world.executed(&facts.payer, &facts.nonce).map(|(block, _)| block.number);
     let told = || format!("settled at height {height} with its transfer in block {block:?}: {facts:?}");
     (!block.is_some_and(deep)).then(told)
+}
+
+/// A transaction that was found to be dead this moment is in no block that is deep enough.
+pub(super) fn buried_alive(scene: &Scene, transaction: &Transaction) -> Option<String> {
+    let deep = scene.world.height().saturating_sub(scene.parameters.confirmations.saturating_sub(1));
+    let is_dead = matches!(transaction.state, TransactionState::Dead { .. });
+    let mut blocks = transaction.attempts.iter().filter_map(|attempt| scene.world.find(&attempt.signed.hash));
+    let found = blocks.find(|(block, _)| is_dead && block.number <= deep);
+    found.map(|(block, _)| format!("stored as dead, and in block {block:?}: {transaction:?}"))
+}
+
+/// A transaction that was cancelled this moment can do nothing any more for what it carries, but for what a reorg has
+/// made good again since the last look at it.
+pub(super) fn cancelled_in_vain(scene: &Scene, stories: &[Story], transaction: &Transaction) -> Option<String> {
+    if transaction.attempts.last().map(|attempt| attempt.kind) != Some(AttemptKind::Cancel) {
+        return None;
+    }
+    let look_counts = scene.parameters.bump_after + REORG_MAX;
+    let is_carried = |story: &&Story| {
+        let record = scene.disk.record(&scene.identity(&story.draft));
+        record.is_some_and(|record| transaction.items.iter().any(|(id, _)| *id == record.id()))
+    };
+    let is_good = |story: &&Story| {
+        let Draft { payer, nonce, valid_before, .. } = &story.draft;
+        let was_used = story.good_again.is_some_and(|time| scene.time() <= time + look_counts);
+        *valid_before > scene.time() && !scene.world.is_used(payer, nonce) && !was_used
+    };
+    let good = stories.iter().filter(is_carried).find(is_good);
+    good.map(|story| format!("cancelled, and still good: {:?}, {transaction:?}", story.draft))
 }
 
 /// A settlement that is not at its end, once nothing goes wrong any more.

@@ -21,7 +21,11 @@ pub struct View {
 impl View {
     /// A transaction with the plans and claimed blocks of the steps it carries.
     pub fn new(transaction: &Transaction, items: Vec<(Plan, u64)>) -> Self {
-        Self { attempts: transaction.signed(), items }
+        let mut attempts = transaction.signed();
+        if mistake!(ForgetsOldAttempts) {
+            attempts.drain(..attempts.len().saturating_sub(1));
+        }
+        Self { attempts, items }
     }
 
     /// The transaction that carries a settlement's last step, or carried it to

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::{FakeChain, PRICE_MAX, observe::Search};
 use crate::{
     action::{Action, Terms, Transaction},
+    nodes::Node,
     scheme::{self, EXPIRED},
 };
 
@@ -20,7 +21,8 @@ impl Execution for FakeChain {
             Depth::Latest => 0,
             Depth::Confirmed => self.parameters.confirmations.saturating_sub(1),
         };
-        let nonce = self.ask()?.nonce(gas_wallet, blocks);
+        let ask = async |node: &Node| Ok(node.sight(self.parameters.confirmations)?.nonce(gas_wallet, blocks));
+        let nonce = self.nodes.second_highest(ask).await.map_err(|error| self.unavailable(&error))?;
         Ok(self.has_nonces.then_some(nonce))
     }
 
@@ -113,51 +115,59 @@ impl Execution for FakeChain {
     }
 
     async fn broadcast(&self, transactions: &[SignedTransaction]) -> Vec<BroadcastResult> {
-        let send = |signed: &SignedTransaction| match serde_json::from_slice(&signed.raw) {
-            Ok(_) if self.world.is_broken() => BroadcastResult::Unknown("the world is broken".to_owned()),
-            Ok(transaction) => self.world.receive(&signed.hash, transaction),
-            Err(error) => BroadcastResult::Rejected(error.to_string()),
-        };
-        transactions.iter().map(send).collect()
+        let send = async |node: &Node| transactions.iter().map(|sent| node.receive(sent)).collect();
+        self.nodes.send(transactions.len(), send).await
     }
 
     async fn next_block(&self, after: Option<&Block>, _: Urgency) -> Result<Block, ChainUnavailable> {
         let mut height = self.world.watch_height();
-        let newest = *height.borrow_and_update();
         let is_canonical =
             |block: &&Block| self.world.block(block.number).is_some_and(|known| known.hash == block.hash);
         let after = after.filter(is_canonical);
-        let wanted = after.map_or(newest, |block| block.number.saturating_add(1));
-        // The sender lives as long as the world, which this chain holds.
-        drop(height.wait_for(|height| *height >= wanted).await);
-        let Some(block) = self.ask()?.block(wanted) else {
-            let detail = format!("block {wanted} was taken back");
-            return Err(ChainUnavailable { network: self.network.clone(), detail });
+        let wanted = match after {
+            None => self.reached().await?.min(self.world.height()),
+            Some(block) => block.number.saturating_add(1),
         };
+        loop {
+            // The sender lives as long as the world, which this chain holds.
+            drop(height.wait_for(|height| *height >= wanted).await);
+            if self.reached().await? >= wanted {
+                break;
+            }
+            drop(height.changed().await);
+        }
+        let block = self.nodes.first(0, async |node: &Node| node.block(wanted)).await;
+        let block = block.map_err(|error| self.unavailable(&error))?;
         let hashes = block.transactions.into_iter().map(|mined| mined.hash).collect();
         let transactions = after.is_some().then_some(hashes);
         Ok(Block { number: wanted, hash: block.hash, timestamp: block.timestamp, transactions })
     }
 
     async fn final_block(&self) -> Result<FinalBlock, ChainUnavailable> {
-        let world = self.ask()?;
-        let number = world.final_height();
-        Ok(FinalBlock { number, timestamp: world.block(number).map_or(0, |block| block.timestamp) })
+        let ask = async |node: &Node| Ok(node.sight(self.parameters.confirmations)?.final_height());
+        let number = self.nodes.second_highest_of_two(ask).await.map_err(|error| self.unavailable(&error))?;
+        Ok(FinalBlock { number, timestamp: self.world.block(number).map_or(0, |block| block.timestamp) })
     }
 
     async fn observe(&self, transactions: &[TransactionView<'_>]) -> Result<Vec<Observation>, ChainUnavailable> {
-        self.ask()?;
-        Ok(transactions.iter().map(|view| self.look(view, Search::Receipts)).collect())
+        self.look(transactions, Search::Receipts).await
     }
 
     async fn trace_authorization(&self, item: &Item<'_>) -> Result<Effect, ChainUnavailable> {
-        self.ask()?;
-        Ok(self.trace(item))
+        self.trace(item).await
     }
 
     async fn investigate(&self, transaction: &TransactionView<'_>) -> Result<Observation, ChainUnavailable> {
         self.world.begin_investigation().await;
-        self.ask()?;
-        Ok(self.look(transaction, Search::Everything))
+        let mut found = self.look(std::slice::from_ref(transaction), Search::Everything).await?;
+        Ok(found.pop().unwrap_or_else(|| Observation::unknown("nothing was observed")))
+    }
+}
+
+impl FakeChain {
+    /// The height that two nodes have reached.
+    async fn reached(&self) -> Result<u64, ChainUnavailable> {
+        let ask = async |node: &Node| Ok(node.sight(self.parameters.confirmations)?.height());
+        self.nodes.second_highest(ask).await.map_err(|error| self.unavailable(&error))
     }
 }

@@ -11,8 +11,10 @@ use chains_core::{
     chain::{ChainUnavailable, Offer, Parameters, Profile},
     scheme::Scheme,
 };
+use chains_rpc::Pool;
 
 use crate::{
+    nodes::{self, CallError, Node},
     scheme::{Exact, NONCE_USED},
     world::World,
 };
@@ -27,6 +29,7 @@ pub struct FakeChain {
     parameters: Parameters,
     has_nonces: bool,
     world: Arc<World>,
+    nodes: Pool<Node>,
     schemes: Vec<Arc<dyn Scheme>>,
 }
 
@@ -34,7 +37,8 @@ impl FakeChain {
     /// A network over a world, which tests keep to turn its knobs.
     pub fn new(network: Network, gas_wallets: Vec<String>, parameters: Parameters, world: Arc<World>) -> Self {
         let exact = Exact { network: network.clone(), world: Arc::clone(&world) };
-        Self { network, gas_wallets, parameters, has_nonces: true, world, schemes: vec![Arc::new(exact)] }
+        let nodes = nodes::pool(network.clone(), &world);
+        Self { network, gas_wallets, parameters, has_nonces: true, world, nodes, schemes: vec![Arc::new(exact)] }
     }
 
     /// The same chain without nonces: a transaction is included once, by its hash.
@@ -49,6 +53,10 @@ impl FakeChain {
             return Err(ChainUnavailable { network: self.network.clone(), detail });
         }
         Ok(&self.world)
+    }
+
+    fn unavailable(&self, error: &CallError) -> ChainUnavailable {
+        self.nodes.unavailable(error)
     }
 }
 

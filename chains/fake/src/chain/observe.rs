@@ -1,13 +1,16 @@
 use chains_core::{
     Amount, Rejection,
+    chain::ChainUnavailable,
     observation::{Effect, Inclusion, Item, Observation, TransactionView},
     reason,
 };
+use chains_rpc::Agreement;
 
 use super::FakeChain;
 use crate::{
     action::{Action, GAS, Transfer},
     knobs::Clarity,
+    nodes::{Node, Sight},
     scheme::{EXPIRED, NONCE_USED},
     world::Mined,
 };
@@ -34,9 +37,38 @@ pub(super) enum Search {
 }
 
 impl FakeChain {
-    /// Looks for a transaction.
-    pub(super) fn look(&self, view: &TransactionView<'_>, search: Search) -> Observation {
-        let found = view.attempts.iter().find_map(|attempt| self.world.find(&attempt.hash));
+    /// Looks for transactions: two nodes that say the same decide.
+    pub(super) async fn look(
+        &self,
+        views: &[TransactionView<'_>],
+        search: Search,
+    ) -> Result<Vec<Observation>, ChainUnavailable> {
+        let ask = async |node: &Node| {
+            let sight = node.sight(self.parameters.confirmations)?;
+            Ok(views.iter().map(|view| Some(sight.look(view, search))).collect())
+        };
+        let said = self.nodes.agree_each(views.len(), ask, Observation::clone, |one, _| one).await;
+        let said = said.map_err(|error| self.unavailable(&error))?;
+        let merge = |said| match said {
+            Agreement::Agreed(observation) | Agreement::Alone(observation) => observation,
+            Agreement::Disagreed(_) => Observation::unknown("the nodes do not agree"),
+        };
+        Ok(said.into_iter().map(merge).collect())
+    }
+
+    /// The fate of a transfer without any transaction of ours: two nodes that say the same decide.
+    pub(super) async fn trace(&self, item: &Item<'_>) -> Result<Effect, ChainUnavailable> {
+        let ask = async |node: &Node| Ok(node.sight(self.parameters.confirmations)?.trace(item));
+        match self.nodes.agree(ask, Effect::clone).await.map_err(|error| self.unavailable(&error))? {
+            Agreement::Agreed(effect) | Agreement::Alone(effect) => Ok(effect),
+            Agreement::Disagreed(_) => Ok(Effect::Unclear("the nodes do not agree".to_owned())),
+        }
+    }
+}
+
+impl Sight<'_> {
+    fn look(&self, view: &TransactionView<'_>, search: Search) -> Observation {
+        let found = self.find(view.attempts);
         let history_from = self.world.history_from();
         let Some((block, mined)) = found.filter(|(block, _)| block.number >= history_from) else {
             return self.missing(view, history_from);
@@ -46,14 +78,13 @@ impl FakeChain {
             Clarity::ByInvestigation => search == Search::Everything,
             Clarity::Never => false,
         };
-        let depth = self.world.height().saturating_sub(block.number).saturating_add(1);
         let effects = (0..view.items.len()).map(|i| match view.items.get(i) {
             Some(item) if is_clear => self.effect(item, did(&mined, item)),
             _ => Effect::Unclear("the world does not tell".to_owned()),
         });
         let effects = effects.collect();
         let inclusion = Inclusion {
-            confirmed: depth >= self.parameters.confirmations,
+            confirmed: block.number <= self.confirmed_height(),
             fee_paid: Amount::from(mined.transaction.fee()),
             gas_used: GAS,
             hash: mined.hash,
@@ -75,8 +106,8 @@ impl FakeChain {
     }
 
     fn is_nonce_used(&self, view: &TransactionView<'_>) -> bool {
-        let depth = self.parameters.confirmations.saturating_sub(1);
-        let nonce = |wallet: &str| self.world.nonce(wallet, depth);
+        let depth = self.confirmations.saturating_sub(1);
+        let nonce = |wallet: &str| self.nonce(wallet, depth);
         view.attempts.iter().any(|attempt| attempt.nonce.is_some_and(|own| nonce(&attempt.gas_wallet) > own))
     }
 
@@ -98,13 +129,8 @@ impl FakeChain {
         }
     }
 
-    /// The newest height that has the configured confirmations.
-    fn confirmed_height(&self) -> u64 {
-        self.world.height().saturating_sub(self.parameters.confirmations.saturating_sub(1))
-    }
-
     /// The fate of a transfer without any transaction of ours.
-    pub(super) fn trace(&self, item: &Item<'_>) -> Effect {
+    fn trace(&self, item: &Item<'_>) -> Effect {
         let action = match Action::of(item.plan) {
             Ok(action) => action,
             Err(error) => return Effect::Unclear(error.to_string()),
@@ -115,12 +141,12 @@ impl FakeChain {
             executable_until,
         };
         let confirmed = self.confirmed_height();
-        let time = self.world.block(confirmed).map_or(0, |block| block.timestamp);
-        match self.world.executed(from, nonce) {
+        let time = self.confirmed_time();
+        match self.executed(from, nonce) {
             _ if self.world.clarity() == Clarity::Never => Effect::Unclear("the world does not tell".to_owned()),
             Some((block, _)) if block.number > confirmed => Effect::Unclear(SHALLOW.to_owned()),
             Some((block, hash)) => Effect::Elsewhere { hash, block },
-            None if self.world.is_used(from, nonce) => missing(NONCE_USED, "the payer cancelled the nonce", None),
+            None if self.is_used(from, nonce) => missing(NONCE_USED, "the payer cancelled the nonce", None),
             None if valid_before.is_some_and(|end| end <= time) => missing(EXPIRED, "it expired", None),
             None => missing(EXPIRED, "it is executed nowhere", Some(valid_before.unwrap_or(FOR_EVER))),
         }
@@ -133,11 +159,11 @@ impl FakeChain {
             why: Rejection::new(code, why),
             executable_until,
         };
-        match self.world.executed(from, nonce) {
+        match self.executed(from, nonce) {
             Some((block, _)) if block.number > self.confirmed_height() => Effect::Unclear(SHALLOW.to_owned()),
             Some((block, hash)) if block.number > item.claimed_block => Effect::Elsewhere { hash, block },
             Some(_) => missing(NONCE_USED, "the payment was made before this settlement", None),
-            None if self.world.is_used(from, nonce) => missing(NONCE_USED, "the payer cancelled the nonce", None),
+            None if self.is_used(from, nonce) => missing(NONCE_USED, "the payer cancelled the nonce", None),
             None => missing(reason::INSUFFICIENT_FUNDS, "the payer had too little", *valid_before),
         }
     }

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use self::tables::{Row, Tables};
 use crate::{
     settlement::{
-        Caller, Facts, Recipient, Record, SettlementId, State, Timeline, Transaction,
+        AttemptKind, Caller, Facts, Recipient, Record, SettlementId, State, Timeline, Transaction, TransactionState,
         record::{Due, Event, Followed, Loss, Sends},
     },
     store::{
@@ -86,6 +86,21 @@ impl Disk {
     /// The events of a settlement, oldest first.
     pub fn story(&self, id: SettlementId) -> Vec<Event> {
         self.0.lock().tables.settlements.get(&id).map(|row| row.events.clone()).unwrap_or_default()
+    }
+
+    /// The transactions that are dead, and those of settlements that a
+    /// transfer of nothing is to take the place of: all whose newest attempt is
+    /// not known yet.
+    pub fn given_up(&self, is_known: impl Fn(&str) -> bool) -> Vec<Transaction> {
+        let content = self.0.lock();
+        let is_given_up = |transaction: &&Transaction| {
+            let kind = transaction.attempts.last().map(|attempt| attempt.kind);
+            let is_cancelled = kind == Some(AttemptKind::Cancel) && !transaction.items.is_empty();
+            let is_dead = matches!(transaction.state, TransactionState::Dead { .. });
+            (is_cancelled || is_dead) && !is_known(&transaction.newest().hash)
+        };
+        let transactions = content.tables.carriers.values().map(|carrier| &carrier.transaction);
+        transactions.filter(is_given_up).cloned().collect()
     }
 
     /// Returns whether bytes of this hash are stored.

@@ -73,8 +73,10 @@ impl Worker {
     /// payments while it needs more than it may offer: what comes after it
     /// would wait with it.
     pub(super) fn watch_price(&mut self) {
+        let block = self.context.status.block_number();
         let oldest = self.tracked.in_line().into_iter().next().map(|oldest| {
-            let next = if oldest.price.is_void { Replacement::Cancel } else { Replacement::Bump };
+            let is_void = oldest.price.is_void(block, self.parameters.bump_after);
+            let next = if is_void { Replacement::Cancel } else { Replacement::Bump };
             let trouble = decide::replacement::price_trouble(self.bid(oldest), self.quote_again(oldest, next));
             let newest = oldest.transaction.newest();
             (trouble, format!("its oldest transaction {} ({}) is underpriced", newest.hash, newest.fee.terms))

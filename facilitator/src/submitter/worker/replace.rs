@@ -86,9 +86,10 @@ impl Worker {
     /// Notes what no later block can execute: both the chain's clock and this
     /// machine's say so, as one block's time may be wrong by a little.
     fn note_what_is_over(&mut self, block: &Block) {
-        let time = block.timestamp.min(self.context.now().seconds());
+        let now = self.context.now().seconds();
+        let time = if mistake!(OwnClockDecides) { now } else { block.timestamp.min(now) };
         for tracked in self.tracked.iter_mut() {
-            tracked.price.is_void |= tracked.is_over_at(time);
+            tracked.price.is_over |= tracked.is_over_at(time);
         }
     }
 
@@ -97,12 +98,13 @@ impl Worker {
         let newest = tracked.transaction.attempts.last().map_or(AttemptKind::First, |attempt| attempt.kind);
         let chain = &self.context.chain;
         let pays = |plan| chain.cancel_pays(plan, &tracked.fees());
+        let is_void = tracked.price.is_void(block, self.parameters.bump_after);
         Waiting {
             newest,
             age: block.saturating_sub(tracked.attempt_block),
             bid: self.bid(tracked),
-            is_void: tracked.price.is_void,
-            cancel_pays: tracked.price.is_void && tracked.items.iter().all(|item| pays(&item.plan)),
+            is_void,
+            cancel_pays: is_void && tracked.items.iter().all(|item| pays(&item.plan)),
         }
     }
 
@@ -118,24 +120,31 @@ impl Worker {
     /// Asks whether those that wait long have been overtaken, as many as there
     /// is room for, the oldest first.
     fn ask_for_authorizations(&mut self, waiting: &[(TransactionId, Waiting)]) {
-        for (id, Waiting { age, is_void, .. }) in waiting {
+        for (id, Waiting { age, .. }) in waiting {
             let is_time = decide::replacement::asks_for_authorization(*age, self.parameters.bump_after);
             if !self.questions.has_room() {
                 return;
             }
-            if is_time && !is_void {
+            if is_time {
                 self.ask_for_authorization(*id);
             }
         }
     }
 
     /// Asks whether one that waits has been overtaken. One that carries several
-    /// is void with the last of them only, and is not asked about.
+    /// is void with the last of them only, and is not asked about; nor is one that
+    /// is over, or cancelled. One that was overtaken is asked about again: the
+    /// chain may have taken that back.
     pub(super) fn ask_for_authorization(&mut self, id: TransactionId) {
         if !self.questions.has_room() {
             return;
         }
-        if let Some(tracked) = self.tracked.get_mut(id).filter(|tracked| !tracked.price.asking && !tracked.nonce_used)
+        let may_ask = |tracked: &&mut Tracked| {
+            let cancelled =
+                tracked.transaction.attempts.last().map(|attempt| attempt.kind) == Some(AttemptKind::Cancel);
+            !tracked.price.asking && !tracked.price.is_over && !tracked.nonce_used && !cancelled
+        };
+        if let Some(tracked) = self.tracked.get_mut(id).filter(may_ask)
             && let ([item], true) = (tracked.items.as_slice(), tracked.is_complete())
         {
             tracked.price.asking = true;
@@ -147,9 +156,8 @@ impl Worker {
     pub(super) fn heed_authorization(&mut self, id: TransactionId, answer: Result<Effect, ChainUnavailable>) {
         let Some(tracked) = self.tracked.get_mut(id) else { return };
         tracked.price.asking = false;
-        if let Ok(effect) = answer {
-            tracked.price.is_void |= decide::replacement::is_void(&effect);
-        }
+        let is_proven = answer.is_ok_and(|effect| decide::replacement::is_void(&effect));
+        tracked.price.overtaken = is_proven.then(|| self.context.status.block_number());
     }
 
     /// The purpose of a transaction, and the fee that it must offer now.

@@ -87,10 +87,22 @@ pub enum Commit {
 pub struct Price {
     /// True when no node took its newest attempt at its price.
     pub refused: bool,
-    /// True when what it carries can no longer succeed.
-    pub is_void: bool,
+    /// True when what it carries has ended by the clocks, for good.
+    pub is_over: bool,
+    /// The height at which the last look has proven that what it carries was
+    /// executed elsewhere, or cancelled.
+    pub overtaken: Option<u64>,
     /// True while its payer's authorization is being asked about.
     pub asking: bool,
+}
+
+impl Price {
+    /// Returns true when what the transaction carries cannot succeed as things
+    /// stand at this height. The chain may take back what has overtaken it: a
+    /// look counts for so many blocks.
+    pub fn is_void(&self, block: u64, look_counts: u64) -> bool {
+        self.is_over || self.overtaken.is_some_and(|looked| block <= looked.saturating_add(look_counts))
+    }
 }
 
 /// The part of a transaction's story that the metrics have.
@@ -351,5 +363,27 @@ impl TrackedSet {
             .collect();
         taken.sort_unstable();
         taken.into_iter().map(|(_, id)| id).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_overtaken_is_void_while_the_look_counts_and_what_is_over_for_good() {
+        let price = |is_over, overtaken| Price { is_over, overtaken, ..Price::default() };
+        let cases = [
+            ("nothing is known", price(false, None), false),
+            ("over by the clocks", price(true, None), true),
+            ("overtaken just now", price(false, Some(10)), true),
+            ("overtaken as long ago as a look counts", price(false, Some(6)), true),
+            ("a reorg may have taken that back", price(false, Some(5)), false),
+            ("the chain went back since", price(false, Some(12)), true),
+            ("over, and overtaken long ago", price(true, Some(1)), true),
+        ];
+        for (name, price, expected) in cases {
+            assert_eq!(price.is_void(10, 4), expected, "{name}");
+        }
     }
 }
