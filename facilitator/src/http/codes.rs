@@ -39,7 +39,8 @@ pub const JSON: Row = row(StatusCode::BAD_REQUEST, "invalid_json", "the body is 
 /// The body can be read in two ways.
 pub const AMBIGUOUS_JSON: Row = row(StatusCode::BAD_REQUEST, "invalid_payload", "the body is ambiguous");
 /// The body holds more values, or more white space, than a payment has.
-pub const COMPLEX_JSON: Row = row(StatusCode::BAD_REQUEST, "body_too_complex", "the body holds too many values, or padding");
+pub const COMPLEX_JSON: Row =
+    row(StatusCode::BAD_REQUEST, "body_too_complex", "the body holds too many values, or padding");
 /// A member is missing.
 pub const MISSING: Row =
     row(StatusCode::BAD_REQUEST, "missing_parameters", "paymentPayload or paymentRequirements is missing");

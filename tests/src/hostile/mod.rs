@@ -78,7 +78,15 @@ const SLOWEST: usize = 12;
 impl Honest {
     fn new() -> Self {
         let histogram = || Histogram::new_with_max(120_000_000, 3).expect("a histogram");
-        Self { asked: 0, good: 0, settled: 0, verify: histogram(), settle: histogram(), slowest: vec![], first_bad: None }
+        Self {
+            asked: 0,
+            good: 0,
+            settled: 0,
+            verify: histogram(),
+            settle: histogram(),
+            slowest: vec![],
+            first_bad: None,
+        }
     }
 
     fn record(&mut self, settles: bool, (at, took): (Duration, Duration), answer: &wire::Raw) {
@@ -121,7 +129,11 @@ pub async fn honest(url: &str, load: Load) -> Honest {
             let asked = Instant::now();
             let answer = timeout(PATIENCE, say_from(&url, from(1), bytes.as_bytes())).await;
             let answer = answer.ok().and_then(Result::ok).unwrap_or_default();
-            seen.lock().unwrap_or_else(PoisonError::into_inner).record(settles, (asked - begun, asked.elapsed()), &answer);
+            seen.lock().unwrap_or_else(PoisonError::into_inner).record(
+                settles,
+                (asked - begun, asked.elapsed()),
+                &answer,
+            );
         });
     }
     while tasks.join_next().await.is_some() {}

@@ -81,16 +81,28 @@ pub(crate) async fn simulate(
     ask: Ask,
     commitment: CommitmentConfig,
 ) -> Result<Simulated, CallError> {
-    let read = |answer| read(answer, transaction.lookups().len());
     let first = params(transaction, ask, commitment);
     let answer = context.rpc.read(|client| client.send(RpcRequest::SimulateTransaction, first.clone())).await?;
-    let simulated = read(answer);
+    let simulated = read(answer, transaction.lookups().len());
     if simulated.error != Some(TransactionError::BlockhashNotFound) {
         return Ok(simulated);
     }
-    let again = params(transaction, ask, CommitmentConfig::processed());
-    let elsewhere = context.rpc.read_elsewhere(|client| client.send(RpcRequest::SimulateTransaction, again.clone()));
-    Ok(elsewhere.await.map_or(simulated, read))
+    Ok(simulate_elsewhere(context, transaction, ask, CommitmentConfig::processed()).await.unwrap_or(simulated))
+}
+
+/// Has another endpoint simulate a transaction; the same, where it is the only one.
+///
+/// # Errors
+/// No endpoint answered.
+pub(crate) async fn simulate_elsewhere(
+    context: &Context,
+    transaction: &Transaction,
+    ask: Ask,
+    commitment: CommitmentConfig,
+) -> Result<Simulated, CallError> {
+    let asked = params(transaction, ask, commitment);
+    let answer = context.rpc.read_elsewhere(|client| client.send(RpcRequest::SimulateTransaction, asked.clone()));
+    Ok(read(answer.await?, transaction.lookups().len()))
 }
 
 fn params(transaction: &Transaction, ask: Ask, commitment: CommitmentConfig) -> Value {

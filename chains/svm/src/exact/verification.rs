@@ -109,13 +109,28 @@ impl Verification<'_> {
     }
 
     /// Simulates a payment that is good by its accounts. A node that cannot say
-    /// contradicts nothing.
+    /// contradicts nothing, nor does one alone: it may lie, or lag behind those
+    /// that told of the accounts.
     async fn confirm(&self, evaluated: &Evaluated, life: Life) -> Look<()> {
         let Err(Refusal::Lasting(rejection)) = self.simulate(evaluated, life).await else { return Ok(()) };
         // They may have changed since, and then say so.
         self.available(evaluated).await?;
+        if self.context.sample.is_doubted(Instant::now()) {
+            return Err(Refusal::Lasting(rejection));
+        }
+        let network = &self.context.config.network;
+        let ask = Ask::Account(evaluated.transfer.source);
+        let second = simulation::simulate_elsewhere(self.context, self.transaction, ask, life.commitment).await;
+        if second.is_ok_and(|simulated| self.judge(evaluated, &simulated).is_ok()) {
+            tracing::warn!(
+                %network,
+                error = %rejection.message,
+                "one node's simulation contradicts the accounts of a payment, another's agrees with them: it is taken"
+            );
+            return Ok(());
+        }
         tracing::error!(
-            network = %self.context.config.network,
+            %network,
             error = %rejection.message,
             "a simulation contradicts the accounts of a payment; for an hour every payment is simulated"
         );
@@ -160,12 +175,16 @@ impl Verification<'_> {
         let ask = Ask::Account(evaluated.transfer.source);
         let asked = simulation::simulate(self.context, self.transaction, ask, life.commitment).await;
         let simulated = asked.map_err(|error| self.unavailable(error))?;
+        self.judge(evaluated, &simulated)?;
+        Ok(simulated)
+    }
+
+    fn judge(&self, evaluated: &Evaluated, simulated: &Simulated) -> Look<()> {
         if let Some(error) = &simulated.error {
             return Err(self.refusal(error, reason::SIMULATION_FAILED));
         }
-        self.check_floor(evaluated, &simulated)?;
-        self.check_credit(&evaluated.transfer, &simulated, self.transaction.accounts())?;
-        Ok(simulated)
+        self.check_floor(evaluated, simulated)?;
+        self.check_credit(&evaluated.transfer, simulated, self.transaction.accounts())
     }
 
     /// Checks that a guard on the fee payer leaves room for the payments

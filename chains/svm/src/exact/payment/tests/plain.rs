@@ -112,9 +112,26 @@ async fn a_simulation_that_contradicts_the_accounts_has_every_payment_simulated(
         valid += u32::from(matches!(verdict, Verdict::Valid(_)));
         simulations.push(node.calls_of("simulateTransaction"));
     }
-    assert_eq!((valid, simulations[254], simulations[299]), (255, 0, 45));
+    assert_eq!((valid, simulations[254], simulations[299]), (255, 0, 46), "the first one twice");
     let chain = crate::chain::SvmChain::new(Arc::into_inner(scheme.context).expect("nobody else has it"));
     assert!(chains_core::chain::Health::warnings(&chain)[0].contains("contradicted"));
+}
+
+/// It lies, or lags behind the other.
+#[tokio::test]
+async fn one_node_s_simulation_alone_contradicts_nothing() {
+    let poor = json!({"InstructionError": [2, {"Custom": 1}]});
+    let bad = Says { simulated: simulated(&poor, &Value::Null, None), ..Says::default() }.node();
+    let memo = |number: u32| payment(|order| order.memo = Some(number.to_string()));
+    let paid = balances(&decoded(&memo(0)), &[], 10_000);
+    let good = Says { simulated: simulated(&Value::Null, &Value::Null, Some(paid)), ..Says::default() }.node();
+    let scheme = scheme(&[&bad, &good]).await;
+    for number in 0..300 {
+        let verdict = verify(&scheme, &memo(number), Occasion::Verify).await;
+        assert!(matches!(verdict, Verdict::Valid(_)), "{number}: {}", words(&verdict));
+    }
+    assert_eq!((bad.calls_of("simulateTransaction"), good.calls_of("simulateTransaction")), (1, 1));
+    assert!(!scheme.context.sample.is_doubted(std::time::Instant::now()));
 }
 
 /// Whoever else has the key of the fee payer: a payment is good once.
