@@ -11,9 +11,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// The commands, as help lists them.
-const COMMANDS: [&[&str]; 18] = [
+const COMMANDS: [&[&str]; 19] = [
     &["serve"],
     &["demo"],
+    &["seed"],
     &["doctor"],
     &["config"],
     &["config", "check"],
@@ -108,7 +109,7 @@ async fn results_are_on_stdout_and_all_else_on_stderr_with_the_code_that_says_so
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path();
     let cases: [Case<'_>; 13] = [
-        (&["bogus"], &[], 64, &[], &["unrecognized subcommand 'bogus'", "The commands are serve, demo, doctor"]),
+        (&["bogus"], &[], 64, &[], &["unrecognized subcommand 'bogus'", "The commands are serve, demo, seed, doctor"]),
         (&["doctr"], &[], 64, &[], &["a similar subcommand exists: 'doctor'"]),
         (&["audit", "--form", "24h"], &[], 64, &[], &["--from"]),
         (&["--version"], &[], 0, &["facilitator 0.1.0"], &[]),

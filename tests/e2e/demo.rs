@@ -7,7 +7,12 @@ use std::{
     process::Stdio,
 };
 
-use e2e::{eventually, service::binary};
+use e2e::{
+    anvil::{Anvil, GAS_WALLET, USDC},
+    eventually,
+    service::{Home, binary},
+};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -30,6 +35,30 @@ async fn a_payment_is_shown_on_a_local_evm_chain() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_is_shown_on_a_local_solana_validator() {
     demonstrated(&["--solana"]).await;
+}
+
+/// The service waits for its token and for its gas money: one command brings both, and the payment that it prints settles.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_local_chain_is_seeded_beside_the_service_and_the_payment_that_is_printed_settles() {
+    let chain = Anvil::start().await;
+    chain.node.call("anvil_setCode", json!([USDC, "0x"])).await;
+    chain.node.call("anvil_setBalance", json!([GAS_WALLET, "0x0"])).await;
+    let home = Home::on(&chain);
+    let service = home.spawn();
+    let seeded = Command::new(binary())
+        .args(["seed", "--json", "--wait", "50s", "--rpc", &chain.node.url, "--facilitator", &home.url, "--config"])
+        .arg(home.config_file())
+        .output()
+        .await
+        .expect("the binary starts");
+    let said = String::from_utf8_lossy(&seeded.stderr).into_owned();
+    assert!(seeded.status.success(), "{said}\n{}", home.log());
+    let printed: Value = serde_json::from_slice(&seeded.stdout).expect("JSON");
+    assert_eq!(printed["url"], format!("{}/settle", home.url));
+    let payee = printed["body"]["paymentRequirements"]["payTo"].as_str().expect("a payee");
+    assert!(service.post("/settle", &printed["body"]).await.is_good(), "{}", home.log());
+    assert_eq!(chain.node.token_balance(USDC, payee).await, 10_000);
+    home.assert_audit();
 }
 
 /// A place where a demonstration finds a wrapper in the place of anvil, and where its traces are seen.

@@ -14,6 +14,7 @@ mod keygen;
 mod manual;
 mod migrate;
 mod mistakes;
+mod seed;
 mod serve;
 mod settlement;
 
@@ -65,6 +66,7 @@ struct ConfigFile {
 enum Command {
     Serve(serve::Serve),
     Demo(demo::Demo),
+    Seed(seed::Seed),
     Doctor(doctor::Doctor),
     Config(config_command::ConfigCommand),
     Keygen(keygen::Keygen),
@@ -98,6 +100,7 @@ pub async fn run(environment: Environment) -> ExitCode {
     let ran = match cli.command {
         Command::Serve(command) => command.run(&environment).await,
         Command::Demo(command) => command.run(&environment).await,
+        Command::Seed(command) => command.run(&environment).await,
         Command::Doctor(command) => command.run(&environment).await,
         Command::Config(command) => command.run(&environment),
         Command::Keygen(command) => command.run(&environment),
