@@ -25,6 +25,7 @@
 //! | [`crash`] | nothing is lost when the process is killed |
 //! | [`engine_unresolved`] | every settlement ends, and one without proof holds nobody up |
 //! | [`engine_nodes`] | a node that lacks what others have serves as well as it can |
+//! | [`engine_send_sync`] | the answer to a send that waits for its block saves time, and decides nothing |
 //! | [`engine_nonces`] | a nonce that somebody else has used ends no payment |
 //! | [`engine_reorg`] | a receipt of a block that was taken back is no success |
 //! | [`engine_agreement`] | no single node decides about money |
@@ -89,6 +90,7 @@ mod engine_nonces;
 mod engine_process;
 mod engine_quiet;
 mod engine_reorg;
+mod engine_send_sync;
 mod engine_svm;
 mod engine_unresolved;
 mod engine_wallets;

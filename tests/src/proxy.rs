@@ -46,6 +46,8 @@ pub enum Fault {
     Pretend(Value),
     /// It reaches the node later.
     Delay(Duration),
+    /// It reaches the node; the caller gets the node's answer later.
+    DelayAnswer(Duration),
     /// It reaches the node; the caller gets this result instead of the node's.
     Replace(Value),
 }
@@ -140,6 +142,11 @@ impl Proxy {
         self.shared.rules().state_kept = Some(blocks);
     }
 
+    /// Has `eth_sendRawTransactionSync`, as far as its node has it.
+    pub fn with_send_sync(&self) {
+        self.shared.rules().has_send_sync = true;
+    }
+
     /// Stands so many blocks behind the node.
     pub fn lag(&self, blocks: u64) {
         self.shared.rules().lag = blocks;
@@ -232,6 +239,9 @@ async fn forward(State(shared): State<Arc<Shared>>, body: Bytes) -> axum::respon
         tokio::time::sleep(plan.delay).await;
     }
     let mut answers = shared.pass(&calls).await;
+    for (_, plan) in &calls {
+        tokio::time::sleep(plan.answer_delay).await;
+    }
     let mut results = Vec::with_capacity(calls.len());
     for (call, plan) in &calls {
         let answer = if plan.reaches_node { answers.pop_front().unwrap_or(Value::Null) } else { Value::Null };

@@ -20,6 +20,8 @@ pub(super) struct Plan {
     pub(super) delay: Duration,
     /// True when the node gets the call.
     pub(super) reaches_node: bool,
+    /// The time between the node's answer and the caller's.
+    pub(super) answer_delay: Duration,
     /// The answer that the caller gets.
     pub(super) ending: Ending,
 }
@@ -42,7 +44,7 @@ impl Plan {
     const HONEST: Self = Self::new(true, Ending::Node);
 
     const fn new(reaches_node: bool, ending: Ending) -> Self {
-        Self { delay: Duration::ZERO, reaches_node, ending }
+        Self { delay: Duration::ZERO, reaches_node, answer_delay: Duration::ZERO, ending }
     }
 }
 
@@ -55,6 +57,7 @@ impl From<Fault> for Plan {
             Fault::Status(status) => Self::new(false, Ending::Status(status)),
             Fault::Pretend(result) => Self::new(false, Ending::Result(result)),
             Fault::Delay(delay) => Self { delay, ..Self::HONEST },
+            Fault::DelayAnswer(answer_delay) => Self { answer_delay, ..Self::HONEST },
             Fault::Replace(result) => Self::new(true, Ending::Result(result)),
         }
     }
@@ -62,6 +65,11 @@ impl From<Fault> for Plan {
 
 /// Stands for every method that has no fault of its own.
 pub(super) const ANY: &str = "*";
+
+/// Answers a send with the block that includes the transaction. Rules for sends
+/// would not hold where it brings the transaction as well, hence a proxy has it
+/// where a test wants it.
+pub(super) const SEND_SYNC: &str = "eth_sendRawTransactionSync";
 
 #[derive(Default)]
 pub(super) struct Rules {
@@ -75,6 +83,8 @@ pub(super) struct Rules {
     pub(super) state_kept: Option<u64>,
     /// Blocks behind the node.
     pub(super) lag: u64,
+    /// True when it has [`SEND_SYNC`].
+    pub(super) has_send_sync: bool,
 }
 
 impl Rules {
@@ -92,7 +102,8 @@ impl Rules {
 
     /// Forgets every rule and keeps the counts.
     pub(super) fn heal(&mut self) {
-        *self = Self { seen: std::mem::take(&mut self.seen), ..Self::default() };
+        let (seen, has_send_sync) = (std::mem::take(&mut self.seen), self.has_send_sync);
+        *self = Self { seen, has_send_sync, ..Self::default() };
     }
 
     pub(super) fn calls(&self, method: &str) -> u64 {
@@ -111,6 +122,7 @@ impl Rules {
         }
         let refusal = self.refusals.get(&method).into_iter().flatten().find_map(|rule| rule(&call["params"]));
         let refusal = refusal.or_else(|| view?.refusal(&method, &call["params"]));
+        let refusal = refusal.or_else(|| (method == SEND_SYNC && !self.has_send_sync).then(no_method));
         if let Some((code, message)) = refusal {
             return Plan::new(false, Ending::Error(code, message));
         }
@@ -156,6 +168,11 @@ impl Rules {
         }
         fault
     }
+}
+
+/// The error of a node for a method that it has not got.
+fn no_method() -> Refusal {
+    (-32601, "the method does not exist or is not available".to_owned())
 }
 
 /// Returns an error when a call of `eth_getLogs` asks for more than so many blocks; "latest" counts as far away.

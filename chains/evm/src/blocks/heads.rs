@@ -32,7 +32,10 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::WebSocketConfig},
 };
 
-use super::read::number;
+use super::{
+    read::number,
+    send_notice::{SendNotice, SendNotices},
+};
 
 /// The time that the node may take to connect, and to accept the subscription.
 const SUBSCRIBE_MAX: Duration = Duration::from_secs(10);
@@ -53,9 +56,9 @@ const SUBSCRIBE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_subscribe","par
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 type Listening = Pin<Box<dyn Future<Output = Infallible> + Send>>;
 
-/// The heads that the node has told.
+/// The heads that a node has told.
 #[derive(Debug, Default)]
-struct Told {
+pub(super) struct Told {
     /// The height that it told last; 0 before the first.
     height: AtomicU64,
     /// The height that was found last.
@@ -63,11 +66,14 @@ struct Told {
     more: Notify,
     /// True while blocks are told before they are found.
     live: AtomicBool,
+    /// True when the last height was told by the answer to a send.
+    by_send: AtomicBool,
 }
 
 /// The subscription of one network.
 pub(super) struct Heads {
     told: Arc<Told>,
+    sends: Arc<SendNotices>,
     /// Runs while somebody waits; kept when that wait is given up.
     listening: Mutex<Listening>,
 }
@@ -80,7 +86,14 @@ impl Heads {
             Some(url) => Box::pin(listen(network.clone(), url, Arc::clone(&told))),
             None => Box::pin(pending()),
         };
-        Self { told, listening: Mutex::new(listening) }
+        Self { told, sends: Arc::default(), listening: Mutex::new(listening) }
+    }
+
+    /// The right to a send that is to be answered with its block, after this
+    /// newest one; `None` where a subscription tells of blocks, and as
+    /// [`SendNotices::begin`] says.
+    pub fn send_notice(&self, newest: u64) -> Option<SendNotice> {
+        if self.is_live() { None } else { self.sends.begin(&self.told, newest) }
     }
 
     /// Returns whether the next block will be told, as far as is known.
@@ -131,8 +144,12 @@ impl Heads {
         }
     }
 
-    /// Forgets that a block was told which is not there.
+    /// Forgets that a block was told which is not there. Sends that tell of
+    /// blocks before they are made are of no use.
     pub fn forget(&self) {
+        if self.told.by_send.load(Relaxed) {
+            self.sends.turn_off();
+        }
         self.told.height.store(0, Relaxed);
         self.told.live.store(false, Relaxed);
     }
@@ -144,9 +161,20 @@ impl Heads {
 
 impl Told {
     fn tell(&self, height: u64) {
+        self.by_send.store(false, Relaxed);
         self.height.store(height, Relaxed);
         self.live.store(height > self.found.load(Relaxed), Relaxed);
         self.more.notify_waiters();
+    }
+
+    /// The same by the answer to a send, which does not mean that the next one
+    /// will be told as well.
+    pub fn tell_by_send(&self, height: u64) {
+        if height > self.found.load(Relaxed) {
+            self.by_send.store(true, Relaxed);
+            self.height.store(height, Relaxed);
+            self.more.notify_waiters();
+        }
     }
 }
 

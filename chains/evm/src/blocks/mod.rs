@@ -3,7 +3,7 @@
 //! `eth_getBlockByNumber(n + 1)` is null until that block exists, so one call
 //! both notices a block and brings it. When to ask is predicted from the last
 //! arrival: often around the expected moment, seldom otherwise; where a node
-//! tells of blocks by itself, at its word. A block that
+//! tells of blocks by itself, or by the answer to a send, at its word. A block that
 //! the clock does not allow is taken only when a second endpoint shows it too;
 //! of the others one in a few is held against what the other endpoints show, so
 //! that none leads the service away from the chain for long.
@@ -12,6 +12,7 @@ mod heads;
 mod plausibility;
 mod poll;
 mod read;
+mod send_notice;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use self::heads::probe as probe_heads;
 pub(crate) use self::read::{Header, confirmed, final_block, headers, latest};
+pub(crate) use self::send_notice::SendNotice;
 use self::{
     heads::Heads,
     plausibility::{Doubt, Known},
@@ -131,6 +133,13 @@ impl BlockTracker {
         }
         let passed = whole(newest.arrived.elapsed());
         next.max(now.min(next.saturating_add(passed).saturating_add(self.skew_max)))
+    }
+
+    /// The right to a send whose answer tells of the block to come; `None` while
+    /// none is wanted.
+    pub fn send_notice(&self) -> Option<SendNotice> {
+        let newest = self.newest()?.header.number;
+        self.heads.send_notice(newest)
     }
 
     /// The next block after `after`; see

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chains_core::{
     Amount, Rejection,
@@ -5,7 +7,7 @@ use chains_core::{
     observation::{Block, BlockRef, Depth, Effect, FinalBlock, Item, Observation, Recheck, TransactionView, Urgency},
     transaction::{BroadcastResult, Fee, Plan, Purpose, SignedTransaction},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::EvmChain;
 use crate::{
@@ -24,6 +26,9 @@ use crate::{
     },
     wallet,
 };
+
+/// The time by which a send that tells of its block is ahead of the ordinary one.
+const HEAD_START: Duration = Duration::from_millis(10);
 
 impl EvmChain {
     /// The prices of the block to come.
@@ -69,6 +74,18 @@ impl EvmChain {
             | BroadcastResult::PoolFull
             | BroadcastResult::Rejected(_) => None,
         }
+    }
+
+    /// Sends a transaction so that the answer tells of its block, if that is
+    /// wanted now. Nothing else follows from it: the same bytes are sent to all
+    /// in the ordinary way, a moment later, as a node that has them already
+    /// answers at once and tells nothing.
+    #[expect(clippy::disallowed_methods, reason = "nothing waits for it, and it ends within its patience")]
+    async fn send_for_notice(&self, raw: &[u8]) {
+        let Some(notice) = self.context.blocks.send_notice() else { return };
+        let (rpc, raw) = (self.context.rpc.clone(), raw.to_vec());
+        let sent = tokio::spawn(async move { notice.heed(rpc.send_sync(&raw).await) });
+        drop(timeout(HEAD_START, sent).await);
     }
 
     /// The least tip that an endpoint recommends, in wei: that one takes it.
@@ -222,6 +239,9 @@ impl Execution for EvmChain {
 
     async fn broadcast(&self, transactions: &[SignedTransaction]) -> Vec<BroadcastResult> {
         let raw: Vec<&[u8]> = transactions.iter().map(|transaction| transaction.raw.as_slice()).collect();
+        if let [only] = raw.as_slice() {
+            self.send_for_notice(only).await;
+        }
         let answers = self.context.rpc.send(&raw).await;
         self.learn_prices(transactions.iter().zip(&answers)).await;
         transactions.iter().zip(answers).map(|(sent, answer)| about_the_payer(sent, answer)).collect()

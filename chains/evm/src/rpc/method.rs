@@ -38,6 +38,8 @@ pub enum Method {
     MaxPriorityFeePerGas,
     /// `eth_sendRawTransaction`
     SendRawTransaction,
+    /// `eth_sendRawTransactionSync`
+    SendRawTransactionSync,
 }
 
 impl Method {
@@ -59,6 +61,7 @@ impl Method {
             Self::GetTransactionReceipt => "eth_getTransactionReceipt",
             Self::MaxPriorityFeePerGas => "eth_maxPriorityFeePerGas",
             Self::SendRawTransaction => "eth_sendRawTransaction",
+            Self::SendRawTransactionSync => "eth_sendRawTransactionSync",
         }
     }
 }
@@ -170,6 +173,11 @@ impl Call {
     /// `eth_sendRawTransaction`
     pub fn send(raw: &[u8]) -> Self {
         Self::new(Method::SendRawTransaction, format!("[\"{}\"]", hex::encode_prefixed(raw)))
+    }
+
+    /// `eth_sendRawTransactionSync`. How long to wait is left to the node: some take no second parameter.
+    pub fn send_sync(raw: &[u8]) -> Self {
+        Self::new(Method::SendRawTransactionSync, format!("[\"{}\"]", hex::encode_prefixed(raw)))
     }
 
     /// `eth_call` of a contract.

@@ -4,6 +4,7 @@ pub mod endpoint;
 pub mod error;
 pub mod method;
 pub mod send_answers;
+pub(crate) mod sync_send;
 
 use std::{sync::Arc, time::Duration};
 

@@ -13,6 +13,7 @@ use crate::{
         tests::{chain, tracker_with},
     },
     fake_node,
+    rpc::sync_send::SyncAnswer,
 };
 
 const BLOCK_TIME: Duration = Duration::from_millis(400);
@@ -145,6 +146,67 @@ async fn a_node_that_tells_nothing_or_lies_keeps_no_block_back_and_costs_few_que
             assert!(asked <= bound, "{name}: {} after {asked} questions", block.hash);
         }
         assert_eq!(block.number, 13, "{name}");
+    }
+}
+
+/// The time until the block after this is found, which is there after a quarter of the usual time.
+async fn early(blocks: &BlockTracker, rpc: &crate::rpc::Rpc, after: &Block, show: impl FnOnce()) -> (Block, Duration) {
+    let began = Instant::now();
+    let made = async {
+        sleep(BLOCK_TIME / 4).await;
+        show();
+    };
+    let (block, ()) = futures::join!(next(blocks, rpc, after), made);
+    (block, began.elapsed())
+}
+
+#[tokio::test]
+async fn a_block_of_which_the_answer_to_a_send_tells_is_asked_for_at_once() {
+    let visible = Arc::new(AtomicUsize::new(1));
+    let node = chain(&["h0", "h1", "h2", "h3"], &visible).await;
+    let (rpc, blocks) = (fake_node::rpc(&[&node]), tracker_with(BLOCK_TIME, None));
+    let mut block = blocks.next(&rpc, None, Urgency::Closely).await.expect("a block");
+    (block, _) = early(&blocks, &rpc, &block, || visible.store(2, Relaxed)).await;
+    for (shown, answer) in [(3, SyncAnswer::Nothing), (4, SyncAnswer::Included(13))] {
+        let notice = blocks.send_notice().expect("it is wanted");
+        assert!(blocks.send_notice().is_none(), "one at a time");
+        let show = || {
+            visible.store(shown, Relaxed);
+            notice.heed(answer);
+        };
+        let (found, took) = early(&blocks, &rpc, &block, show).await;
+        assert_eq!(took < BLOCK_TIME / 2, answer != SyncAnswer::Nothing, "{answer:?}: after {took:?}");
+        block = found;
+    }
+    assert_eq!((block.number, blocks.heads.is_live()), (13, false), "the next one may not be told");
+}
+
+#[tokio::test]
+async fn sends_whose_answers_are_of_no_use_are_made_no_more_and_keep_no_block_back() {
+    let cases = [
+        ("nothing", SyncAnswer::Nothing, true),
+        ("the method is not there", SyncAnswer::Unfit, false),
+        ("a million ahead", SyncAnswer::Included(1_000_000), false),
+        ("a block that is to be made yet", SyncAnswer::Included(12), false),
+        ("a block that is known", SyncAnswer::Included(10), true),
+    ];
+    for (name, answer, goes_on) in cases {
+        let visible = Arc::new(AtomicUsize::new(1));
+        let node = chain(&["h0", "h1", "h2"], &visible).await;
+        let (rpc, blocks) = (fake_node::rpc(&[&node]), tracker_with(BLOCK_TIME, None));
+        let mut block = blocks.next(&rpc, None, Urgency::Closely).await.expect("a block");
+        (block, _) = early(&blocks, &rpc, &block, || visible.store(2, Relaxed)).await;
+        blocks.send_notice().expect("it is wanted").heed(answer);
+        let asked = node.requests();
+        let made = async {
+            sleep(BLOCK_TIME * 2).await;
+            visible.store(3, Relaxed);
+        };
+        (block, ()) = futures::join!(next(&blocks, &rpc, &block), made);
+        let asked = node.requests() - asked;
+        let bound = usize::try_from(crate::blocks::TOLD_QUESTIONS_MAX).expect("small") + 20;
+        assert!(block.number == 12 && asked <= bound, "{name}: {} after {asked} questions", block.hash);
+        assert_eq!(blocks.send_notice().is_some(), goes_on, "{name}");
     }
 }
 
