@@ -12,7 +12,7 @@ use e2e::{
 use futures::future::join_all;
 use serde_json::json;
 
-/// K04, K18: with one node and with three.
+/// Scenario 18; K04, K18: with one node and with three.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_whose_nonce_was_used_by_hand_settles_once_with_another_and_the_operator_is_told() {
     for nodes in [1, 3] {

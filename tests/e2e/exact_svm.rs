@@ -192,7 +192,7 @@ pub fn rich(_: &Value, mut honest: Value) -> Value {
     honest
 }
 
-/// F08.
+/// Scenario 29; F08.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_fails_on_chain_is_answered_within_a_second_of_its_confirmation() {
     let validator = Validator::start().await;
@@ -242,6 +242,7 @@ async fn whatever_a_send_answers_the_payment_settles_once() {
     }
 }
 
+/// Scenario 28.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_never_reaches_a_leader_fails_when_it_can_no_longer_land() {
     // The last block that may include it and the 32 that make it final pass in ten seconds.

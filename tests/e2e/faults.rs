@@ -28,6 +28,7 @@ async fn settles_once(chain: &Anvil, home: &Home, service: &Service, draft: &Dra
     assert_eq!(code, 0, "{what}: {text}");
 }
 
+/// Scenarios 1, 2 and 15.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_a_send_answers_the_payment_settles_once() {
     let cases: [(&str, Fault); 7] = [
@@ -49,6 +50,7 @@ async fn whatever_a_send_answers_the_payment_settles_once() {
     }
 }
 
+/// Scenarios 10 and 11.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settlement_whose_receipt_cannot_be_read_stays_pending_and_then_succeeds() {
     for (what, fault) in [
@@ -88,7 +90,7 @@ async fn without_blocks_the_answer_is_pending_in_time_and_the_retry_succeeds_onc
     assert_eq!(service.post("/settle", &draft.v2()).await.text("errorReason"), "duplicate_settlement");
 }
 
-/// E01: the calldata of a pending settlement, sent by somebody else with a higher tip.
+/// Scenario 19; E01: the calldata of a pending settlement, sent by somebody else with a higher tip.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_executed_by_a_stranger_after_our_claim_is_our_success_once() {
     let chain = Anvil::start().await;
@@ -152,7 +154,7 @@ async fn a_payment_that_fails_on_chain_is_failed_with_its_reason() {
     assert_eq!(code, 0, "{text}");
 }
 
-/// E11.
+/// Scenario 17; E11.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_gas_wallet_takes_no_payment_and_comes_back_by_itself() {
     let chain = Anvil::start().await;
@@ -340,7 +342,7 @@ async fn an_unreachable_node_is_unavailable_not_invalid_and_leaks_nothing() {
     }
 }
 
-/// E05: every third send is lost, many payments at once.
+/// Scenarios 2 and 15; E05: every third send is lost, many payments at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_sends_leave_no_gap() {
     let chain = Anvil::start().await;

@@ -40,6 +40,7 @@
 //! | [`engine_quiet`] | strangers' questions and halted chains cost little |
 //! | [`engine_process`] | one process owns a database, and ends when it is told to |
 //! | [`send_answers`] | whatever a node of any make says to a send, the payment settles once |
+//! | [`engine_crash`] | killed between any two effects it goes on, and pays once |
 //! | [`engine_elsewhere`] | a failed payment that is executed elsewhere is an alarm |
 //! | [`engine_svm`] | the same on Solana |
 //! | [`abuse`] | bad input spends nothing and gets a clear answer |
@@ -82,6 +83,7 @@ mod engine_batches;
 mod engine_budget;
 mod engine_bumps;
 mod engine_clock;
+mod engine_crash;
 mod engine_elsewhere;
 mod engine_fees;
 mod engine_finality;

@@ -10,7 +10,7 @@ use e2e::{
 };
 use serde_json::json;
 
-/// G15: a backup knows less than the chain: going on from it would give out nonces twice.
+/// Scenario 25; G15: a backup knows less than the chain: going on from it would give out nonces twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_restored_from_an_old_copy_opens_no_wallet_until_the_operator_says_so() {
     let chain = Anvil::start().await;
@@ -55,7 +55,7 @@ async fn a_store_restored_from_an_old_copy_opens_no_wallet_until_the_operator_sa
     accepted.wait().expect("gone");
 }
 
-/// E07: a block that held the transfer is taken back before it was deep enough.
+/// Scenario 16; E07: a block that held the transfer is taken back before it was deep enough.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_counts_only_when_it_is_deep_enough_and_survives_a_reorg() {
     let chain = Anvil::start_with(&["--no-mining"]).await;
@@ -88,7 +88,7 @@ async fn a_transfer_counts_only_when_it_is_deep_enough_and_survives_a_reorg() {
     assert_eq!(code, 0, "{text}");
 }
 
-/// A block is taken back after its transfer was told to be settled.
+/// Scenario 16; A block is taken back after its transfer was told to be settled.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settled_transfer_that_the_chain_takes_back_is_sent_again() {
     let chain = Anvil::start().await;

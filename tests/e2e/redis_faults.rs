@@ -85,6 +85,7 @@ async fn ready(service: &Service) -> (u16, Value) {
     (answer.status, line)
 }
 
+/// Scenario 22.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_fails_costs_five_requests_the_budget_and_nobody_a_payment() {
     let (chain, mut redis) = (Anvil::start_with(&[]).await, Redis::start().await);

@@ -122,7 +122,7 @@ fn key_of(chain: &Anvil, draft: &Draft) -> String {
     format!("x402:m:{}", scheme.read(&payment).expect("read").identity())
 }
 
-/// B06, E03.
+/// Scenario 22; B06, E03.
 #[tokio::test(flavor = "multi_thread")]
 async fn three_hundred_settles_of_one_payment_succeed_once_while_redis_is_flushed() {
     let (chain, redis) = (Anvil::start().await, Arc::new(Redis::start().await));

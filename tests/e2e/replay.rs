@@ -33,7 +33,7 @@ fn assert_one_success(answers: &[Answer]) -> String {
     transaction
 }
 
-/// B06, E03.
+/// Scenario 7; B06, E03.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_settles_of_one_payment_in_both_versions_succeed_once() {
     two_hundred_settles_of_one_payment_in_both_versions_succeed_once_in(Stored::of_environment()).await;
@@ -70,6 +70,7 @@ pub async fn two_hundred_settles_of_one_payment_in_both_versions_succeed_once_in
     assert_eq!(home.audit().0, 0);
 }
 
+/// Scenario 8.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_key_gets_the_same_answer_and_another_request_under_it_is_refused() {
     let chain = Anvil::start().await;

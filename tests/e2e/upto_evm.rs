@@ -74,7 +74,7 @@ async fn a_charge_of_nothing_is_settled_without_a_transaction_and_only_when_it_w
     assert_eq!(home.audit().0, 0);
 }
 
-/// E03.
+/// Scenario 9; E03.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_charges_of_one_authorization_at_once_are_one_success_of_its_amount() {
     let chain = Anvil::start().await;

@@ -167,6 +167,7 @@ fn assert_audited(home: &Home) {
     assert_eq!(code, 0, "{text}");
 }
 
+/// Scenario 30.
 #[tokio::test(flavor = "multi_thread")]
 async fn f05_one_message_in_eighty_spellings_is_one_success() {
     let validator = Validator::start().await;
