@@ -29,6 +29,7 @@
 //! | [`engine_nonces`] | a nonce that somebody else has used ends no payment |
 //! | [`engine_reorg`] | a receipt of a block that was taken back is no success |
 //! | [`engine_agreement`] | no single node decides about money |
+//! | [`engine_calls`] | reads of one block are shared by everything in it |
 //! | [`engine_clock`] | a clock that cannot be right ends nothing |
 //! | [`engine_budget`] | failures that no simulation foresees have a budget |
 //! | [`engine_fees`] | transactions that no block takes at their price are told of, and cost nothing more |
@@ -82,6 +83,7 @@ mod engine_archive;
 mod engine_batches;
 mod engine_budget;
 mod engine_bumps;
+mod engine_calls;
 mod engine_clock;
 mod engine_crash;
 mod engine_elsewhere;

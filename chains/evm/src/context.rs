@@ -26,7 +26,7 @@ use crate::{
     extension::sponsoring::ledger::Ledger,
     health::token_code::TokenCodeMonitor,
     method::permit2,
-    observe::Witnessed,
+    observe::{BlockReceipts, Witnessed},
     rpc::Rpc,
     scheme::requirements::Timing,
     simulation::{BlockPlace, Price, Simulator},
@@ -82,6 +82,8 @@ pub(crate) struct Context {
     pub price_floors: Mutex<Floors>,
     /// The blocks whose inclusions need no second look as long as the chain has them.
     pub witnessed: Witnessed,
+    /// The receipts of the newest block, as far as they were asked for together.
+    pub block_receipts: BlockReceipts,
     /// The number of proofs so far; each goes through another endpoint first.
     pub looks: AtomicUsize,
 }
@@ -123,6 +125,7 @@ impl Context {
             sponsorships,
             price_floors: Mutex::default(),
             witnessed: Witnessed::default(),
+            block_receipts: BlockReceipts::default(),
             looks: AtomicUsize::new(0),
         }
     }

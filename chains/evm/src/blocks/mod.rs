@@ -65,6 +65,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Newest {
     /// The block.
     pub header: Header,
+    /// The number of its transactions.
+    pub transactions: usize,
     /// The moment at which it was seen here.
     pub arrived: Instant,
     /// True when it was not there a moment before, so that `arrived` is about
@@ -364,7 +366,12 @@ impl BlockTracker {
         let Arrival { header, transactions } = arrival;
         let (number, hash, timestamp) = (header.number, header.hash.clone(), header.timestamp);
         self.heads.found(number);
-        let changed = self.state.lock().see(header, came, self.block_time, now, self.skew_max);
+        let changed = {
+            let mut state = self.state.lock();
+            let changed = state.see(header, came, self.block_time, now, self.skew_max);
+            state.count(transactions.len());
+            changed
+        };
         match changed {
             state::Change::Nothing => {}
             state::Change::Trouble(sentence) => tracing::error!(network = %self.network, "{sentence}"),

@@ -85,6 +85,13 @@ impl State {
         }
     }
 
+    /// Notes the number of the newest block's transactions.
+    pub fn count(&mut self, transactions: usize) {
+        if let Some(newest) = &mut self.newest {
+            newest.transactions = transactions;
+        }
+    }
+
     /// Takes in a block.
     pub fn see(&mut self, header: Header, came: Came, block_time: Duration, now: u64, skew_max: u64) -> Change {
         let arrived = Instant::now();
@@ -107,7 +114,7 @@ impl State {
         };
         self.trouble = trouble;
         let (live, within) = (matches!(came, Came::Live(_)), came.within(self.interval));
-        self.newest = Some(Newest { header, arrived, live, within });
+        self.newest = Some(Newest { header, transactions: 0, arrived, live, within });
         change
     }
 }

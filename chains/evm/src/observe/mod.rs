@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`placement`] | where transactions are, as one endpoint sees it |
 //! | [`receipt`] | receipts and logs, read |
+//! | [`block_receipts`] | those of a block that is ours for the most part, asked for once |
 //! | [`effect`] | what became of one step, as far as receipts tell, and beyond |
 //! | [`investigation`] | why a transfer is missing, or where else it was made |
 //! | [`canonical`] | blocks that are still part of the chain |
@@ -21,6 +22,7 @@
 
 mod authorization;
 mod authorization_use;
+mod block_receipts;
 mod canonical;
 mod effect;
 mod investigation;
@@ -44,6 +46,7 @@ use futures::future::join_all;
 pub(crate) use self::effect::is_cancellation;
 pub(crate) use self::{
     authorization::trace as trace_authorization,
+    block_receipts::BlockReceipts,
     canonical::{Witnessed, are_canonical},
 };
 use self::{

@@ -139,9 +139,8 @@ pub(super) async fn places<'a>(
     rpc: &Rpc,
     views: &[TransactionView<'a>],
 ) -> Result<Vec<Result<Option<Placement<'a>>, CallError>>, CallError> {
-    let calls: Vec<Call> =
-        views.iter().flat_map(|view| view.attempts).map(|attempt| Call::receipt(&attempt.hash)).collect();
-    let receipts = rpc.each::<Option<Receipt>>(&calls).await?;
+    let hashes: Vec<&str> = views.iter().flat_map(|view| view.attempts).map(|attempt| attempt.hash.as_str()).collect();
+    let receipts = receipts(context, rpc, &hashes).await?;
     let known = receipts.iter().filter_map(|receipt| receipt.as_ref().ok()?.as_ref());
     let numbers: BTreeSet<u64> = known.filter_map(Receipt::block).map(|block| block.number).collect();
     let canon = Canon::read(rpc, &numbers, context.config.confirmations).await?;
@@ -151,6 +150,26 @@ pub(super) async fn places<'a>(
         canon.place_of(view, mine.collect())
     };
     Ok(views.iter().map(place).collect())
+}
+
+/// The receipts of transactions: of the newest block's together where many are
+/// in it, of the others one by one.
+async fn receipts(
+    context: &Context,
+    rpc: &Rpc,
+    hashes: &[&str],
+) -> Result<Vec<Result<Option<Receipt>, CallError>>, CallError> {
+    let newest = context.block_receipts.newest(context, rpc, hashes.len()).await;
+    let in_newest = |hash: &&str| newest.as_ref()?.get(&hash.to_lowercase()).cloned();
+    let found: Vec<Option<Receipt>> = hashes.iter().map(in_newest).collect();
+    let missing = hashes.iter().zip(&found).filter(|(_, found)| found.is_none());
+    let calls: Vec<Call> = missing.map(|(hash, _)| Call::receipt(hash)).collect();
+    let mut asked = rpc.each::<Option<Receipt>>(&calls).await?.into_iter();
+    let receipt = |found: Option<Receipt>| match found {
+        Some(receipt) => Ok(Some(receipt)),
+        None => asked.next().unwrap_or_else(|| Err(CallError::unreadable())),
+    };
+    Ok(found.into_iter().map(receipt).collect())
 }
 
 /// Blocks as the endpoint has them now.

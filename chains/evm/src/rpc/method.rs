@@ -22,6 +22,8 @@ pub enum Method {
     GetBalance,
     /// `eth_getBlockByNumber`
     GetBlockByNumber,
+    /// `eth_getBlockReceipts`
+    GetBlockReceipts,
     /// `eth_getCode`
     GetCode,
     /// `eth_getLogs`
@@ -53,6 +55,7 @@ impl Method {
             Self::ChainId => "eth_chainId",
             Self::GetBalance => "eth_getBalance",
             Self::GetBlockByNumber => "eth_getBlockByNumber",
+            Self::GetBlockReceipts => "eth_getBlockReceipts",
             Self::GetCode => "eth_getCode",
             Self::GetLogs => "eth_getLogs",
             Self::GetStorageAt => "eth_getStorageAt",
@@ -163,6 +166,11 @@ impl Call {
     pub fn receipt(transaction: &str) -> Self {
         // Hashes come from our own signing; quoting keeps the text JSON anyway.
         Self::new(Method::GetTransactionReceipt, format!("[{}]", serde_json::Value::from(transaction)))
+    }
+
+    /// `eth_getBlockReceipts`
+    pub fn block_receipts(at: At) -> Self {
+        Self::new(Method::GetBlockReceipts, format!("[{at}]"))
     }
 
     /// `eth_maxPriorityFeePerGas`

@@ -59,6 +59,11 @@ impl Rpc {
         Self { pool: Arc::clone(&self.pool), pinned: Some(Arc::clone(endpoint)) }
     }
 
+    /// The host of the only endpoint that is asked; `None`: whichever is well.
+    pub fn host(&self) -> Option<&str> {
+        self.pinned.as_ref().map(chains_rpc::Endpoint::host)
+    }
+
     /// Blocks in one `eth_getLogs`, at most.
     pub fn log_blocks_max(&self) -> u64 {
         self.pinned.as_ref().map_or(endpoint::LOG_BLOCKS_MAX, |endpoint| endpoint.log_blocks_max())
