@@ -18,8 +18,10 @@ use super::{
 /// The use that a program makes of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// It owns the store: no other process opens it in this way meanwhile.
+    /// It has the store for itself: no other process owns or shares it meanwhile.
     Own(Migrations),
+    /// It shares the store with others that do; a SQLite file is one process's.
+    Share(Migrations),
     /// It looks things up, beside the owner or without one. Every write
     /// answers [`StoreError::Closed`](super::StoreError::Closed).
     Read,
@@ -121,10 +123,13 @@ impl fmt::Display for Location {
 /// The database cannot be opened.
 pub async fn connect(location: &Location, access: Access) -> Result<Arc<dyn Store>, ConnectError> {
     Ok(Arc::new(match (location, access) {
-        (Location::Sqlite(path), Access::Own(migrations)) => sqlite::own(path, migrations).await?,
+        (Location::Sqlite(path), Access::Own(migrations) | Access::Share(migrations)) => {
+            sqlite::own(path, migrations).await?
+        }
         (Location::Sqlite(path), Access::Read) => sqlite::read(path).await?,
         (Location::Sqlite(path), Access::Operate) => sqlite::operate(path).await?,
         (Location::Postgres(place), Access::Own(migrations)) => postgres::own(place, migrations).await?,
+        (Location::Postgres(place), Access::Share(migrations)) => postgres::share(place, migrations).await?,
         (Location::Postgres(place), Access::Read) => postgres::read(place).await?,
         (Location::Postgres(place), Access::Operate) => postgres::operate(place).await?,
     }))

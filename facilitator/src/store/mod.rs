@@ -11,6 +11,7 @@ pub mod connect;
 #[cfg(test)]
 pub(crate) mod contract;
 mod fence;
+pub mod lease;
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod postgres;
@@ -22,9 +23,11 @@ use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use chains_core::{Identity, Network, clock::Millis};
+use tokio::sync::watch;
 
 pub use change::{Change, OperatorWord, SendNote};
 pub use fence::Fence;
+pub use lease::{Instance, Kept, Lease, Leases};
 
 use self::archive::{Archive, ArchiveCursor, Archived, ArchivedName, ArchivedNonces, Bounds, Departure};
 use crate::settlement::{
@@ -34,7 +37,7 @@ use crate::settlement::{
 
 /// The store of settlements. A method returns when its effect is durable.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: Leases {
     /// Makes transitions, all or none, in one commit with their events.
     /// Returns the settlements that a `Settle` or `Fail` of the call ended:
     /// one that had ended before stays as it is, and is not among them.
@@ -103,6 +106,13 @@ pub trait Store: Send + Sync {
 
     /// The settlement of this id, without its steps and events.
     async fn record(&self, id: SettlementId) -> Result<Option<Record>, StoreError>;
+
+    /// Those of these settlements that are open. Called while requests wait for
+    /// settlements that another process follows.
+    async fn open_of(&self, ids: &[SettlementId]) -> Result<Vec<SettlementId>, StoreError>;
+
+    /// The notices that the processes of the store give each other. One may get lost.
+    fn notices(&self) -> watch::Receiver<Notice>;
 
     /// Every settlement of a network that is open, oldest first. Called before
     /// the network's workers open.
@@ -208,6 +218,15 @@ pub trait Store: Send + Sync {
     async fn close(&self);
 }
 
+/// A notice that settlements have ended, in whichever process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Notice {
+    /// Grows with every notice.
+    pub number: u64,
+    /// True while notices can come.
+    pub gives_notice: bool,
+}
+
 /// The bytes that a database takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
@@ -254,11 +273,8 @@ pub enum StoreError {
     /// after a look.
     #[error("the database did not answer in time")]
     NoAnswer,
-    /// Another process owns the database, or has owned it meanwhile.
-    #[error(
-        "{0} owns the database now, or has owned it since this process lost its connection: nothing is stored meanwhile. \
-         Where that is another process, stop one of the two and start this one again"
-    )]
+    /// Another process has the database for itself.
+    #[error("{0} has the database for itself now: nothing is stored until it ends")]
     Taken(String),
     /// The database cannot be used as it is now.
     #[error("{0}")]

@@ -9,6 +9,7 @@ pub(crate) mod build;
 pub(crate) mod ends;
 pub(crate) mod finality;
 pub(crate) mod find;
+pub(crate) mod leases;
 pub(crate) mod operator;
 pub(crate) mod owners;
 pub(crate) mod timeline;
@@ -136,7 +137,14 @@ macro_rules! engine_contract {
                 transactions_are_found_by_their_nonces,
                 open_settlements_come_back_oldest_first,
                 unresolved_settlements_come_in_pages,
+                it_is_told_which_of_some_settlements_are_open,
                 a_raised_epoch_ends_the_one_before_and_only_its_owner_raises_it,
+            }
+            leases {
+                a_lease_is_taken_by_whoever_saw_it_as_it_is,
+                an_instance_renews_what_it_has_and_learns_what_it_has_not,
+                a_lease_is_given_back_by_its_owner_alone_and_what_was_written_under_it_is_over,
+                an_instance_is_known_by_its_newest_beat_until_it_says_good_bye,
             }
         }
     };

@@ -151,6 +151,20 @@ pub(crate) async fn open_settlements_come_back_oldest_first(backend: &impl Backe
     store.close().await;
 }
 
+pub(crate) async fn it_is_told_which_of_some_settlements_are_open(backend: &impl Backend) {
+    let store = owned(backend).await;
+    let [signed, sent, settled, failed, unresolved] = begun(&*store).await;
+    apply(&*store, vec![settled.settle(), failed.fail(), unresolved.unresolve("no proof"), sent.include()]).await;
+    let all = [&settled, &signed, &unresolved, &sent, &failed].map(Begun::id);
+    let mut open = store.open_of(&[&all[..], &[SettlementId::fresh()]].concat()).await.expect("read");
+    open.sort_unstable();
+    let mut expected = [signed.id(), sent.id()];
+    expected.sort_unstable();
+    assert_eq!(open, expected);
+    assert_eq!(store.open_of(&[]).await.expect("read"), []);
+    store.close().await;
+}
+
 pub(crate) async fn unresolved_settlements_come_in_pages(backend: &impl Backend) {
     let store = owned(backend).await;
     let payments: [_; 7] = begun(&*store).await;

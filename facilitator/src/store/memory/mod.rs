@@ -3,6 +3,7 @@
 //! It passes the engine's part of the store's contract, so that a simulation
 //! over it means something. Its [`Disk`] outlives it, as a file does.
 
+mod leases;
 mod tables;
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
 use async_trait::async_trait;
 use chains_core::{Identity, Network, clock::Millis};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use self::tables::{Row, Tables};
 use crate::{
@@ -24,7 +26,7 @@ use crate::{
         record::{Due, Event, Followed, Loss, Sends},
     },
     store::{
-        ApplyError, Change, Fence, OperatorWord, Query, SendNote, Size, Store, StoreError,
+        ApplyError, Change, Fence, Notice, OperatorWord, Query, SendNote, Size, Store, StoreError,
         archive::{Archive, ArchiveCursor, Archived, ArchivedName, ArchivedNonces, Bounds, Departure},
     },
 };
@@ -130,6 +132,11 @@ impl MemoryStore {
         Ok(read(&self.disk.0.lock().tables))
     }
 
+    fn write<T>(&self, write: impl FnOnce(&mut Tables) -> T) -> Result<T, StoreError> {
+        self.read(|_| ())?;
+        Ok(write(&mut self.disk.0.lock().tables))
+    }
+
     /// Settlements of a network that are wanted, after a given one.
     fn page(
         &self,
@@ -197,7 +204,7 @@ impl Store for MemoryStore {
         self.read(|_| ())?;
         let mut content = self.disk.0.lock();
         let is_owner =
-            content.tables.owners.get(&(network.clone(), gas_wallet.to_owned())).is_some_and(|(by, _)| by == owner);
+            content.tables.owners.get(&(network.clone(), gas_wallet.to_owned())).is_some_and(|there| there.id == owner);
         Ok(is_owner.then(|| content.tables.own(network, gas_wallet, owner)))
     }
 
@@ -215,6 +222,16 @@ impl Store for MemoryStore {
 
     async fn record(&self, id: SettlementId) -> Result<Option<Record>, StoreError> {
         self.read(|tables| tables.settlements.get(&id).map(|row| tables.record(row)))
+    }
+
+    async fn open_of(&self, ids: &[SettlementId]) -> Result<Vec<SettlementId>, StoreError> {
+        let is_open =
+            |tables: &Tables, id: &SettlementId| tables.settlements.get(id).is_some_and(|row| row.state == State::Open);
+        self.read(|tables| ids.iter().filter(|id| is_open(tables, id)).copied().collect())
+    }
+
+    fn notices(&self) -> watch::Receiver<Notice> {
+        watch::channel(Notice::default()).1
     }
 
     async fn open_settlements(&self, network: &Network) -> Result<Vec<Followed>, StoreError> {

@@ -13,7 +13,7 @@ use crate::{
         StepNumber, StepState, Transaction, TransactionId, TransactionState,
         record::{Event, Followed, Loss},
     },
-    store::{ApplyError, Change, Fence, SendNote, StoreError},
+    store::{ApplyError, Change, Fence, Instance, SendNote, StoreError},
 };
 
 /// A settlement with its steps and its story.
@@ -41,13 +41,31 @@ pub(super) struct Carrier {
     pub transaction: Transaction,
 }
 
+/// The owner of a gas wallet.
+#[derive(Clone, Debug)]
+pub(super) struct Owner {
+    pub id: String,
+    pub name: String,
+    pub epoch: u64,
+    pub beat: u64,
+    pub renewed_at: Millis,
+}
+
+impl Default for Owner {
+    fn default() -> Self {
+        Self { id: String::new(), name: String::new(), epoch: 0, beat: 0, renewed_at: Millis(0) }
+    }
+}
+
 /// All rows. A copy is cheap: rows are shared until they change.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tables {
     pub settlements: BTreeMap<SettlementId, Arc<Row>>,
     pub carriers: BTreeMap<TransactionId, Arc<Carrier>>,
-    /// The owner of each gas wallet, and its epoch.
-    pub owners: BTreeMap<(Network, String), (String, u64)>,
+    /// The owner of each gas wallet.
+    pub owners: BTreeMap<(Network, String), Owner>,
+    /// The instances that share the wallets, by their ids.
+    pub instances: BTreeMap<String, Instance>,
 }
 
 impl Row {
@@ -162,7 +180,7 @@ impl Tables {
 
     fn holds(&self, fence: &Fence) -> bool {
         let owner = self.owners.get(&(fence.network.clone(), fence.gas_wallet.clone()));
-        owner.is_some_and(|(owner, epoch)| *owner == fence.owner && *epoch == fence.epoch)
+        owner.is_some_and(|owner| owner.id == fence.owner && owner.epoch == fence.epoch)
     }
 
     fn check_owner(&self, network: &Network, transaction: &Transaction) -> Result<(), ApplyError> {
@@ -170,7 +188,7 @@ impl Tables {
             return Err(ApplyError::Store(StoreError::TooLarge { column: "nonce", value }));
         }
         let wallet = (network.clone(), transaction.gas_wallet.clone());
-        let owned = self.owners.get(&wallet).is_some_and(|(_, epoch)| *epoch == transaction.epoch);
+        let owned = self.owners.get(&wallet).is_some_and(|owner| owner.epoch == transaction.epoch);
         if owned { Ok(()) } else { Err(ApplyError::EpochOver) }
     }
 
@@ -368,10 +386,10 @@ impl Tables {
 
     /// Gives a gas wallet to an owner; returns the epoch.
     pub fn own(&mut self, network: &Network, gas_wallet: &str, owner: &str) -> u64 {
-        let (by, epoch) = self.owners.entry((network.clone(), gas_wallet.to_owned())).or_default();
-        owner.clone_into(by);
-        *epoch += 1;
-        *epoch
+        let there = self.owners.entry((network.clone(), gas_wallet.to_owned())).or_default();
+        owner.clone_into(&mut there.id);
+        there.epoch += 1;
+        there.epoch
     }
 
     /// Gives a success away, once.

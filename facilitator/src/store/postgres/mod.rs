@@ -1,20 +1,21 @@
 //! The store in a PostgreSQL database.
 //!
-//! One process owns the database: a second one would give out the same nonces.
-//! It is the one whose writing session holds an advisory lock, which ends with
-//! the session. So each write is made by the owner, or by nobody: a process that
-//! lost its session must take the lock again before it writes, and writes nothing
-//! more when another has had its gas wallets meanwhile. On top of that each commit
-//! holds the rows of the wallets that it takes nonces of, and compares their epochs.
+//! Several processes share the database, or one has it for itself: an advisory
+//! lock tells which. Each gas wallet has one owner at a time. Each commit of a
+//! wallet's worker holds the wallet's row, and compares owner and epoch: so
+//! nothing of an owner that is none any more is stored, and whoever takes the
+//! wallet waits for what is in the middle of being stored.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`place`] | the name of a database, and the ways to it |
 //! | [`server`] | reaching it, and its settings |
 //! | [`open`] | the schema's version |
-//! | `lock` | its one owner |
+//! | `lock` | the processes that use it |
+//! | `notices` | what they tell each other |
 
 mod lock;
+mod notices;
 pub mod open;
 pub mod place;
 pub mod server;
@@ -26,6 +27,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use self::{
+    lock::Hold,
     place::Place,
     server::{OpenError, Server, Way},
 };
@@ -34,7 +36,7 @@ use super::{
     schema::Migrations,
     sql::{
         LIST_READERS, READERS, Readers, SqlStore,
-        database::{Connection, Connector, Owned, Pool, Terms},
+        database::{Connection, Connector, Pool, Terms},
         statement::{Dialect, Statement},
     },
 };
@@ -49,19 +51,18 @@ const LIST_MAX: Duration = Duration::from_mins(1);
 /// The way to connections that write.
 struct WritingConnector {
     way: Way,
-    /// The server of the owner, whose every connection must get the lock and
-    /// lead to this server. `None` for an operator's command beside it.
-    owned: Option<Server>,
+    /// The server, to which every connection must lead, and the lock that each
+    /// must get. `None` for an operator's command beside.
+    used: Option<(Server, Hold)>,
 }
 
 #[async_trait]
 impl Connector for WritingConnector {
-    async fn connect(&self, owned: &Owned) -> Result<Connection, StoreError> {
+    async fn connect(&self) -> Result<Connection, StoreError> {
         let mut connection = self.way.connect().await.map_err(StoreError::from)?;
-        if let Some(server) = &self.owned {
+        if let Some((server, hold)) = &self.used {
             server.check(&mut connection).await?;
-            lock::take(&mut connection).await.map_err(StoreError::from)?;
-            lock::check_owners(&mut connection, owned).await?;
+            lock::take(&mut connection, *hold).await.map_err(StoreError::from)?;
         }
         Ok(connection)
     }
@@ -76,23 +77,37 @@ impl Connector for WritingConnector {
 /// Opens the database for this process alone.
 ///
 /// # Errors
-/// It cannot be reached, another process owns it, or its schema is not this program's.
+/// It cannot be reached, another process uses it, or its schema is not this program's.
 pub(super) async fn own(place: &Place, migrations: Migrations) -> Result<SqlStore, OpenError> {
+    open_as(Hold::Alone, place, migrations).await
+}
+
+/// Opens the database beside others that share it.
+///
+/// # Errors
+/// It cannot be reached, another process has it for itself, or its schema is not this program's.
+pub(super) async fn share(place: &Place, migrations: Migrations) -> Result<SqlStore, OpenError> {
+    open_as(Hold::Shared, place, migrations).await
+}
+
+async fn open_as(hold: Hold, place: &Place, migrations: Migrations) -> Result<SqlStore, OpenError> {
     let way = place.direct(terms(ANSWER_MAX));
     let mut connection = way.connect().await?;
-    lock::take_in_time(&mut connection).await?;
+    lock::take_in_time(&mut connection, hold).await?;
     if migrations == Migrations::Apply && !open::is_current(&mut connection).await? {
         open::migrate(place).await?;
     }
     open::must_be_current(&mut connection).await?;
-    let owned = Some(Server::of(&mut connection).await?);
-    Ok(SqlStore::owning(readers(place), Arc::new(WritingConnector { way, owned }), connection))
+    let used = Some((Server::of(&mut connection).await?, hold));
+    let listening = way.clone();
+    let store = SqlStore::owning(readers(place), Arc::new(WritingConnector { way, used }), connection);
+    Ok(store.noticed(|ended, tasks, stop| notices::start(listening, ended, tasks, stop)))
 }
 
-/// Opens the database beside the process that owns it, to look things up.
+/// Opens the database beside the processes that use it, to look things up.
 ///
 /// # Errors
-/// As [`own`], but for the owner.
+/// As [`own`], but for the others.
 pub(super) async fn read(place: &Place) -> Result<SqlStore, OpenError> {
     check(place).await?;
     Ok(SqlStore::reading(readers(place)))
@@ -104,7 +119,7 @@ pub(super) async fn read(place: &Place) -> Result<SqlStore, OpenError> {
 /// As [`read`].
 pub(super) async fn operate(place: &Place) -> Result<SqlStore, OpenError> {
     check(place).await?;
-    let connector = WritingConnector { way: place.direct(terms(LIST_MAX)), owned: None };
+    let connector = WritingConnector { way: place.direct(terms(LIST_MAX)), used: None };
     Ok(SqlStore::operating(readers(place), Arc::new(connector)))
 }
 

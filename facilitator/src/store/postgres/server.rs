@@ -95,10 +95,10 @@ pub enum OpenError {
         /// The server and database.
         place: String,
     },
-    /// Another process owns it.
+    /// Another process has it for itself, or this one needs it so.
     #[error(
-        "{holder} holds this database: it is in use, and two processes on one database would send two transactions \
-         with one nonce. Stop the other process, or give this one its own `store.url`"
+        "{holder} holds this database, which is in use: one of the two processes needs it for itself. Stop the other \
+         process, or give this one its own `store.url`"
     )]
     Owned {
         /// The other process, as the server knows it.

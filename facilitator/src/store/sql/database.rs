@@ -1,6 +1,6 @@
 //! Connections to either database.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
@@ -36,16 +36,12 @@ impl Terms {
     }
 }
 
-/// The gas wallets that a process owns, by network and wallet, each with the
-/// name under which it does.
-pub(in crate::store) type Owned = BTreeMap<(String, String), String>;
-
 /// The way to connections that write.
 #[async_trait]
 pub(in crate::store) trait Connector: Send + Sync {
-    /// Makes a connection. Each connection of the store's owner makes sure that
-    /// it still is the owner, and that nobody has owned these wallets meanwhile.
-    async fn connect(&self, owned: &Owned) -> Result<Connection, StoreError>;
+    /// Makes a connection. Each connection of a process that uses the store makes
+    /// sure that it still may.
+    async fn connect(&self) -> Result<Connection, StoreError>;
 
     /// The bytes that the database takes now, as far as connections that read tell.
     async fn size(&self, pool: &Pool) -> Result<Size, StoreError>;

@@ -16,12 +16,14 @@
 //! | [`admit`], `group` | the calls that are refused; the order of writing |
 //! | `write` | the statements of a commit |
 //! | [`read`], `row` | look-ups, and the meaning of rows |
+//! | `leases` | the leases of gas wallets |
 //! | [`archive`] | settlements that leave for a file |
 
 pub(super) mod admit;
 pub(super) mod archive;
 pub(super) mod database;
 mod group;
+mod leases;
 pub(super) mod read;
 mod row;
 pub(super) mod statement;
@@ -41,15 +43,15 @@ use chains_core::{
     clock::{Clock as _, Millis, SystemClock},
 };
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    database::{Connection, Connector, Owned, Pool},
+    database::{Connection, Connector, Pool},
     writer::{Owner, Raise, Request, Writer},
 };
 use super::{
-    ApplyError, Change, Fence, OperatorWord, Query, SendNote, Size, Store, StoreError,
+    ApplyError, Change, Fence, Notice, OperatorWord, Query, SendNote, Size, Store, StoreError,
     archive::{Archive, ArchiveCursor, Archived, ArchivedName, ArchivedNonces, Bounds, Departure},
 };
 use crate::settlement::{
@@ -98,6 +100,9 @@ pub(super) struct SqlStore {
     connector: Mutex<Option<Arc<dyn Connector>>>,
     /// True where an operator's command writes beside the owner.
     operates: bool,
+    /// Says that a commit has ended settlements.
+    ended: Arc<Notify>,
+    notices: watch::Receiver<Notice>,
 }
 
 /// Its connections' options may hold a password.
@@ -112,8 +117,9 @@ impl SqlStore {
     pub fn owning(readers: Readers, connector: Arc<dyn Connector>, connection: Connection) -> Self {
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let (notes, notes_inbox) = mpsc::channel(NOTES_MAX);
-        let writer = Writer::new(Arc::clone(&connector), connection);
-        let store = Self { connector: Mutex::new(Some(connector)), ..Self::beside(readers, requests, notes) };
+        let store =
+            Self { connector: Mutex::new(Some(Arc::clone(&connector))), ..Self::beside(readers, requests, notes) };
+        let writer = Writer::new(connector, connection, Arc::clone(&store.ended));
         store.writer.spawn(writer.run(inbox, notes_inbox, store.stop.clone()));
         store.writer.close();
         store
@@ -144,7 +150,20 @@ impl SqlStore {
             stop: CancellationToken::new(),
             connector: Mutex::new(None),
             operates: false,
+            ended: Arc::default(),
+            // Nobody gives notice, until somebody is there who does.
+            notices: watch::channel(Notice::default()).1,
         }
+    }
+
+    /// The same with notices between processes: whoever gives them learns of each
+    /// commit that has ended settlements, until the store is closed.
+    pub fn noticed(
+        mut self,
+        start: impl FnOnce(Arc<Notify>, &TaskTracker, CancellationToken) -> watch::Receiver<Notice>,
+    ) -> Self {
+        self.notices = start(Arc::clone(&self.ended), &self.writer, self.stop.clone());
+        self
     }
 
     /// The way to a connection of its own for an operator's command.
@@ -183,7 +202,7 @@ impl Store for SqlStore {
         let Some(operator) = self.operator() else {
             return self.ask(|answer| Request::Resolve { word, answer }).await;
         };
-        let mut connection = operator.connect(&Owned::new()).await?;
+        let mut connection = operator.connect().await?;
         let done = write::resolve_alone(&mut connection, &word).await;
         connection.close().await?;
         done
@@ -223,6 +242,14 @@ impl Store for SqlStore {
 
     async fn record(&self, id: SettlementId) -> Result<Option<Record>, StoreError> {
         read::record(&self.readers, id).await
+    }
+
+    async fn open_of(&self, ids: &[SettlementId]) -> Result<Vec<SettlementId>, StoreError> {
+        read::open_of(&self.readers, ids).await
+    }
+
+    fn notices(&self) -> watch::Receiver<Notice> {
+        self.notices.clone()
     }
 
     async fn open_settlements(&self, network: &Network) -> Result<Vec<Followed>, StoreError> {
@@ -298,13 +325,13 @@ impl Store for SqlStore {
     }
 
     async fn begin_archive(&self, begun: Archive) -> Result<(), StoreError> {
-        let mut connection = self.operator().ok_or(StoreError::Closed)?.connect(&Owned::new()).await?;
+        let mut connection = self.operator().ok_or(StoreError::Closed)?.connect().await?;
         archive::begin(&mut connection.session(), &begun).await?;
         connection.close().await
     }
 
     async fn depart(&self, departure: &Departure) -> Result<bool, StoreError> {
-        let mut connection = self.operator().ok_or(StoreError::Closed)?.connect(&Owned::new()).await?;
+        let mut connection = self.operator().ok_or(StoreError::Closed)?.connect().await?;
         connection.wait_for_nobody().await?;
         let started = Instant::now();
         let left = loop {

@@ -12,7 +12,7 @@ use sqlx::{
     postgres::PgDatabaseError,
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -20,12 +20,12 @@ use tokio_util::sync::CancellationToken;
 use super::{
     NOTES_MAX,
     admit::Refusal,
-    database::{Connection, Connector, Owned},
-    write::{self, Verdicts, WriteError},
+    database::{Connection, Connector},
+    write::{self, LeaseCall, Verdicts, WriteError},
 };
 use crate::{
     settlement::{Recipient, SettlementId},
-    store::{ApplyError, Change, Fence, OperatorWord, SendNote, StoreError},
+    store::{ApplyError, Change, Fence, Kept, OperatorWord, SendNote, StoreError},
 };
 
 /// Requests that share a commit at most. Beyond, a group is no cheaper for
@@ -74,6 +74,8 @@ pub(super) enum Request {
     Own { owner: Owner, answer: oneshot::Sender<Result<u64, StoreError>> },
     /// [`Store::raise_epoch`](crate::store::Store::raise_epoch).
     Raise { raise: Raise, answer: oneshot::Sender<Result<Option<u64>, StoreError>> },
+    /// The methods of [`Leases`](crate::store::Leases) that write.
+    Lease { call: LeaseCall, answer: oneshot::Sender<Result<Vec<Kept>, StoreError>> },
     /// [`Store::check`](crate::store::Store::check): answered without a commit.
     Ping { answer: oneshot::Sender<Result<(), StoreError>> },
 }
@@ -81,12 +83,6 @@ pub(super) enum Request {
 impl Request {
     const fn writes(&self) -> bool {
         !matches!(self, Self::Ping { .. })
-    }
-
-    /// The wallet that a request takes, and its owner's name.
-    fn owned(&self) -> Option<((String, String), String)> {
-        let Self::Own { owner, .. } = self else { return None };
-        Some(((owner.network.as_str().to_owned(), owner.gas_wallet.clone()), owner.name.clone()))
     }
 
     /// Answers the caller. One that gave up waiting gets none; its request is
@@ -113,6 +109,9 @@ impl Request {
             Self::Raise { answer, .. } => {
                 drop(answer.send(result.map(|verdicts| verdicts.raised.pop_front().unwrap_or_default())));
             }
+            Self::Lease { answer, .. } => {
+                drop(answer.send(result.map(|verdicts| verdicts.leases.pop_front().unwrap_or_default())));
+            }
             Self::Ping { answer } => drop(answer.send(result.map(|_| ()))),
         }
     }
@@ -134,14 +133,15 @@ pub(super) struct Writer {
     /// `None` after a failure that leaves open what the connection is in the
     /// middle of; the next commit makes a new one.
     connection: Option<Connection>,
-    owned: Owned,
     notes: Vec<SendNote>,
     notes_due: Option<Instant>,
+    /// Told of each commit that has ended settlements.
+    ended: Arc<Notify>,
 }
 
 impl Writer {
-    pub(super) fn new(connector: Arc<dyn Connector>, connection: Connection) -> Self {
-        Self { connector, connection: Some(connection), owned: Owned::new(), notes: Vec::new(), notes_due: None }
+    pub(super) fn new(connector: Arc<dyn Connector>, connection: Connection, ended: Arc<Notify>) -> Self {
+        Self { connector, connection: Some(connection), notes: Vec::new(), notes_due: None, ended }
     }
 
     /// Writes what comes until `stop`, or until nobody can ask any more; then
@@ -192,7 +192,7 @@ impl Writer {
     /// Makes a connection where the last one is gone.
     async fn reconnect(&mut self) -> Result<(), StoreError> {
         if self.connection.is_none() {
-            self.connection = Some(self.connector.connect(&self.owned).await?);
+            self.connection = Some(self.connector.connect().await?);
         }
         Ok(())
     }
@@ -256,13 +256,15 @@ impl Writer {
         let started = Instant::now();
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.connector.connect(&self.owned).await?,
+            None => self.connector.connect().await?,
         };
         let written = write::transaction(&mut connection.session(), group, &self.notes).await;
         match &written {
-            Ok(_) => {
+            Ok(verdicts) => {
                 self.connection = Some(connection);
-                self.owned.extend(group.iter().filter_map(Request::owned));
+                if verdicts.have_ended() {
+                    self.ended.notify_one();
+                }
                 self.notes.clear();
                 crate::metrics::committed(started.elapsed(), group.len());
             }

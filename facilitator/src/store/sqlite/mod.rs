@@ -31,7 +31,7 @@ use super::{
     schema::Migrations,
     sql::{
         LIST_READERS, READERS, Readers, SqlStore,
-        database::{Connection, Connector, Owned, Pool},
+        database::{Connection, Connector, Pool},
     },
 };
 
@@ -45,7 +45,7 @@ struct WritingConnector {
 
 #[async_trait]
 impl Connector for WritingConnector {
-    async fn connect(&self, _owned: &Owned) -> Result<Connection, StoreError> {
+    async fn connect(&self) -> Result<Connection, StoreError> {
         Ok(Connection::Sqlite(open::connect(&self.options).await?))
     }
 

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     settlement::{Transaction, TransactionId},
     store::{
-        ApplyError, Change, StoreError,
+        ApplyError, Change, Fence, Notice, StoreError,
         connect::inspect,
         postgres::{ANSWER_MAX, WritingConnector, open, readers, terms},
         sql::SqlStore,
@@ -34,7 +34,27 @@ async fn a_second_process_is_refused_and_told_which_is_the_first() {
 }
 
 #[tokio::test]
-async fn whoever_lost_the_database_to_another_writes_nothing_more() {
+async fn instances_share_a_database_and_nobody_has_it_for_itself_beside_them() {
+    let server = Server::fresh();
+    open::migrate(&server.place()).await.expect("migrated");
+    let share = Access::Share(Migrations::Require);
+    let [first, second] =
+        [server.connect(share).await, server.connect(share).await].map(|opened| opened.expect("opened"));
+    let refusal = refused(&server.0.url("postgres"), OWN).await;
+    assert!(refusal.contains("holds this database") && refusal.contains("Stop the other process"), "{refusal}");
+    let seen = inspect(&Location::Postgres(Box::new(server.place()))).await.expect("looked at");
+    assert_eq!(seen.holder.map(|holder| holder.split("; ").count()), Some(2));
+    first.close().await;
+    second.close().await;
+    let alone = server.open().await;
+    let refusal = refused(&server.0.url("postgres"), share).await;
+    assert!(refusal.contains("holds this database"), "{refusal}");
+    alone.close().await;
+    server.connect(share).await.expect("opened").close().await;
+}
+
+#[tokio::test]
+async fn whoever_lost_a_wallet_while_it_had_no_connection_writes_nothing_of_it_any_more() {
     let server = Server::fresh();
     let store = owned(&server).await;
     let cut = "SELECT pg_terminate_backend(l.pid) FROM pg_locks l WHERE l.locktype = 'advisory'";
@@ -42,17 +62,17 @@ async fn whoever_lost_the_database_to_another_writes_nothing_more() {
     sqlx::query(cut).execute(&mut session).await.expect("cut");
     let other = server.open().await;
     other.own_wallet(&network(), "w", "another process").await.expect("owned");
-    let [one, two] = [1, 2].map(|number| begun_as(facts(number), number));
+    let one = begun_as(facts(1), 1);
     // The connection is gone, and then the lock is.
     for _ in 0..2 {
-        let refused = store.apply(one.begin(), AT).await;
+        let refused = store.apply_under(Some(&fence(1)), one.begin(), AT).await;
         assert!(matches!(refused, Err(ApplyError::Store(_))), "{refused:?}");
     }
-    other.close().await;
-    let late = store.apply(vec![claim(&two.facts)], AT).await;
-    let Err(ApplyError::Store(StoreError::Taken(by))) = late else { panic!("{late:?}") };
-    assert_eq!(by, "another process");
     assert!(matches!(store.check().await, Err(StoreError::Taken(_))), "it says so");
+    other.close().await;
+    let late = store.apply_under(Some(&fence(1)), one.begin(), AT).await;
+    assert!(matches!(late, Err(ApplyError::EpochOver)), "{late:?}");
+    store.check().await.expect("it answers again");
     store.close().await;
 }
 
@@ -89,7 +109,7 @@ const THEFT: Duration = Duration::from_secs(3);
 async fn thief(server: &Server) -> SqlStore {
     let way = server.place().direct(terms(ANSWER_MAX));
     let connection = way.connect().await.expect("connected");
-    SqlStore::owning(readers(&server.place()), Arc::new(WritingConnector { way, owned: None }), connection)
+    SqlStore::owning(readers(&server.place()), Arc::new(WritingConnector { way, used: None }), connection)
 }
 
 /// Takes the wallet, and gives out its nonces until somebody else has it.
@@ -105,7 +125,8 @@ async fn steal(store: &SqlStore, name: &str, number: u64) -> u64 {
             payment += 1;
             let one = begun_as(facts(payment), nonce);
             let carry = Change::Carry(Transaction { epoch, ..one.transaction });
-            match store.apply(vec![claim(&one.facts), carry], AT).await {
+            let fence = Fence { owner: name.into(), ..fence(epoch) };
+            match store.apply_under(Some(&fence), vec![claim(&one.facts), carry], AT).await {
                 Ok(_) => {}
                 Err(ApplyError::EpochOver) => break,
                 Err(error) => panic!("nonce {nonce} of epoch {epoch}: {error}"),
@@ -132,6 +153,33 @@ async fn a_wallet_that_is_stolen_again_and_again_gives_each_nonce_out_once() {
     assert!((0..).zip(&placed).all(|(place, (nonce, _))| place == *nonce), "no gap");
     assert!(placed.is_sorted_by_key(|(_, epoch)| *epoch), "no older epoch above a newer one");
     for store in thieves {
+        store.close().await;
+    }
+}
+
+/// An end that one process stores is noticed by the others, and a server that went
+/// away is listened to again.
+#[tokio::test]
+async fn an_end_in_one_process_is_noticed_in_the_others_and_who_hears_nothing_knows_it() {
+    let server = Server::fresh();
+    open::migrate(&server.place()).await.expect("migrated");
+    let share = Access::Share(Migrations::Require);
+    let [here, there] =
+        [server.connect(share).await, server.connect(share).await].map(|opened| opened.expect("opened"));
+    here.own_wallet(&network(), "w", "the test").await.expect("owned");
+    let mut notices = there.notices();
+    let listens = |notice: &Notice| notice.gives_notice;
+    let before = notices.wait_for(listens).await.expect("it listens").number;
+    let [one, two] = begun(&*here).await;
+    assert_eq!(there.open_of(&[one.id(), two.id()]).await.expect("read").len(), 2);
+    here.apply_under(Some(&fence(1)), vec![one.settle()], AT).await.expect("settled");
+    notices.wait_for(|notice| notice.number > before).await.expect("noticed");
+    assert_eq!(there.open_of(&[one.id(), two.id()]).await.expect("read"), [two.id()]);
+    server.0.stop();
+    notices.wait_for(|notice| !notice.gives_notice).await.expect("it knows");
+    server.0.go_on();
+    notices.wait_for(listens).await.expect("it listens again");
+    for store in [here, there] {
         store.close().await;
     }
 }

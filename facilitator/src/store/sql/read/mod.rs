@@ -26,6 +26,7 @@ use super::{
     database::{Pool, Row},
     row::{self, RECORD, Reader, int},
     statement::{Dialect, Statement, Value},
+    write::ROWS_MAX,
 };
 use crate::{
     settlement::{Caller, Record, SettlementId, Transaction, record::Loss},
@@ -75,6 +76,19 @@ pub(super) async fn by_identity(pool: &Pool, identity: &Identity) -> Result<Opti
 pub(super) async fn by_key(pool: &Pool, caller: &Caller) -> Result<Option<Record>, StoreError> {
     let Some(key) = &caller.key else { return Ok(None) };
     one(pool, BY_KEY, [caller.tenant.as_str().into(), key.stored().into()]).await
+}
+
+/// Those of these settlements that are open.
+pub(super) async fn open_of(pool: &Pool, ids: &[SettlementId]) -> Result<Vec<SettlementId>, StoreError> {
+    let mut open = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(ROWS_MAX) {
+        let mut query = Statement::new(pool.dialect(), "SELECT s.id FROM settlement s WHERE s.id");
+        query.is_one_of(ids.iter().map(|id| id.0)).push(" AND s.state IN ('signed', 'broadcast')");
+        for row in pool.all(query).await? {
+            open.push(SettlementId(row.get(0)?));
+        }
+    }
+    Ok(open)
 }
 
 pub(super) async fn record(pool: &Pool, id: SettlementId) -> Result<Option<Record>, StoreError> {

@@ -8,11 +8,13 @@
 //! | `rare` | everything else, one change at a time |
 //! | `notes` | the answers to sends |
 //! | `owner` | the owners of gas wallets, the operator's word |
+//! | `lease` | the leases of gas wallets |
 //! | `events` | the story of each settlement |
 
 mod begin;
 mod end;
 mod events;
+mod lease;
 mod notes;
 mod owner;
 mod rare;
@@ -22,6 +24,7 @@ use std::collections::{HashSet, VecDeque};
 use chains_core::clock::Millis;
 
 use self::events::Events;
+pub(super) use self::lease::LeaseCall;
 pub(super) use self::owner::resolve_alone;
 use super::{
     admit::{Known, Refusal},
@@ -31,7 +34,7 @@ use super::{
 };
 use crate::{
     settlement::SettlementId,
-    store::{Change, SendNote, StoreError},
+    store::{Change, Kept, SendNote, StoreError},
 };
 
 /// Rows of one statement: 22 columns each must stay below SQLite's 32,766 parameters.
@@ -77,6 +80,15 @@ pub(super) struct Verdicts {
     pub epochs: VecDeque<u64>,
     /// The new epoch of each wallet whose owner is still the same, in order.
     pub raised: VecDeque<Option<u64>>,
+    /// The leases that each change of leases changed, in order.
+    pub leases: VecDeque<Vec<Kept>>,
+}
+
+impl Verdicts {
+    /// Returns true when settlements have ended, or became unresolved or open again for whoever waits.
+    pub fn have_ended(&self) -> bool {
+        self.calls.iter().flatten().any(|ended| !ended.is_empty()) || !self.resolved.is_empty()
+    }
 }
 
 /// Refuses numbers that their columns must hold exactly and cannot.
@@ -112,6 +124,7 @@ pub(super) async fn transaction(
             Request::Resolve { word, .. } => words.push(word),
             Request::Own { owner, .. } => verdicts.epochs.push_back(owner::own(session, owner).await?),
             Request::Raise { raise, .. } => verdicts.raised.push_back(owner::raise(session, raise).await?),
+            Request::Lease { call, .. } => verdicts.leases.push_back(lease::change(session, call).await?),
             Request::Ping { .. } => {}
         }
     }

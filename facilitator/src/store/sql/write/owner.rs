@@ -22,8 +22,8 @@ const ENDED_BY_OPERATOR: &str = "the payment's fate could not be proven, and the
 /// Gives a gas wallet to a new owner; returns the epoch.
 pub(super) async fn own(session: &mut Session<'_>, owner: &Owner) -> Result<u64, StoreError> {
     let own = "INSERT INTO wallet_owner (network, gas_wallet, owner, epoch, taken_at) VALUES ($1, $2, $3, 1, $4) \
-         ON CONFLICT (network, gas_wallet) DO UPDATE SET owner = excluded.owner, epoch = wallet_owner.epoch + 1, \
-         taken_at = excluded.taken_at RETURNING epoch";
+         ON CONFLICT (network, gas_wallet) DO UPDATE SET owner = excluded.owner, owner_name = '', \
+         epoch = wallet_owner.epoch + 1, beat = 0, taken_at = excluded.taken_at RETURNING epoch";
     let values = [
         owner.network.as_str().into(),
         owner.gas_wallet.as_str().into(),
