@@ -26,8 +26,9 @@ use crate::{
         },
     },
     in_flight::Registry,
-    lifecycle::Lifecycle,
+    lifecycle::{Death, Lifecycle},
     limits::{local::LocalLimits, rates::Gate},
+    machine,
     metrics::{self, exposition::Exposition},
     payment::{Payments, Waits},
     redis_client::{LinkError, RedisClient, address},
@@ -39,6 +40,7 @@ use crate::{
     },
     submitter::{
         Context, Submitter,
+        lease::{LeaseOwnership, Me},
         ownership::{Ownership, StoreLockOwnership},
         status::NetworkStatus,
     },
@@ -69,6 +71,9 @@ pub enum StartError {
     /// A task that the service cannot do without.
     #[error("{0} panicked: this is a bug. Everything that was begun is stored and goes on at the next start")]
     TaskDied(String),
+    /// The process must not go on beside another one.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// Time for the store to write what is still to be written.
@@ -98,7 +103,7 @@ pub async fn start(
     let redis = redis(config.redis, &lifecycle).await?;
     let guard = replay_guard(redis.clone(), &lifecycle);
     let migrations = if config.store.auto_migrate { Migrations::Apply } else { Migrations::Require };
-    let store = connect(&config.store.location, Access::Own(migrations)).await?;
+    let store = connect(&config.store.location, Access::Share(migrations)).await?;
     let (file, location) = (config.file.clone(), config.store.location.clone());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     for shared in shared_wallets(&config.chains) {
@@ -107,7 +112,8 @@ pub async fn start(
     }
     let budgets = config.chains.iter().map(|chain| (chain.network().clone(), chain.parameters().loss_budget));
     let registry = Arc::new(Registry::new(Arc::new(LocalLimits::new(config.payers.limit, budgets))));
-    let ownership: Arc<dyn Ownership> = Arc::new(StoreLockOwnership::new(Arc::clone(&store)));
+    let me = Me::new(config.instance.name.as_deref(), &machine::name(), clock.now());
+    let ownership = ownership(&location, &store, me, &clock, &lifecycle);
     let public = listen(config.server.listen, "server.listen").await?;
     let admin = listen(config.admin.listen, "admin.listen").await?;
     let submitters = config.chains.into_iter().map(|chain| {
@@ -167,9 +173,11 @@ pub async fn start(
         let serving = serve(listener, router, limits, lifecycle.drain.clone(), lifecycle.stop.clone());
         lifecycle.listeners.spawn(serving);
     }
-    let looking = Arc::clone(&payments);
-    let stop = lifecycle.stop.clone();
-    lifecycle.tasks.spawn(async move { looking.keep_looking(stop).await });
+    let (looking, waiting) = (Arc::clone(&payments), Arc::clone(&payments));
+    let stop = || lifecycle.stop.clone();
+    let (ends, parts) = (stop(), stop());
+    lifecycle.tasks.spawn(async move { waiting.keep_waiting(ends).await });
+    lifecycle.tasks.spawn(async move { looking.keep_looking(parts).await });
     files.say(server.places);
     say_what_runs(&payments, file.as_deref(), &location, [address, admin_address]);
     Ok(Running { address, lifecycle, drain_delay: server.drain_delay, payments, store })
@@ -178,6 +186,21 @@ pub async fn start(
 async fn redis(options: Option<address::Options>, lifecycle: &Lifecycle) -> Result<Option<RedisClient>, StartError> {
     let Some(options) = options else { return Ok(None) };
     RedisClient::start(options, lifecycle).await.map(Some).map_err(StartError::Redis)
+}
+
+/// A SQLite file is this process's with every gas wallet; a database on a server is
+/// shared, and its gas wallets are leased.
+fn ownership(
+    location: &Location,
+    store: &Arc<dyn Store>,
+    me: Me,
+    clock: &Arc<dyn Clock>,
+    lifecycle: &Lifecycle,
+) -> Arc<dyn Ownership> {
+    match location {
+        Location::Sqlite(_) => Arc::new(StoreLockOwnership::new(Arc::clone(store))),
+        Location::Postgres(_) => Arc::new(LeaseOwnership::start(Arc::clone(store), me, Arc::clone(clock), lifecycle)),
+    }
 }
 
 /// The guard between instances; alone without Redis.
@@ -226,7 +249,11 @@ impl Running {
         self.lifecycle.drain.cancelled().await;
         let lifecycle = self.lifecycle.clone();
         self.end().await;
-        lifecycle.died().map_or(Ok(()), |task| Err(StartError::TaskDied(task)))
+        match lifecycle.died() {
+            None => Ok(()),
+            Some(Death::Panicked(task)) => Err(StartError::TaskDied(task)),
+            Some(Death::Refused(why)) => Err(StartError::Refused(why)),
+        }
     }
 
     /// Stops: answers the requests in flight, then ends every task and the

@@ -14,6 +14,15 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// Time for the tasks to end once requests in flight are answered.
 pub const STOP_MAX: Duration = Duration::from_secs(5);
 
+/// The reason of an end that nobody asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// The task of this name panicked.
+    Panicked(String),
+    /// The process must not go on, and why.
+    Refused(String),
+}
+
 /// Everything that ends with the process.
 #[derive(Clone, Debug)]
 pub struct Lifecycle {
@@ -27,7 +36,7 @@ pub struct Lifecycle {
     pub drain: CancellationToken,
     /// Cancelled last: every task ends.
     pub stop: CancellationToken,
-    died: Arc<Mutex<Option<String>>>,
+    died: Arc<Mutex<Option<Death>>>,
 }
 
 impl Default for Lifecycle {
@@ -56,14 +65,23 @@ impl Lifecycle {
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
                 tracing::error!(task = name, "a task of the service panicked: this is a bug; the service stops");
                 crate::metrics::panicked();
-                lifecycle.died.lock().get_or_insert(name);
-                lifecycle.drain.cancel();
+                lifecycle.end_because(Death::Panicked(name));
             }
         });
     }
 
-    /// The task whose panic ends the process; `None` for an end that was asked for.
-    pub fn died(&self) -> Option<String> {
+    /// Ends the process, which must not go on.
+    pub fn refuse(&self, why: String) {
+        self.end_because(Death::Refused(why));
+    }
+
+    fn end_because(&self, death: Death) {
+        self.died.lock().get_or_insert(death);
+        self.drain.cancel();
+    }
+
+    /// The reason for which the process ends; `None` for an end that was asked for.
+    pub fn died(&self) -> Option<Death> {
         self.died.lock().clone()
     }
 
@@ -155,7 +173,7 @@ mod tests {
         lifecycle.supervise("good", async {});
         lifecycle.supervise("bad", async { panic!("on purpose") });
         lifecycle.drain.cancelled().await;
-        assert_eq!(lifecycle.died().as_deref(), Some("bad"));
+        assert_eq!(lifecycle.died(), Some(Death::Panicked("bad".into())));
         lifecycle.end().await;
     }
 

@@ -19,6 +19,11 @@ const EARLIEST: Millis = Millis(1_735_689_600_000);
 )]
 pub struct ClockWrong;
 
+/// The machine's name in its network.
+pub fn name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// Checks that the clock can be right.
 ///
 /// # Errors

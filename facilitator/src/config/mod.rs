@@ -5,11 +5,12 @@
 //! |---|---|
 //! | [`Environment`] | the process environment as a value: nobody else reads it |
 //! | `layers` | which value is in force, and where it came from |
-//! | `redis`, `secret_file` | what `[redis]` means; passwords in files |
+//! | `redis`, `instance`, `secret_file` | what `[redis]` and `[instance]` mean; passwords in files |
 //! | [`shared_wallets`] | gas wallets that networks share and should not |
 //! | [`sections`] | what `[server]`, `[admin]`, `[auth]`, `[paused]`, `[payers]`, `[store]` mean |
 
 mod environment;
+mod instance;
 mod layers;
 mod redis;
 mod secret_file;
@@ -35,6 +36,7 @@ use toml::{Table, Value};
 
 pub use self::{
     environment::{Environment, KEYSTORE_PASSWORD},
+    instance::Instance,
     layers::DEFAULTS,
     sections::{Admin, Auth, Payers, Server, Store},
 };
@@ -65,6 +67,8 @@ pub struct Config {
     pub payers: Payers,
     /// `[store]`.
     pub store: Store,
+    /// `[instance]`.
+    pub instance: Instance,
     /// `[redis]`, where it is given.
     pub redis: Option<Options>,
     /// `[networks."…"]`, by identifier. Never empty.
@@ -211,15 +215,29 @@ fn read_with(
     let auth = sections::auth(root.section("auth"), listen);
     let payers = sections::payers(root.section("payers"));
     let store = sections::store(root.section("store"));
+    let instance = instance::read(root.section("instance"));
     let redis = redis::read(&mut root);
     let chains = networks(root.section("networks"), has_file, families, clock);
     let configured: Vec<Network> = chains.iter().map(|chain| chain.network().clone()).collect();
     let paused = sections::paused(root.section("paused"), &configured);
     drop(root);
-    match (server, admin, auth, payers, store, paused, report.problems().is_empty()) {
-        (Some(server), Some(admin), Some(auth), Some(payers), Some(store), Some(paused), true) => {
+    match (server, admin, auth, payers, store, instance, paused, report.problems().is_empty()) {
+        (Some(server), Some(admin), Some(auth), Some(payers), Some(store), Some(instance), Some(paused), true) => {
             let unread = environment.unread(file, &report.effective());
-            Ok(Config { file: None, server, admin, auth, paused, payers, store, redis, chains, report, unread })
+            Ok(Config {
+                file: None,
+                server,
+                admin,
+                auth,
+                paused,
+                payers,
+                store,
+                instance,
+                redis,
+                chains,
+                report,
+                unread,
+            })
         }
         _ => Err(report),
     }

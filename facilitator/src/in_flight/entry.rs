@@ -42,11 +42,12 @@ pub enum Progress {
     },
     /// Settled, failed, or unresolved, and stored.
     Ended(Arc<State>),
-    /// Nothing was signed and nothing ever will be; the claim is given back.
+    /// It is not followed here any more: nothing was signed and nothing ever will be,
+    /// or somebody else has it.
     Dropped(Dropped),
 }
 
-/// The reason why a settlement ended without a signature.
+/// The reason why a settlement is not followed here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dropped {
     /// Nobody waited for it any more.
@@ -55,6 +56,9 @@ pub enum Dropped {
     Unavailable(NotNow),
     /// The store knows this payment already.
     KnownToStore,
+    /// Its gas wallet is another owner's, who goes on with the transaction of this
+    /// name: the store will have the end.
+    LeftToStore(Arc<str>),
     /// It was good when it was claimed, and was not any more when its turn came.
     Rejected(Rejection),
     /// It cannot be begun beside others; the caller that claimed it knows more.

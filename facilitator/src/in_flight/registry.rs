@@ -103,10 +103,13 @@ impl Registry {
         if facts.caller.key.is_some() {
             self.keys.insert(facts.caller.clone(), facts.identity);
         }
-        self.limits.resume(&share).await;
         let progress = Progress::Stored { hash: hash.into(), accepted: true };
         let entry = Arc::new(Entry::new(facts, share, progress));
-        self.entries.insert(entry.facts.identity, Arc::clone(&entry));
+        // A request that began here what another process had begun already learns of it from the store.
+        if let Some(before) = self.entries.insert(entry.facts.identity, Arc::clone(&entry)) {
+            self.limits.give_back(&before.share).await;
+        }
+        self.limits.resume(&entry.share).await;
         entry
     }
 

@@ -1,5 +1,6 @@
 //! The use cases: verify, settle, supported. No HTTP, no SQL.
 
+mod elsewhere;
 mod identifier;
 pub mod outcome;
 pub mod paused;
@@ -22,8 +23,9 @@ use chains_core::{
     scheme::{Authorization, Scheme, VerifiedPayment},
 };
 
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use elsewhere::Elsewhere;
 pub use outcome::{Asked, Pending, Route, SettleOutcome, Told, Unavailable, VerifyOutcome};
 use paused::Pause;
 use supported::Probe;
@@ -42,6 +44,7 @@ pub struct Payments {
     waits: Waits,
     tasks: TaskTracker,
     pause: Arc<Pause>,
+    elsewhere: Arc<Elsewhere>,
     supported_turn: AtomicUsize,
     probe: Probe,
 }
@@ -80,8 +83,15 @@ impl Payments {
             }
         }
         let networks = submitters.into_iter().map(|s| (s.chain().network().clone(), s)).collect();
-        let (supported_turn, probe, pause) = (AtomicUsize::new(0), Probe::default(), Arc::default());
-        Self { networks, names, store, registry, guard, clock, waits, tasks, pause, supported_turn, probe }
+        let (supported_turn, probe) = (AtomicUsize::new(0), Probe::default());
+        let (pause, elsewhere) = (Arc::default(), Arc::default());
+        Self { networks, names, store, registry, guard, clock, waits, tasks, pause, elsewhere, supported_turn, probe }
+    }
+
+    /// Looks for the ends of settlements that requests wait for and that another
+    /// instance follows, until `stop`.
+    pub async fn keep_waiting(&self, stop: CancellationToken) {
+        self.elsewhere.keep_looking(&*self.store, stop).await;
     }
 
     /// The pause in force, to be replaced while the service runs.

@@ -20,7 +20,7 @@ use chains_core::{
 use tokio::time::{Instant, timeout_at};
 
 use self::mark::Mark;
-use super::{Asked, Payments, SettleOutcome, Unavailable, identifier};
+use super::{Asked, Payments, Pending, SettleOutcome, Unavailable, identifier};
 use crate::{
     in_flight::{Claim, Dropped, Waiter},
     limits::Share,
@@ -44,12 +44,30 @@ struct Call<'a> {
     deadline: Instant,
     /// The payer, once a verdict or a settlement has told: the payload only claims one.
     payer: OnceLock<String>,
+    /// The settlement with its transaction, once another owner goes on with it.
+    under_way: OnceLock<(SettlementId, String)>,
 }
 
 impl Call<'_> {
     /// Notes the payer that a verdict or a settlement tells.
     fn pays(&self, payer: &str) {
         self.payer.get_or_init(|| payer.to_owned());
+    }
+
+    /// Notes that another owner of the gas wallet goes on with the settlement.
+    fn is_under_way(&self, id: SettlementId, transaction: &str) {
+        self.under_way.get_or_init(|| (id, transaction.to_owned()));
+    }
+
+    /// The answer where no better one is to be had: nothing was begun, unless
+    /// something is known to be under way.
+    fn give_up(&self, why: NotNow) -> SettleOutcome {
+        match self.under_way.get() {
+            Some((id, transaction)) => {
+                SettleOutcome::Pending { id: *id, transaction: transaction.clone(), why: Pending::NotAccepted }
+            }
+            None => SettleOutcome::Unavailable(Unavailable::now(why)),
+        }
     }
 }
 
@@ -92,8 +110,8 @@ impl Payments {
         };
         authorization.payer().clone_into(&mut asked.payer);
         let (payment, authorization) = (&payment, &*authorization);
-        let (submitter, caller, payer) = (&submitter, &caller, OnceLock::new());
-        let call = Call { payment, authorization, caller, request_id, submitter, deadline, payer };
+        let (submitter, caller, payer, under_way) = (&submitter, &caller, OnceLock::new(), OnceLock::new());
+        let call = Call { payment, authorization, caller, request_id, submitter, deadline, payer, under_way };
         let outcome = self.tries(&call).await;
         if let Some(payer) = call.payer.into_inner() {
             asked.payer = payer;
@@ -112,11 +130,11 @@ impl Payments {
                 Ok(Next::Go(()) | Next::Again) => {}
                 Err(error) => {
                     tracing::error!(request_id = call.request_id, %error, "a payment could not be settled: the store failed");
-                    return SettleOutcome::Unavailable(Unavailable::now(NotNow::Store));
+                    return call.give_up(NotNow::Store);
                 }
             }
         }
-        SettleOutcome::Unavailable(Unavailable::now(NotNow::TooManyAtOnce))
+        call.give_up(NotNow::TooManyAtOnce)
     }
 
     async fn attempt(&self, call: &Call<'_>, mark: &mut Mark) -> Result<Next<()>, StoreError> {
@@ -265,6 +283,7 @@ impl Payments {
 const fn not_now(busy: Busy) -> NotNow {
     match busy {
         Busy::NoGasWallet => NotNow::NoGasWallet,
+        Busy::Elsewhere => NotNow::GasWalletTaken,
         Busy::QueueFull => NotNow::QueueFull,
     }
 }

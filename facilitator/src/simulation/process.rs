@@ -91,6 +91,6 @@ impl Process {
 
     /// The task that panicked, if one did.
     pub fn died(&self) -> Option<String> {
-        self.lifecycle.died()
+        self.lifecycle.died().map(|death| format!("{death:?}"))
     }
 }

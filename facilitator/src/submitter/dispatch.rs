@@ -3,21 +3,38 @@
 
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
 use super::{
     job::Work,
-    mail::Mail,
+    mail::{MAILBOX_MAX, Mail},
+    ownership::Holding,
     status::{Fitness, WalletStatus},
 };
+use crate::store::Fence;
 
 /// Workers that a payment is handed on to at most: each costs it a moment, and
 /// where several cannot take it the caller had better hear so.
 const MOVES_MAX: u32 = 4;
 
-/// The workers of a network that take payments.
+/// The workers of a network, which come and go with the ownership of their wallets.
+#[derive(Default)]
 pub(super) struct Dispatcher {
-    workers: Vec<(Arc<WalletStatus>, mpsc::Sender<Mail>)>,
+    wallets: RwLock<Vec<Desk>>,
+}
+
+/// A gas wallet, and the way to its worker while it has one here.
+struct Desk {
+    status: Arc<WalletStatus>,
+    worker: Option<Way>,
+}
+
+/// The way to a worker.
+#[derive(Clone)]
+struct Way {
+    mail: mpsc::Sender<Mail>,
+    holding: Holding,
 }
 
 /// No worker can take a payment now; nothing was begun.
@@ -26,6 +43,9 @@ pub enum Busy {
     /// Every gas wallet is short of money, underpriced, or closed.
     #[error("no gas wallet of this network can pay for a transaction now")]
     NoGasWallet,
+    /// Other instances have the gas wallets.
+    #[error("the gas wallets of this network belong to other instances now")]
+    Elsewhere,
     /// Every queue is full.
     #[error("too many settlements are waiting")]
     QueueFull,
@@ -56,20 +76,52 @@ fn choose(candidates: &[Candidate]) -> Result<usize, Busy> {
 }
 
 impl Dispatcher {
-    /// The workers, each by its gas wallet's status and the way to it.
-    pub fn new(workers: Vec<(Arc<WalletStatus>, mpsc::Sender<Mail>)>) -> Self {
-        Self { workers }
+    /// Adds a gas wallet, without a worker yet.
+    pub fn add(&self, status: Arc<WalletStatus>) {
+        self.wallets.write().push(Desk { status, worker: None });
+    }
+
+    /// Opens a mailbox for the worker of a wallet that is here now.
+    pub fn attach(&self, wallet: &str, holding: &Holding) -> mpsc::Receiver<Mail> {
+        let (mail, mailbox) = mpsc::channel(MAILBOX_MAX);
+        self.set(wallet, Some(Way { mail, holding: holding.clone() }));
+        mailbox
+    }
+
+    /// Forgets the worker of a wallet: it has ended.
+    pub fn detach(&self, wallet: &str) {
+        self.set(wallet, None);
+    }
+
+    fn set(&self, wallet: &str, worker: Option<Way>) {
+        if let Some(desk) = self.wallets.write().iter_mut().find(|desk| desk.status.wallet == wallet) {
+            desk.worker = worker;
+        }
+    }
+
+    fn way(&self, wallet: &str) -> Option<Way> {
+        self.wallets.read().iter().find(|desk| desk.status.wallet == wallet)?.worker.clone()
+    }
+
+    /// The way into the mailbox of a wallet's worker, where it is here.
+    pub fn mailer(&self, wallet: &str) -> Option<mpsc::Sender<Mail>> {
+        self.way(wallet).map(|way| way.mail)
+    }
+
+    /// The right under which a wallet's worker writes, where it is here.
+    pub fn fence(&self, wallet: &str) -> Option<Fence> {
+        self.way(wallet).map(|way| way.holding.fence())
     }
 
     /// The gas wallets.
-    pub fn wallets(&self) -> impl Iterator<Item = &Arc<WalletStatus>> {
-        self.workers.iter().map(|(wallet, _)| wallet)
+    pub fn wallets(&self) -> Vec<Arc<WalletStatus>> {
+        self.wallets.read().iter().map(|desk| Arc::clone(&desk.status)).collect()
     }
 
     /// Returns why no payment can be handed over now, whichever wallet it may
     /// use; `None` when one can.
     pub fn busy(&self) -> Option<Busy> {
-        choose(&self.candidates(|_| true)).err()
+        choose(&self.candidates(|_| true).0).err().map(|busy| self.explain(busy, |_| true))
     }
 
     /// Hands a payment to the best worker that it may go to.
@@ -95,25 +147,35 @@ impl Dispatcher {
         self.send(work, |wallet| wallet.wallet != from.wallet && wallet.fitness() < fitness).map_err(|(_, work)| work)
     }
 
-    fn candidates(&self, may: impl Fn(&WalletStatus) -> bool) -> Vec<Candidate> {
-        let candidate = |(wallet, mail): &(Arc<WalletStatus>, mpsc::Sender<Mail>)| Candidate {
-            fitness: if may(wallet) { wallet.fitness() } else { Fitness::Unfit },
-            load: wallet.load(),
-            has_room: mail.capacity() > 0,
+    /// The workers, and the ways to them.
+    fn candidates(&self, may: impl Fn(&WalletStatus) -> bool) -> (Vec<Candidate>, Vec<(Arc<WalletStatus>, Way)>) {
+        let wallets = self.wallets.read();
+        let here = wallets.iter().filter_map(|desk| Some((&desk.status, desk.worker.as_ref()?)));
+        let candidate = |(wallet, way): (&Arc<WalletStatus>, &Way)| {
+            let fitness = if may(wallet) && way.holding.may_begin() { wallet.fitness() } else { Fitness::Unfit };
+            let candidate = Candidate { fitness, load: wallet.load(), has_room: way.mail.capacity() > 0 };
+            (candidate, (Arc::clone(wallet), way.clone()))
         };
-        self.workers.iter().map(candidate).collect()
+        here.map(candidate).unzip()
+    }
+
+    /// Tells wallets that are elsewhere from those that cannot pay.
+    fn explain(&self, busy: Busy, may: impl Fn(&WalletStatus) -> bool) -> Busy {
+        let is_elsewhere = |desk: &Desk| may(&desk.status) && desk.status.is_elsewhere();
+        let elsewhere = busy == Busy::NoGasWallet && self.wallets.read().iter().any(is_elsewhere);
+        if elsewhere { Busy::Elsewhere } else { busy }
     }
 
     fn send(&self, mut work: Box<Work>, may: impl Fn(&WalletStatus) -> bool) -> Result<(), (Busy, Box<Work>)> {
-        let mut candidates = self.candidates(may);
+        let (mut candidates, ways) = self.candidates(&may);
         loop {
             let index = match choose(&candidates) {
                 Ok(index) => index,
-                Err(busy) => return Err((busy, work)),
+                Err(busy) => return Err((self.explain(busy, may), work)),
             };
-            let (wallet, mail) = &self.workers[index];
+            let (wallet, way) = &ways[index];
             wallet.update(|state| state.queued += 1);
-            work = match mail.try_send(Mail::Job(work)) {
+            work = match way.mail.try_send(Mail::Job(work)) {
                 Ok(()) => return Ok(()),
                 Err(
                     mpsc::error::TrySendError::Full(Mail::Job(work))
@@ -122,7 +184,7 @@ impl Dispatcher {
                 Err(_) => unreachable!("what was not sent comes back"),
             };
             wallet.update(|state| state.queued = state.queued.saturating_sub(1));
-            // Another took the last room.
+            // Another took the last room, or the worker has ended.
             candidates[index].has_room = false;
         }
     }

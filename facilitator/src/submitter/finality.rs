@@ -22,9 +22,12 @@ use tokio_util::sync::CancellationToken;
 use super::{
     context::Context,
     decide::{self, Finality},
+    dispatch::Dispatcher,
     effects::Batch,
     investigation::Inquiry,
-    mail::{Mail, Mailers},
+    lease::DUTY,
+    mail::Mail,
+    ownership::Holding,
     view::{self, View},
 };
 use crate::{
@@ -78,22 +81,33 @@ enum Gone {
     ForGood(String),
 }
 
-/// The task that checks the finality of a network's settlements.
-pub(super) async fn run(context: Arc<Context>, mailers: Mailers, stop: CancellationToken) {
-    let check = Check {
-        context,
-        mailers,
-        later: HashMap::new(),
-        lost: HashSet::new(),
-        trouble: None,
-        reminders: Reminders::default(),
-    };
-    stop.run_until_cancelled(check.repeat()).await;
+/// The task that checks the finality of a network's settlements: a duty that one
+/// instance has for all.
+pub(super) async fn run(context: Arc<Context>, dispatcher: Arc<Dispatcher>, stop: CancellationToken) {
+    while let Some(acquired) = stop.run_until_cancelled(context.ownership.acquire(context.network(), DUTY)).await {
+        let Ok(holding) = acquired else {
+            stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await;
+            continue;
+        };
+        let check = Check {
+            context: Arc::clone(&context),
+            dispatcher: Arc::clone(&dispatcher),
+            holding: holding.clone(),
+            later: HashMap::new(),
+            lost: HashSet::new(),
+            trouble: None,
+            reminders: Reminders::default(),
+        };
+        stop.run_until_cancelled(holding.over().run_until_cancelled(check.repeat())).await;
+        context.ownership.release(&holding).await;
+    }
 }
 
 struct Check {
     context: Arc<Context>,
-    mailers: Mailers,
+    dispatcher: Arc<Dispatcher>,
+    /// The duty while it is here.
+    holding: Holding,
     /// Those that could not be decided yet.
     later: HashMap<SettlementId, Inquiry>,
     /// Those that are gone for good: told once.
@@ -119,6 +133,10 @@ impl Check {
                 tokio::time::sleep(INTERVAL).await;
             }
         }
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), ApplyError> {
+        batch.commit(&self.context, Some(&self.holding.fence())).await
     }
 
     fn tell(&mut self, trouble: Option<&Trouble>) {
@@ -157,9 +175,9 @@ impl Check {
             self.by_their_transfers(&followed, final_block.number, &mut round).await?;
         }
         let finalized = !round.batch.is_empty();
-        round.batch.commit(&context, None).await?;
+        self.commit(round.batch).await?;
         for (followed, gone) in round.gone {
-            self.tell_gone(&followed, gone, &round.taken_back);
+            self.tell_gone(&followed, gone, &round.taken_back).await;
         }
         Ok(full && finalized)
     }
@@ -267,7 +285,7 @@ impl Check {
 
     /// The store knows that the chain has not got a settled transfer any more:
     /// the operator is told, and its bytes are sent again where it can come again.
-    fn tell_gone(&mut self, followed: &Followed, gone: Gone, taken_back: &HashSet<SettlementId>) {
+    async fn tell_gone(&mut self, followed: &Followed, gone: Gone, taken_back: &HashSet<SettlementId>) {
         let (id, request_id, network) = (followed.facts.id, &followed.facts.request_id, self.context.network());
         let transaction = hash(followed);
         match gone {
@@ -290,10 +308,17 @@ impl Check {
                 metrics::reorged(network);
             }
         }
-        let Some(transaction) = newest(followed) else { return };
-        if let Some(mailer) = self.mailers.get(&transaction.gas_wallet) {
+        if let Some(transaction) = newest(followed) {
+            self.send_again(transaction).await;
+        }
+    }
+
+    /// Sends stored bytes again, by the worker where it is here.
+    async fn send_again(&self, transaction: &Transaction) {
+        match self.dispatcher.mailer(&transaction.gas_wallet) {
             // A full mailbox means that the worker is busy; the next look asks again.
-            drop(mailer.try_send(Mail::Resend(Box::new(transaction.clone()))));
+            Some(mailer) => drop(mailer.try_send(Mail::Resend(Box::new(transaction.clone())))),
+            None => drop(self.context.chain.broadcast(std::slice::from_ref(transaction.newest())).await),
         }
     }
 
@@ -318,7 +343,7 @@ impl Check {
                     }
                 }
             }
-            batch.commit(&context, None).await?;
+            self.commit(batch).await?;
         }
     }
 

@@ -1,15 +1,13 @@
 //! The submitter of one network, as requests see it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use chains_core::chain::Chain;
-use tokio::sync::mpsc;
 
 use super::{
     context::Context,
     dispatch::{Busy, Dispatcher},
     job::{Job, Work},
-    mail::{MAILBOX_MAX, Mail},
     network,
     status::{Condition, WalletStatus},
     watch,
@@ -26,19 +24,15 @@ impl Submitter {
     /// Starts settling: recovers what the store holds, then opens the network.
     /// Its tasks end when the lifecycle stops.
     pub fn start(context: Arc<Context>, lifecycle: &Lifecycle) -> Self {
-        let (mut workers, mut mailboxes): (Vec<(Arc<WalletStatus>, mpsc::Sender<Mail>)>, _) = (vec![], HashMap::new());
+        let dispatcher = Arc::new(Dispatcher::default());
         for wallet in context.chain.gas_wallets() {
-            let (mail, mailbox) = mpsc::channel(MAILBOX_MAX);
             let status = WalletStatus::new(wallet, false);
             context.status.add_wallet(Arc::clone(&status));
-            workers.push((status, mail));
-            mailboxes.insert(wallet.clone(), mailbox);
+            dispatcher.add(status);
         }
-        let senders = workers.iter().map(|(status, mail)| (status.wallet.clone(), mail.clone())).collect();
-        let dispatcher = Arc::new(Dispatcher::new(workers));
         let name = format!("network {}", context.network());
-        let ways = network::Ways { mailboxes, mailers: senders, dispatcher: Arc::clone(&dispatcher) };
-        lifecycle.supervise(name, network::run(Arc::clone(&context), ways, lifecycle.clone()));
+        let opening = network::run(Arc::clone(&context), Arc::clone(&dispatcher), lifecycle.clone());
+        lifecycle.supervise(name, opening);
         let stop = || lifecycle.stop.clone();
         let reminders = format!("reminders of {}", context.network());
         lifecycle.supervise(reminders, watch::remind(Arc::clone(&context), stop()));
@@ -99,20 +93,23 @@ impl Submitter {
         Ok(if warnings.is_empty() { "ok".to_owned() } else { warnings.join("; ") })
     }
 
-    /// Returns true when a payment may be claimed: the network is open and some
-    /// gas wallet can pay. A silent chain refuses nothing: the claim waits.
+    /// Returns true when a payment may be claimed, here or by another instance: the
+    /// network is open and some gas wallet can pay. A silent chain refuses nothing:
+    /// the claim waits.
     pub fn takes_payments(&self) -> bool {
-        self.closed_because().is_none() && self.dispatcher.wallets().any(|wallet| wallet.is_usable())
+        self.closed_because().is_none() && self.dispatcher.wallets().iter().any(|wallet| is_offered(wallet))
     }
 
     /// The gas wallet to announce in the given turn: of those that can pay now,
-    /// one after the other. `None` when no payment can be taken.
+    /// here or elsewhere, one after the other. `None` when no payment can be taken.
     pub fn announced(&self, turn: usize) -> Option<&str> {
         if !self.context.status.is_open() {
             return None;
         }
-        let usable: Vec<_> = self.dispatcher.wallets().filter(|wallet| wallet.is_usable()).collect();
-        usable.get(turn.checked_rem(usable.len())?).map(|wallet| wallet.wallet.as_str())
+        let wallets = self.dispatcher.wallets();
+        let offered: Vec<_> = wallets.iter().filter(|wallet| is_offered(wallet)).collect();
+        let announced = &offered.get(turn.checked_rem(offered.len())?)?.wallet;
+        self.context.chain.gas_wallets().iter().find(|wallet| *wallet == announced).map(String::as_str)
     }
 
     /// The height of the newest block that was seen.
@@ -125,4 +122,10 @@ impl Submitter {
     pub fn at_risk(&self, plan: &chains_core::transaction::Plan) -> chains_core::Amount {
         self.context.at_risk(plan)
     }
+}
+
+/// Returns true for a gas wallet that payments may be bound to. Another instance
+/// knows whether its own can pay.
+fn is_offered(wallet: &WalletStatus) -> bool {
+    wallet.is_usable() || wallet.is_elsewhere()
 }

@@ -1,9 +1,5 @@
 //! Messages to the wallet workers.
 
-use std::collections::HashMap;
-
-use tokio::sync::mpsc;
-
 use super::job::Work;
 use crate::settlement::Transaction;
 
@@ -20,6 +16,3 @@ pub(super) enum Mail {
     /// A transaction at its end that the chain has lost: send it again.
     Resend(Box<Transaction>),
 }
-
-/// The ways to the workers of a network, by wallet.
-pub(super) type Mailers = HashMap<String, mpsc::Sender<Mail>>;

@@ -14,7 +14,8 @@
 //! | [`handle`] | the submitter as requests see it |
 //! | `dispatch` | the choice of the worker that begins a payment |
 //! | `network` | the task that opens a network, and starts everything else of it |
-//! | `recovery` | settlements from before a restart |
+//! | `wallet` | the life of a gas wallet here: waited for, worked with, given back |
+//! | `recovery` | settlements from before a restart, or of another owner's |
 //! | `tracker` | follows the blocks of one network |
 //! | `worker` | owns the transactions of one gas wallet |
 //! | `effects` | from verdicts to stored ends |
@@ -23,10 +24,11 @@
 //! | `finality` | the look at settled transfers when they can no longer be taken back |
 //! | `proof` | the proof that a network is as configured, made again and again |
 //! | [`ownership`] | the right to use a gas wallet's nonces |
+//! | [`lease`] | that right where several instances share the wallets |
 //! | [`status`] | what `/ready` and metrics see |
 //! | `watch` | gauges, the looks at the nodes, and what is said again while it lasts |
 //! | `forecast` | how long gas money lasts |
-//! | `context`, `job`, `mail`, `view` | what they share |
+//! | `context`, `job`, `mail`, `trouble`, `view` | what they share |
 //!
 //! Invariant: no bytes are sent that [`Store::apply`](crate::store::Store::apply)
 //! has not made durable. One endpoint's word ends nothing. A place in a gas
@@ -42,6 +44,7 @@ mod forecast;
 pub mod handle;
 mod investigation;
 mod job;
+pub mod lease;
 mod mail;
 mod network;
 pub mod ownership;
@@ -49,8 +52,10 @@ mod proof;
 mod recovery;
 pub mod status;
 mod tracker;
+mod trouble;
 mod unresolved;
 pub mod view;
+mod wallet;
 mod watch;
 mod worker;
 

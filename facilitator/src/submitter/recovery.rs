@@ -1,8 +1,8 @@
-//! Settlements from before a restart: taken up before the network opens, so
-//! that no request begins one of them anew.
+//! Settlements from before a restart, or of another owner's: taken up before
+//! their gas wallet opens, so that its worker knows all of its nonces.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -30,49 +30,55 @@ pub(super) struct Recovered {
     pub waiting: Vec<(Work, bool)>,
 }
 
-/// The work of each gas wallet, also of those that are no longer configured.
-pub(super) type ByWallet = HashMap<String, Recovered>;
-
-/// Takes up everything of a network that is open, and remembers its losses.
-pub(super) async fn take_up(context: &Context) -> Result<ByWallet, StoreError> {
-    let mut by_wallet = ByWallet::new();
+/// Takes up everything of a gas wallet that is open. Called once nobody else can
+/// write more of it.
+pub(super) async fn take_up(context: &Context, wallet: &str) -> Result<Recovered, StoreError> {
+    let mut recovered = Recovered::default();
     if mistake!(RecoversNothing) {
-        return Ok(by_wallet);
+        return Ok(recovered);
     }
     let mut transactions: BTreeMap<TransactionId, (Transaction, Vec<Carried>)> = BTreeMap::new();
     for followed in context.store.open_settlements(context.network()).await? {
-        let Some((wallet, work)) = resume(context, followed, &mut transactions).await else { continue };
-        by_wallet.entry(wallet).or_default().waiting.push(work);
+        if wallet_of(context, &followed) == Some(wallet) {
+            recovered.waiting.extend(resume(context, followed, &mut transactions).await);
+        }
     }
     for (transaction, mut items) in transactions.into_values() {
         items.sort_by_key(|item| {
             let carried = (item.entry.facts.id, item.number);
             transaction.items.iter().position(|of_it| *of_it == carried)
         });
-        let wallet = transaction.gas_wallet.clone();
-        by_wallet.entry(wallet).or_default().tracked.push(Tracked::new(transaction, items, 0));
+        recovered.tracked.push(Tracked::new(transaction, items, 0));
     }
-    remember_losses(context).await?;
-    Ok(by_wallet)
+    Ok(recovered)
+}
+
+/// The gas wallets whose settlements are open.
+pub(super) async fn wallets_in_use(context: &Context) -> Result<BTreeSet<String>, StoreError> {
+    let open = context.store.open_settlements(context.network()).await?;
+    Ok(open.iter().filter_map(|followed| wallet_of(context, followed)).map(str::to_owned).collect())
+}
+
+/// The gas wallet whose worker goes on with a settlement: that of the transaction
+/// which carries its step, or the one that the step needs or that carried it last.
+pub(super) fn wallet_of<'a>(context: &'a Context, followed: &'a Followed) -> Option<&'a str> {
+    let step = followed.steps.last()?;
+    let carrier = step.transaction().and_then(|id| followed.transactions.iter().find(|of_it| of_it.id == id));
+    let wallet = carrier.map(|transaction| &transaction.gas_wallet).or(step.plan.gas_wallet.as_ref());
+    let last = || followed.transactions.last().map(|transaction| &transaction.gas_wallet);
+    wallet.or_else(last).or_else(|| context.chain.gas_wallets().first()).map(String::as_str)
 }
 
 /// Takes up one settlement: its transaction is added to the others, or its
-/// step comes back with the wallet that has to carry it.
+/// step comes back with whether a transaction carried it.
 async fn resume(
     context: &Context,
     followed: Followed,
     transactions: &mut BTreeMap<TransactionId, (Transaction, Vec<Carried>)>,
-) -> Option<(String, (Work, bool))> {
+) -> Option<(Work, bool)> {
     let Followed { facts, steps, transactions: stored, .. } = followed;
-    let Some(step) = steps.into_iter().next_back() else {
-        tracing::error!(
-            request_id = facts.request_id, settlement_id = %facts.id, network = %facts.network,
-            "a stored settlement has no step; run `facilitator audit`"
-        );
-        return None;
-    };
-    let newest = stored.last().map(|transaction| (transaction.newest().hash.clone(), transaction.gas_wallet.clone()));
-    let (hash, last_wallet) = newest.unwrap_or_default();
+    let step = steps.into_iter().next_back()?;
+    let hash = stored.last().map(|transaction| transaction.newest().hash.clone()).unwrap_or_default();
     let entry = resume_entry(context, &facts, &step.plan, &hash).await;
     let (number, plan) = (step.number, step.plan);
     let was_carried = stored.iter().any(|transaction| transaction.items.contains(&(facts.id, number)));
@@ -83,10 +89,7 @@ async fn resume(
         transactions.entry(id).or_insert_with(|| (transaction, vec![])).1.push(carried);
         return None;
     }
-    let configured = context.chain.gas_wallets();
-    let known = plan.gas_wallet.clone().or_else(|| (!last_wallet.is_empty()).then_some(last_wallet));
-    let wallet = known.or_else(|| configured.first().cloned())?;
-    Some((wallet, (Work::stored(entry, number, plan), was_carried)))
+    Some((Work::stored(entry, number, plan), was_carried))
 }
 
 pub(super) async fn resume_entry(context: &Context, facts: &Arc<Facts>, plan: &Plan, hash: &str) -> Arc<Entry> {
@@ -108,7 +111,7 @@ pub(super) async fn resume_entry(context: &Context, facts: &Arc<Facts>, plan: &P
 const PAID_MEMORY: Duration = Duration::from_hours(24);
 
 /// Payers that failed before the restart are still known, and so is what they cost; those that paid are no strangers.
-async fn remember_losses(context: &Context) -> Result<(), StoreError> {
+pub(super) async fn remember_losses(context: &Context) -> Result<(), StoreError> {
     let (limits, network) = (context.registry.limits(), context.network());
     if limits.counts_strangers(network) {
         let since = context.now().0.saturating_sub(millis(PAID_MEMORY));

@@ -11,6 +11,7 @@ use std::{
 use chains_core::{Amount, clock::Millis, observation::Block};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::forecast::Spending;
 
@@ -216,9 +217,18 @@ impl NetworkStatus {
         }
     }
 
+    /// Returns how many of the gas wallets are here, where other instances have some.
+    fn whereabouts(&self) -> Option<String> {
+        let (elsewhere, here): (Vec<_>, Vec<_>) = self.wallets().into_iter().partition(|wallet| wallet.is_elsewhere());
+        let told = || format!("gas wallets here: {}, elsewhere: {}", here.len(), elsewhere.len());
+        (!elsewhere.is_empty()).then(told)
+    }
+
     /// Returns warnings for operators about a network that settles payments.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings: Vec<_> = self.wallets().iter().flat_map(|wallet| wallet.warnings()).collect();
+        let mut warnings: Vec<_> = self.whereabouts().into_iter().collect();
+        warnings
+            .extend(self.wallets().iter().filter(|wallet| !wallet.is_elsewhere()).flat_map(|wallet| wallet.warnings()));
         let unresolved = self.unresolved();
         if unresolved > 0 {
             warnings.push(format!(
@@ -239,6 +249,7 @@ pub struct WalletStatus {
     /// True when it is in the store and no longer in the configuration: its
     /// transactions are followed, and it takes no new ones.
     pub retired: bool,
+    placed: CancellationToken,
     state: Mutex<WalletState>,
     spending: Mutex<Spending>,
 }
@@ -273,6 +284,8 @@ pub struct Open {
 pub struct WalletState {
     /// The reason why its worker is closed; `None` while it is open.
     pub closed: Option<String>,
+    /// The instance that has it, while that is another one.
+    pub elsewhere: Option<String>,
     /// The reason why it cannot pay for one more transaction.
     pub unfunded: Option<String>,
     /// The reason why its oldest transaction waits for another that offers more.
@@ -298,7 +311,8 @@ pub struct WalletState {
 
 impl WalletState {
     const fn fitness(&self) -> Fitness {
-        if self.closed.is_some() || self.unfunded.is_some() || self.underpriced.is_some() {
+        let is_closed = self.closed.is_some() || self.elsewhere.is_some();
+        if is_closed || self.unfunded.is_some() || self.underpriced.is_some() {
             Fitness::Unfit
         } else if self.refused.is_some() || self.behind.is_some() {
             Fitness::Ailing
@@ -312,7 +326,8 @@ impl WalletStatus {
     pub(super) fn new(wallet: &str, retired: bool) -> Arc<Self> {
         let state = WalletState { closed: Some("not open yet".into()), ..WalletState::default() };
         let spending = Mutex::new(Spending::since(Instant::now()));
-        Arc::new(Self { wallet: wallet.to_owned(), retired, state: Mutex::new(state), spending })
+        let (placed, state) = (CancellationToken::new(), Mutex::new(state));
+        Arc::new(Self { wallet: wallet.to_owned(), retired, placed, state, spending })
     }
 
     /// Its state now.
@@ -354,6 +369,30 @@ impl WalletStatus {
         false
     }
 
+    /// Notes which other instance has it; `None`: none that is known.
+    pub(super) fn set_elsewhere(&self, owner: Option<String>) {
+        if owner.is_some() {
+            self.placed.cancel();
+        }
+        self.update(|state| state.elsewhere = owner);
+    }
+
+    /// Notes that its worker is open here, or why it is here and stays closed.
+    pub(super) fn set_here(&self, closed: Option<String>) {
+        self.placed.cancel();
+        self.update(|state| (state.closed, state.elsewhere) = (closed, None));
+    }
+
+    /// Waits until it has been here or elsewhere once.
+    pub(super) async fn placed(&self) {
+        self.placed.cancelled().await;
+    }
+
+    /// Returns true while another instance has it.
+    pub fn is_elsewhere(&self) -> bool {
+        self.state.lock().elsewhere.is_some()
+    }
+
     /// Returns true when it takes new work.
     pub fn is_usable(&self) -> bool {
         self.fitness() != Fitness::Unfit
@@ -372,14 +411,20 @@ impl WalletStatus {
 
     /// Returns the reason why it settles nothing now, for operators.
     pub fn trouble(&self) -> Option<String> {
-        let WalletState { closed, unfunded, underpriced, refused, .. } = self.state();
+        let WalletState { closed, elsewhere, unfunded, underpriced, refused, .. } = self.state();
+        if elsewhere.is_some() {
+            return None;
+        }
         let why: Vec<_> = [closed, unfunded, underpriced, refused].into_iter().flatten().collect();
         (!why.is_empty()).then(|| format!("gas wallet {}: {}", self.wallet, why.join("; ")))
     }
 
     /// Everything that is wrong now; while its network opens, a wallet that is not open yet is nothing wrong.
     fn troubles(&self, network_is_open: bool) -> Vec<Trouble> {
-        let WalletState { closed, unfunded, underpriced, refused, unknown, .. } = self.state();
+        let WalletState { closed, elsewhere, unfunded, underpriced, refused, unknown, .. } = self.state();
+        if elsewhere.is_some() {
+            return vec![];
+        }
         let kinds = [
             ("the gas wallet is still closed", closed.filter(|_| network_is_open), true),
             ("the gas wallet is still short of gas money; send it gas money", unfunded, true),

@@ -6,29 +6,44 @@ use chains_core::{
     chain::ChainUnavailable,
     observation::{Block, Urgency},
 };
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 
 /// Blocks that may wait for a worker.
-pub(super) const BLOCKS_MAX: usize = 64;
+const BLOCKS_MAX: usize = 64;
 
 /// The shortest and the longest wait before a chain that did not answer is
 /// asked for the next block again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-/// A worker that is told of every block.
-pub(super) struct Listener {
+/// The workers that are told of every block. Clones are the same.
+#[derive(Clone, Default)]
+pub(super) struct Listeners(Arc<Mutex<Vec<Listener>>>);
+
+struct Listener {
     blocks: mpsc::Sender<Arc<Block>>,
     missed: bool,
 }
 
-impl Listener {
-    pub fn new(blocks: mpsc::Sender<Arc<Block>>) -> Self {
-        Self { blocks, missed: false }
+impl Listeners {
+    /// Tells another worker of the blocks that come from now on, until it is gone.
+    pub fn add(&self) -> mpsc::Receiver<Arc<Block>> {
+        let (blocks_in, blocks) = mpsc::channel(BLOCKS_MAX);
+        self.0.lock().push(Listener { blocks: blocks_in, missed: false });
+        blocks
     }
 
+    fn tell(&self, block: &Arc<Block>) {
+        let mut listeners = self.0.lock();
+        listeners.retain(|listener| !listener.blocks.is_closed());
+        listeners.iter_mut().for_each(|listener| listener.tell(block));
+    }
+}
+
+impl Listener {
     /// Tells of a block. A worker that is too busy misses it; the next block it
     /// is told of names no transactions, so that it looks for all of its own.
     fn tell(&mut self, block: &Arc<Block>) {
@@ -42,8 +57,8 @@ impl Listener {
 }
 
 /// The task that follows a network, from the block that was seen last.
-pub(super) async fn run(context: Arc<Context>, listeners: Vec<Listener>, stop: CancellationToken) {
-    stop.run_until_cancelled(follow(&context, listeners)).await;
+pub(super) async fn run(context: Arc<Context>, listeners: Listeners, stop: CancellationToken) {
+    stop.run_until_cancelled(follow(&context, &listeners)).await;
 }
 
 /// Sees the newest block. Called before the network opens.
@@ -54,7 +69,7 @@ pub(super) async fn catch_up(context: &Context) -> Result<(), ChainUnavailable> 
     Ok(())
 }
 
-async fn follow(context: &Context, mut listeners: Vec<Listener>) {
+async fn follow(context: &Context, listeners: &Listeners) {
     let mut open = context.status.watch_open();
     let mut last = context.status.block();
     let mut retry = RETRY.0;
@@ -70,9 +85,7 @@ async fn follow(context: &Context, mut listeners: Vec<Listener>) {
                 let block = Arc::new(block);
                 last = Some(Arc::clone(&block));
                 context.status.saw_block(Arc::clone(&block), Some(context.now()));
-                for listener in &mut listeners {
-                    listener.tell(&block);
-                }
+                listeners.tell(&block);
             }
             Err(error) => {
                 if context.status.set_block_trouble(&error.to_string()) {

@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     context::Context,
     decide::{self, AfterDeath, ItemVerdict, Verdict},
+    dispatch::Dispatcher,
     effects::Batch,
     investigation::Inquiry,
     job::Work,
-    mail::{Mail, Mailers},
+    mail::Mail,
     recovery,
     view::{self, View},
 };
@@ -43,11 +44,11 @@ const QUESTIONS_MAX: usize = 4;
 const ROUND_MAX: usize = 32;
 
 /// The task that asks for the proofs of a network.
-pub(super) async fn run(context: Arc<Context>, mailers: Mailers, stop: CancellationToken) {
-    stop.run_until_cancelled(repeat(&context, &mailers)).await;
+pub(super) async fn run(context: Arc<Context>, dispatcher: Arc<Dispatcher>, stop: CancellationToken) {
+    stop.run_until_cancelled(repeat(&context, &dispatcher)).await;
 }
 
-async fn repeat(context: &Context, mailers: &Mailers) {
+async fn repeat(context: &Context, dispatcher: &Dispatcher) {
     let mut inquiries: BTreeMap<SettlementId, Inquiry> = BTreeMap::new();
     loop {
         match list(context).await {
@@ -56,7 +57,7 @@ async fn repeat(context: &Context, mailers: &Mailers) {
                 let count = u64::try_from(unresolved.len()).unwrap_or(u64::MAX);
                 context.status.set_unresolved(count);
                 if !mistake!(ForgetsUnresolved) {
-                    round(context, mailers, unresolved, &mut inquiries).await;
+                    round(context, dispatcher, unresolved, &mut inquiries).await;
                 }
             }
             Err(error) => {
@@ -82,7 +83,7 @@ async fn list(context: &Context) -> Result<Vec<Followed>, StoreError> {
 /// left to it.
 async fn round(
     context: &Context,
-    mailers: &Mailers,
+    dispatcher: &Dispatcher,
     unresolved: Vec<Followed>,
     inquiries: &mut BTreeMap<SettlementId, Inquiry>,
 ) {
@@ -92,7 +93,7 @@ async fn round(
         let inquiry = inquiries.entry(followed.facts.id).or_default();
         inquiry.want_once(now);
         let is_free = context.registry.find(&followed.facts.identity).is_none();
-        if inquiry.is_due(now) && due.len() < ROUND_MAX && is_free {
+        if inquiry.is_due(now) && due.len() < ROUND_MAX && is_free && is_for_here(context, dispatcher, &followed) {
             inquiry.ask();
             due.push(followed);
         }
@@ -104,12 +105,18 @@ async fn round(
     let mut answers = stream::iter(questions).buffer_unordered(QUESTIONS_MAX);
     while let Some((followed, found)) = answers.next().await {
         let (id, request_id) = (followed.facts.id, followed.facts.request_id.clone());
-        if let Err(why) = heed(context, mailers, followed, found).await {
+        if let Err(why) = heed(context, dispatcher, followed, found).await {
             tracing::debug!(request_id, settlement_id = %id, error = why, "there is no proof yet");
         }
         // Asked again unless it has ended: the list tells.
         inquiries.entry(id).or_default().put_off(Instant::now());
     }
+}
+
+/// Returns true for a settlement whose gas wallet is here, or nobody's any more.
+fn is_for_here(context: &Context, dispatcher: &Dispatcher, followed: &Followed) -> bool {
+    let Some(wallet) = recovery::wallet_of(context, followed) else { return true };
+    dispatcher.fence(wallet).is_some() || context.status.wallets().iter().all(|known| known.wallet != wallet)
 }
 
 /// The findings about an unresolved settlement.
@@ -143,13 +150,15 @@ async fn ask(context: &Context, followed: &Followed) -> Result<Found, ChainUnava
 ///
 /// # Errors
 /// There is none; why.
-async fn heed(context: &Context, mailers: &Mailers, followed: Followed, found: Found) -> Result<(), String> {
+async fn heed(context: &Context, dispatcher: &Dispatcher, followed: Followed, found: Found) -> Result<(), String> {
     let facts = Arc::clone(&followed.facts);
+    // The wallet may be another instance's meanwhile: then the store refuses this.
+    let fence = recovery::wallet_of(context, &followed).and_then(|wallet| dispatcher.fence(wallet));
     let (mut batch, mut next) = (Batch::default(), None);
     match found {
         Found::Nothing(why) | Found::Transaction(Verdict::Unknown { why, .. }) => return Err(why),
         Found::Transaction(Verdict::Pending) => {
-            send_again(mailers, &followed);
+            send_again(dispatcher, &followed);
             return Err("no block has its transaction; its bytes are sent again".into());
         }
         Found::Transaction(Verdict::Confirming(_) | Verdict::Replaced) => {
@@ -176,23 +185,23 @@ async fn heed(context: &Context, mailers: &Mailers, followed: Followed, found: F
     }
     // The way into the worker comes first: what is stored as open belongs to one.
     let place = match &next {
-        Some((_, plan)) => Some(reserve(context, mailers, &followed, plan)?),
+        Some((_, plan)) => Some(reserve(context, dispatcher, &followed, plan)?),
         None => None,
     };
-    batch.commit(context, None).await.map_err(|error| error.to_string())?;
+    batch.commit(context, fence.as_ref()).await.map_err(|error| error.to_string())?;
     if let (Some(place), Some((number, plan))) = (place, next) {
         let hash = followed.transactions.last().map_or("", |transaction| &transaction.newest().hash);
         let entry = recovery::resume_entry(context, &facts, &plan, hash).await;
-        place.send(Mail::Step(Box::new(Work::stored(entry, number, plan))));
+        drop(place.send(Mail::Step(Box::new(Work::stored(entry, number, plan)))));
     }
     Ok(())
 }
 
 /// Sends the bytes of a transaction again that the chain has lost. A full mailbox means that the worker is busy:
 /// the next answer asks again.
-fn send_again(mailers: &Mailers, followed: &Followed) {
+fn send_again(dispatcher: &Dispatcher, followed: &Followed) {
     if let Some(transaction) = followed.transactions.last()
-        && let Some(mailer) = mailers.get(&transaction.gas_wallet)
+        && let Some(mailer) = dispatcher.mailer(&transaction.gas_wallet)
     {
         drop(mailer.try_send(Mail::Resend(Box::new(transaction.clone()))));
     }
@@ -230,15 +239,15 @@ fn end(
 ///
 /// # Errors
 /// There is none now; why.
-fn reserve<'a>(
+fn reserve(
     context: &Context,
-    mailers: &'a Mailers,
+    dispatcher: &Dispatcher,
     followed: &Followed,
     plan: &Plan,
-) -> Result<mpsc::Permit<'a, Mail>, String> {
+) -> Result<mpsc::OwnedPermit<Mail>, String> {
     let last = followed.transactions.last();
     let wallet = plan.gas_wallet.as_ref().or_else(|| last.map(|transaction| &transaction.gas_wallet));
     let wallet = wallet.or_else(|| context.chain.gas_wallets().first());
-    let mailer = wallet.and_then(|wallet| mailers.get(wallet)).ok_or("its gas wallet has no worker")?;
-    mailer.try_reserve().map_err(|_| "the worker's mailbox is full".to_owned())
+    let mailer = wallet.and_then(|wallet| dispatcher.mailer(wallet)).ok_or("its gas wallet has no worker")?;
+    mailer.try_reserve_owned().map_err(|_| "the worker's mailbox is full".to_owned())
 }

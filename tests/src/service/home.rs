@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -54,7 +55,7 @@ impl Stored {
 /// ```
 pub struct Home {
     folder: TempDir,
-    postgres: Option<Postgres>,
+    postgres: Option<Arc<Postgres>>,
     config: Config,
     log_filter: String,
     /// The address of the public listener.
@@ -87,11 +88,31 @@ impl Home {
     pub fn stored_in(mut self, stored: Stored) -> Self {
         self.postgres = match stored {
             Stored::Sqlite => None,
-            Stored::Postgres => Some(Postgres::start()),
+            Stored::Postgres => Some(Arc::new(Postgres::start())),
         };
         let file = format!("sqlite://{}", self.database().display());
         self.config.set("store", "url", self.postgres.as_ref().map_or(file, |server| server.url("postgres")));
-        self.section("store", "auto_migrate", true)
+        let home = self.section("store", "auto_migrate", true);
+        // A process that starts again has its gas wallets again at once.
+        if stored == Stored::Postgres { home.section("instance", "name", "one") } else { home }
+    }
+
+    /// Returns the home of another instance on the same chain and database, with a name of its own.
+    ///
+    /// # Panics
+    /// If this one stores in a file.
+    #[must_use]
+    pub fn beside(&self, name: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (listen, admin_listen) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+        let postgres = Some(Arc::clone(self.postgres.as_ref().expect("stored in PostgreSQL")));
+        let (mut config, log_filter) = (self.config.clone(), self.log_filter.clone());
+        config.set("server", "listen", listen.as_str());
+        config.set("admin", "listen", admin_listen.as_str());
+        let (url, admin_url) = (format!("http://{listen}"), format!("http://{admin_listen}"));
+        let client = crate::http_client();
+        let home = Self { folder, postgres, config, log_filter, url, admin_url, client };
+        home.section("instance", "name", name)
     }
 
     /// Returns the server that this home's service stores in.

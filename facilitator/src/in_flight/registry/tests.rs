@@ -194,6 +194,26 @@ async fn payments_that_are_too_much_together_are_claimed_one_after_the_other() {
     assert!(matches!(claim(&registry, paid("s", None)).await, Claim::New(_)));
 }
 
+/// A request began here what another process had begun already, whose wallet then came here.
+#[tokio::test]
+async fn what_comes_from_another_process_takes_the_place_of_the_same_payment_with_its_share() {
+    let registry = registry();
+    let paid = |name| {
+        let (facts, share) = payment(name, None);
+        let funds = Funds { account: "account".into(), available: Amount::from(1_u64) };
+        (facts, Share { funds: Some(funds), ..share })
+    };
+    let here = begin(&registry, paid("a")).await;
+    let (facts, share) = payment("a", None);
+    let there = registry.resume(facts, share, "0x1").await;
+    registry.give_back(here.entry(), Dropped::KnownToStore).await;
+    let found = registry.find(&there.facts.identity).expect("it is under way");
+    assert_eq!(found.facts.id, there.facts.id, "the older one does not end the newer one");
+    registry.end(&there, nothing()).await;
+    assert!(registry.is_empty());
+    drop(begin(&registry, paid("b")).await);
+}
+
 #[tokio::test]
 async fn a_claim_beyond_a_budget_holds_nothing() {
     let registry = registry();

@@ -1,6 +1,8 @@
 //! Answers to a request whose payment, or whose key, is known already.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
+
+use tokio::time::timeout_at;
 
 use super::{Call, Mark, Next};
 use crate::{
@@ -54,16 +56,33 @@ impl Payments {
         if record.state != State::Open {
             return Ok(Next::Answer(self.stored(call, record).await?));
         }
-        // Begun between the two looks: now the registry has it, or it has ended
-        // meanwhile and the store says how, or its network is not open yet.
+        // Begun between the two looks: now the registry has it.
         if let Some(entry) = self.registry.find(&identity) {
             return Ok(Next::Go(Some(entry)));
+        }
+        self.follow(call, record).await
+    }
+
+    /// Waits for the end of a settlement that another instance follows, or nobody
+    /// yet. Who asks for another payment of the same name is told at once.
+    async fn follow(&self, call: &Call<'_>, record: Record) -> Result<Next<Option<Arc<Entry>>>, StoreError> {
+        let identity = call.authorization.identity();
+        if record.facts.fingerprint == call.authorization.fingerprint() {
+            call.pays(&record.facts.payer);
+            let ended = self.elsewhere.end_of(record.id());
+            let mut ended = pin!(ended.notified());
+            // From here on an end is noticed: it may have come before.
+            ended.as_mut().enable();
+            let is_open = self.store.by_identity(&identity).await?.is_some_and(|now| now.state == State::Open);
+            if !is_open || timeout_at(call.deadline, ended).await.is_ok() {
+                return Ok(Next::Again);
+            }
         }
         let record = self.store.by_identity(&identity).await?.unwrap_or(record);
         Ok(Next::Answer(self.stored(call, record).await?))
     }
 
-    /// Answers from a stored settlement that is not under way here.
+    /// Answers from a stored settlement that is not under way here, or not any more.
     async fn stored(&self, call: &Call<'_>, record: Record) -> Result<SettleOutcome, StoreError> {
         let (id, facts) = (record.id(), &record.facts);
         call.pays(&facts.payer);

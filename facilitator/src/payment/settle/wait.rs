@@ -25,7 +25,7 @@ pub(super) async fn meet(call: &Call<'_>, entry: &Arc<Entry>) -> Next<()> {
         Join::Observer => match timeout_at(call.deadline, end_of(entry)).await.ok() {
             // The store knows to whom the success was given, and gives it away where it was to nobody.
             Some(Progress::Ended(_)) => Next::Again,
-            end => answer(entry, end),
+            end => answer(call, entry, end),
         },
         Join::Duplicate => for_transaction(call, entry).await,
         Join::KeyReused => Next::Answer(SettleOutcome::KeyReused),
@@ -51,7 +51,7 @@ pub(super) async fn as_owner(call: &Call<'_>, waiter: Waiter) -> Next<()> {
             },
         }
     };
-    answer(&entry, end)
+    answer(call, &entry, end)
 }
 
 /// Waits as a stranger to the settlement: only for the transaction's name.
@@ -85,7 +85,7 @@ async fn end_of(entry: &Entry) -> Progress {
     }
 }
 
-fn answer(entry: &Entry, end: Option<Progress>) -> Next<()> {
+fn answer(call: &Call<'_>, entry: &Entry, end: Option<Progress>) -> Next<()> {
     let id = entry.facts.id;
     let in_time = end.is_some();
     let pending = |hash: &str, why| SettleOutcome::Pending { id, transaction: hash.to_owned(), why };
@@ -103,6 +103,10 @@ fn answer(entry: &Entry, end: Option<Progress>) -> Next<()> {
         },
         Progress::Stored { hash, accepted: true } => pending(&hash, Pending::Sent),
         Progress::Stored { hash, accepted: false } | Progress::Signing(hash) => pending(&hash, Pending::NotAccepted),
+        Progress::Dropped(Dropped::LeftToStore(hash)) => {
+            call.is_under_way(id, &hash);
+            return Next::Again;
+        }
         Progress::Dropped(Dropped::Unavailable(why)) => return Next::unavailable(why),
         Progress::Dropped(Dropped::Rejected(rejection)) => SettleOutcome::Rejected(rejection),
         Progress::Dropped(Dropped::OverBudget(over)) => {

@@ -258,12 +258,9 @@ impl Worker {
     /// older one has not stored by then, it never will.
     pub(super) async fn renew_epoch(&mut self) -> Renewed {
         loop {
-            match self.context.ownership.renew(&self.fence).await {
-                Ok(Some(fence)) => {
-                    self.fence = fence;
-                    return Renewed::Ours;
-                }
-                Ok(None) => {
+            match self.context.ownership.renew(&self.holding).await {
+                Ok(true) => return Renewed::Ours,
+                Ok(false) => {
                     self.lose_wallet();
                     return Renewed::Lost;
                 }

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 
 use super::{Mail, Worker, sign::Refusal};
 use crate::{
-    in_flight::{Dropped, Entry},
+    in_flight::{Dropped, Entry, Progress},
     settlement::{NotNow, SettlementId},
     store::{ApplyError, Change},
     submitter::{context::Context, effects::Batch, job::Work},
@@ -18,13 +18,13 @@ impl Worker {
     /// Stores changes in one commit, as long as the wallet is this worker's. A
     /// refusal for want of the wallet ends the worker.
     pub(super) async fn store(&mut self, changes: Vec<Change>) -> Result<Vec<SettlementId>, ApplyError> {
-        let stored = self.context.store.apply_under(Some(&self.fence), changes, self.context.now()).await;
+        let stored = self.context.store.apply_under(Some(&self.holding.fence()), changes, self.context.now()).await;
         self.heed_refusal(stored)
     }
 
     /// The same, and everybody who waits is told.
     pub(super) async fn commit(&mut self, batch: Batch) -> Result<(), ApplyError> {
-        let stored = batch.commit(&self.context, Some(&self.fence)).await;
+        let stored = batch.commit(&self.context, Some(&self.holding.fence())).await;
         self.heed_refusal(stored)
     }
 
@@ -40,7 +40,7 @@ impl Worker {
         if std::mem::replace(&mut self.is_lost, true) {
             return;
         }
-        let (network, wallet, epoch) = (self.context.network(), &self.status.wallet, self.fence.epoch);
+        let (network, wallet, epoch) = (self.context.network(), &self.status.wallet, self.holding.fence().epoch);
         tracing::error!(%network, wallet, epoch, error = TAKEN, "the worker ends: what is under way is the new owner's");
         self.status.update(|state| state.closed = Some(TAKEN.into()));
     }
@@ -55,9 +55,10 @@ impl Worker {
         }
     }
 
-    /// Ends without the wallet: another one may begin what nothing is signed for,
-    /// and whoever waits for the rest asks the store, where the new owner writes.
+    /// Ends while the service goes on: another gas wallet may begin what nothing is
+    /// signed for, and whoever waits for the rest asks the store, where the new owner writes.
     pub(super) async fn leave(mut self, mail: mpsc::Receiver<Mail>) {
+        self.status.update(|state| state.closed = Some(TAKEN.into()));
         self.take_rest(mail);
         let mut works = self.queue.drain();
         works.extend(self.questions.take_works());
@@ -87,5 +88,9 @@ impl Worker {
 
 /// The store holds a settlement that is followed here no more.
 pub(super) async fn leave_to_store(context: &Context, entry: &Entry) {
-    context.registry.give_back(entry, Dropped::KnownToStore).await;
+    let hash = match entry.progress() {
+        Progress::Stored { hash, .. } | Progress::Signing(hash) => hash,
+        Progress::Claimed | Progress::Ended(_) | Progress::Dropped(_) => "".into(),
+    };
+    context.registry.give_back(entry, Dropped::LeftToStore(hash)).await;
 }

@@ -49,12 +49,11 @@ use super::{
     dispatch::Dispatcher,
     job::Work,
     mail::{MAILBOX_MAX, Mail},
+    ownership::Holding,
+    recovery::Recovered,
     status::{Fitness, WalletStatus},
 };
-use crate::{
-    metrics::{self, Stage},
-    store::Fence,
-};
+use crate::metrics::{self, Stage};
 
 /// Messages that are taken out of the mailbox at a time.
 const MAIL_GROUP_MAX: usize = 64;
@@ -68,8 +67,8 @@ pub(super) struct Worker {
     dispatcher: Arc<Dispatcher>,
     status: Arc<WalletStatus>,
     parameters: Parameters,
-    /// The right under which it writes.
-    fence: Fence,
+    /// The wallet while it is here.
+    holding: Holding,
     /// True once the wallet is another owner's.
     is_lost: bool,
     next_nonce: Option<u64>,
@@ -97,15 +96,12 @@ struct Told {
 pub(super) struct Start {
     /// Its gas wallet.
     pub status: Arc<WalletStatus>,
-    /// The right under which it writes.
-    pub fence: Fence,
+    /// The wallet in its hands.
+    pub holding: Holding,
     /// The next nonce; `None` on chains without nonces.
     pub next_nonce: Option<u64>,
-    /// Its transactions from before a restart.
-    pub tracked: Vec<Tracked>,
-    /// Its steps from before a restart that no transaction carries, and
-    /// whether one did that is dead.
-    pub waiting: Vec<(Work, bool)>,
+    /// The work that it goes on with.
+    pub recovered: Recovered,
 }
 
 /// The ways into a worker.
@@ -118,10 +114,10 @@ pub(super) struct Inlets {
 
 impl Worker {
     pub fn new(context: Arc<Context>, dispatcher: Arc<Dispatcher>, start: Start) -> Self {
-        let Start { status, fence, next_nonce, tracked, waiting } = start;
+        let Start { status, holding, next_nonce, recovered } = start;
         let mut worker = Self {
             parameters: context.chain.parameters(),
-            fence,
+            holding,
             is_lost: false,
             next_nonce,
             tracked: TrackedSet::default(),
@@ -136,13 +132,13 @@ impl Worker {
             dispatcher,
             status,
         };
-        worker.take_up(tracked, waiting);
+        worker.take_up(recovered);
         worker
     }
 
     /// Takes up what the store holds: all bytes are sent again, and what is
     /// unknown is asked about beside the traffic.
-    fn take_up(&mut self, mut tracked: Vec<Tracked>, waiting: Vec<(Work, bool)>) {
+    fn take_up(&mut self, Recovered { mut tracked, waiting }: Recovered) {
         let now = Instant::now();
         tracked.sort_by_key(|tracked| (tracked.transaction.nonce, tracked.transaction.id));
         for mut tracked in tracked {
@@ -163,18 +159,20 @@ impl Worker {
         self.tell_status();
     }
 
-    /// Works until `stop`, or until the wallet is another owner's.
+    /// Works until `stop`, or until the wallet is to be left to another owner.
     pub async fn run(mut self, mut inlets: Inlets, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut mail = Vec::with_capacity(MAIL_GROUP_MAX);
-        while !self.is_lost {
+        let over = self.holding.over().clone();
+        while !self.is_lost && !over.is_cancelled() {
             self.hand_on_what_waits();
             self.begin_what_waits().await;
             self.tell_status();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                () = over.cancelled() => break,
                 Some(block) = inlets.blocks.recv() => self.on_block(&block).await,
                 (works, answer) = self.questions.next() => self.on_answer(works, answer).await,
                 sent = self.outbox.next() => self.on_sent(sent),
@@ -189,7 +187,7 @@ impl Worker {
                 _ = ticks.tick() => self.on_tick(),
             }
         }
-        if self.is_lost { self.leave(inlets.mail).await } else { self.close(inlets.mail).await }
+        if stop.is_cancelled() { self.close(inlets.mail).await } else { self.leave(inlets.mail).await }
     }
 
     /// Returns true when more mail can be taken: the queue is bounded as the

@@ -51,7 +51,7 @@ impl Worker {
     /// Gives another attempt to those that wait at too low a price, or for
     /// nothing. Called with every block.
     pub(super) async fn replace_what_waits(&mut self, block: &Block) {
-        if self.status.retired || self.status.state().closed.is_some() {
+        if self.status.retired || self.status.state().closed.is_some() || !self.holding.may_begin() {
             return;
         }
         self.note_what_is_over(block);
@@ -225,7 +225,7 @@ impl Worker {
 
     /// Uses up nonces that nothing else will: those after them wait for it.
     pub(super) async fn use_up(&mut self, nonces: Vec<u64>) {
-        if self.status.retired || self.status.state().closed.is_some() {
+        if self.status.retired || self.status.state().closed.is_some() || !self.holding.may_begin() {
             return;
         }
         for nonce in nonces {
@@ -247,7 +247,7 @@ impl Worker {
             id: TransactionId::fresh(),
             gas_wallet: wallet,
             nonce: Some(nonce),
-            epoch: self.fence.epoch,
+            epoch: self.holding.fence().epoch,
             items: vec![],
             attempts: vec![Attempt { signed, kind: AttemptKind::Cancel, created_at: now, inclusion: None }],
             state: TransactionState::Open,

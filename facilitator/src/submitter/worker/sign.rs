@@ -104,6 +104,9 @@ impl Worker {
         if self.status.retired || self.status.state().closed.is_some() {
             return Err(Refusal::Unavailable(NotNow::GasWalletClosed));
         }
+        if !self.holding.may_begin() {
+            return Err(Refusal::Unavailable(NotNow::GasWalletTaken));
+        }
         let plans: Vec<Plan> = works.iter().map(|work| work.plan.clone()).collect();
         let (chain, purpose) = (&self.context.chain, Purpose::Steps(&plans));
         let fee = chain.quote(purpose).map_err(|error| {
@@ -132,7 +135,7 @@ impl Worker {
             id: TransactionId::fresh(),
             gas_wallet: self.status.wallet.clone(),
             nonce: signed.nonce,
-            epoch: self.fence.epoch,
+            epoch: self.holding.fence().epoch,
             items: works.iter().map(|work| (work.entry.facts.id, work.number)).collect(),
             attempts: vec![Attempt { signed, kind: AttemptKind::First, created_at: now, inclusion: None }],
             state: TransactionState::Open,
