@@ -28,6 +28,7 @@ const COMMANDS: [&[&str]; 19] = [
     &["settlement"],
     &["audit"],
     &["archive"],
+    &["instances"],
     &["health"],
     &["completions"],
     &["manual"],
@@ -128,7 +129,7 @@ async fn results_are_on_stdout_and_all_else_on_stderr_with_the_code_that_says_so
     }
     first_file(path);
     fs::create_dir(path.join("man")).expect("made");
-    let cases: [Case<'_>; 16] = [
+    let cases: [Case<'_>; 17] = [
         (&["config", "init", "--output", "facilitator.toml"], &[], 1, &[], &["is there already"]),
         (&["config", "check"], &[], 64, &["GAS_WALLET_KEY, which is not set", "--> facilitator.toml:"], &[]),
         (&["config", "check"], &[KEY], 0, &["no mistakes in facilitator.toml"], &[]),
@@ -141,6 +142,7 @@ async fn results_are_on_stdout_and_all_else_on_stderr_with_the_code_that_says_so
         (&["settlement", "nothing"], &[], 1, &[], &["no settlement in"]),
         (&["audit", "--from", "yesterday"], &[KEY], 64, &[], &["24h"]),
         (&["archive", "--older-than", "400d", "--to", "a.jsonl", "--json"], &[], 0, &["archived"], &[]),
+        (&["instances", "--json"], &[], 0, &["instances"], &[]),
         (&["manual", "man"], &[], 0, &["man"], &[]),
         (&["health", "--json", "--timeout", "1s"], &[], 1, &["\"ready\": false"], &[]),
         (&["keygen", "svm", "--show"], &[], 0, &["address", "key"], &["Keep the key"]),

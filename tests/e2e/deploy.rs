@@ -138,11 +138,11 @@ fn composed(folder: &Path) -> Value {
 }
 
 #[test]
-fn every_service_of_the_compose_file_has_limits_and_no_rights_and_the_instance_takes_its_environment() {
+fn every_service_of_the_compose_file_has_limits_and_no_rights_and_the_instances_take_their_environment() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = composed(folder.path());
     let services = file["services"].as_object().expect("services");
-    assert!(services.len() >= 6, "{services:?}");
+    assert!(services.len() >= 7, "{services:?}");
     for (name, service) in services {
         assert_eq!(service["read_only"], true, "{name}");
         assert_eq!(service["cap_drop"], json!(["ALL"]), "{name}");
@@ -161,14 +161,22 @@ fn every_service_of_the_compose_file_has_limits_and_no_rights_and_the_instance_t
     let config = folder.path().join("facilitator.toml");
     let chain = format!("[networks.\"{NETWORK}\"]\nrpc = [\"http://a\"]\ngas_wallets = [\"{GAS_WALLET_KEY}\"]\n");
     fs::write(&config, chain).expect("written");
-    let environment = services["facilitator-1"]["environment"].as_object().expect("an environment");
+    let names = ["facilitator-1", "facilitator-2"].map(|name| {
+        assert_eq!(services[name]["environment"]["FACILITATOR__INSTANCE__NAME"], name);
+        let told = fs::read_to_string(deployed("haproxy/haproxy.cfg")).expect("HAProxy's")
+            + &fs::read_to_string(deployed("compose/prometheus.yml")).expect("Prometheus'");
+        assert!(told.contains(&format!("{name}:8402")) && told.contains(&format!("{name}:8403")), "{name}");
+        name
+    });
+    let environment = services[names[1]]["environment"].as_object().expect("an environment");
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let environment = environment.iter().map(|(name, value)| (name, text(value).replace("/run/secrets", &secrets)));
     let mut check = Command::new(binary());
     let checked = check.args(["config", "check", "--config"]).arg(config).envs(environment).output().expect("it runs");
     let said = text_of(&checked);
     assert!(checked.status.success(), "{said}");
-    for key in ["store.password_file", "redis.password_file", "admin.token_sha256", "server.trusted_proxies"] {
+    let keys = ["store.password_file", "redis.password_file", "admin.token_sha256", "server.trusted_proxies"];
+    for key in keys.into_iter().chain(["instance.name"]) {
         assert!(said.contains(&format!("sets {key}")), "{key}: {said}");
     }
 }

@@ -34,8 +34,11 @@ SECRETS_GID=$gid
 GAS_PASSWORD=$gas_password
 ADMIN_TOKEN_SHA256=$(digest secrets/admin-token)
 ENV
-if [ ! -e secrets/gas.json ]; then
-  echo "The gas wallet is missing. Make it, fund it, and run this again:" >&2
-  echo "  (. ./.env; FACILITATOR_KEYSTORE_PASSWORD=\$GAS_PASSWORD facilitator keygen evm --keystore secrets/gas.json)" >&2
-fi
+# One for each instance.
+for wallet in gas.json gas-2.json; do
+  if [ ! -e "secrets/$wallet" ]; then
+    echo "A gas wallet is missing. Make it, fund it, and run this again:" >&2
+    echo "  (. ./.env; FACILITATOR_KEYSTORE_PASSWORD=\$GAS_PASSWORD facilitator keygen evm --keystore secrets/$wallet)" >&2
+  fi
+done
 [ "$(id -u)" -ne 0 ] || chown -R "$uid:$gid" secrets

@@ -125,7 +125,7 @@ async fn deploy_one(chain: &dyn Chain, store: &Arc<dyn Store>) -> anyhow::Result
     let wallet = chain.gas_wallets().first().context("there is no gas wallet")?;
     let block = chain.next_block(None, Urgency::Closely).await?;
     let nonce = free_nonce(chain, &**store, wallet).await?;
-    let fence = StoreLockOwnership::new(Arc::clone(store)).acquire(chain.network(), wallet).await?;
+    let fence = StoreLockOwnership::new(Arc::clone(store)).acquire(chain.network(), wallet).await?.fence();
     let fee = chain.quote(Purpose::DeployBatchContract)?;
     let balance = chain.balance(wallet).await?;
     if balance < fee.amount_max {

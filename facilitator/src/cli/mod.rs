@@ -10,6 +10,7 @@ mod config_command;
 mod demo;
 mod doctor;
 mod health;
+mod instances;
 mod keygen;
 mod manual;
 mod migrate;
@@ -74,6 +75,7 @@ enum Command {
     Settlement(settlement::Settlement),
     Audit(audit::Audit),
     Archive(archive::Archive),
+    Instances(instances::Instances),
     BatchContract(batch_contract::BatchContract),
     Health(health::Health),
     Completions(completions::Completions),
@@ -108,6 +110,7 @@ pub async fn run(environment: Environment) -> ExitCode {
         Command::Settlement(command) => command.run(&environment).await,
         Command::Audit(command) => command.run(&environment).await,
         Command::Archive(command) => command.run(&environment).await,
+        Command::Instances(command) => command.run(&environment).await,
         Command::BatchContract(command) => command.run(&environment).await,
         Command::Health(command) => command.run(&environment).await,
         Command::Completions(command) => Ok(command.run()),
