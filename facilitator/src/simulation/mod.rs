@@ -12,12 +12,14 @@
 //! | [`scene`] | a chain, a disk, payers, and payments to make |
 //! | [`process`] | one life of the service, which ends by a crash |
 //! | [`episode`] | random steps, then peace, then the verdict |
+//! | [`instances`] | the same with several instances that share the disk, stop, and go on |
 //! | [`verdict`] | the promises that must hold, and a sentence for one that does not |
 //! | [`mutant`] | mistakes that are made on purpose: each must be found |
 //!
 //! `SIMULATION_STEPS` and `SIMULATION_SEED` set how long it goes on and where it begins.
 
 mod episode;
+mod instances;
 pub(crate) mod mutant;
 mod process;
 mod scene;

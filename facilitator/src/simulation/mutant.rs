@@ -38,6 +38,8 @@ pub(crate) enum Mutant {
     OwnClockDecides,
     /// Of a transaction with several attempts only the newest is looked for.
     ForgetsOldAttempts,
+    /// Whoever has lost a gas wallet writes all the same. Only several instances can tell.
+    WritesUnfenced,
 }
 
 /// All of them.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chains_core::protocol::Request;
+use chains_core::{clock::Clock as _, protocol::Request};
 use tokio::{runtime::Runtime, task::JoinHandle};
 
 use super::scene::Scene;
@@ -14,7 +14,12 @@ use crate::{
     replay_guard::Alone,
     settlement::{Caller, Key},
     store::{Store, memory::MemoryStore},
-    submitter::{Context, Submitter, ownership::StoreLockOwnership, status::NetworkStatus},
+    submitter::{
+        Context, Submitter,
+        lease::{LeaseOwnership, Me},
+        ownership::{Ownership, StoreLockOwnership},
+        status::NetworkStatus,
+    },
 };
 
 /// The time for which a request waits.
@@ -28,8 +33,20 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts it: it takes up what the disk holds.
+    /// Starts it as the one owner of the disk: it takes up what that holds.
     pub fn start(scene: &Scene) -> Self {
+        Self::owning(scene, |store, _| Arc::new(StoreLockOwnership::new(store)))
+    }
+
+    /// Starts it as one of several instances that share the disk.
+    pub fn instance(scene: &Scene, name: &str) -> Self {
+        Self::owning(scene, |store, lifecycle| {
+            let me = Me::new(Some(name), name, scene.clock.now());
+            Arc::new(LeaseOwnership::start(store, me, scene.clock.clone(), lifecycle))
+        })
+    }
+
+    fn owning(scene: &Scene, ownership: impl FnOnce(Arc<dyn Store>, &Lifecycle) -> Arc<dyn Ownership>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.unwrap_or_else(|error| panic!("a runtime: {error}"));
         let _inside = runtime.enter();
@@ -44,7 +61,7 @@ impl Process {
             store: Arc::clone(&store),
             registry: Arc::clone(&registry),
             clock: scene.clock.clone(),
-            ownership: Arc::new(StoreLockOwnership::new(Arc::clone(&store))),
+            ownership: ownership(Arc::clone(&store), &lifecycle),
             status: NetworkStatus::default(),
             accept_foreign_nonces: true,
         };
@@ -59,6 +76,8 @@ impl Process {
             waits,
             tasks,
         ));
+        let (waiting, stop) = (Arc::clone(&payments), lifecycle.stop.clone());
+        lifecycle.supervise("ends elsewhere", async move { waiting.keep_waiting(stop).await });
         Self { runtime, payments, lifecycle }
     }
 

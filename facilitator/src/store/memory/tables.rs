@@ -121,7 +121,7 @@ impl Tables {
         changes: Vec<Change>,
         at: Millis,
     ) -> Result<Vec<SettlementId>, ApplyError> {
-        if fence.is_some_and(|fence| !self.holds(fence)) {
+        if fence.is_some_and(|fence| !self.holds(fence)) && !mistake!(WritesUnfenced) {
             return Err(ApplyError::EpochOver);
         }
         self.admit(&changes)?;
@@ -188,7 +188,8 @@ impl Tables {
             return Err(ApplyError::Store(StoreError::TooLarge { column: "nonce", value }));
         }
         let wallet = (network.clone(), transaction.gas_wallet.clone());
-        let owned = self.owners.get(&wallet).is_some_and(|owner| owner.epoch == transaction.epoch);
+        let owned =
+            mistake!(WritesUnfenced) || self.owners.get(&wallet).is_some_and(|owner| owner.epoch == transaction.epoch);
         if owned { Ok(()) } else { Err(ApplyError::EpochOver) }
     }
 
