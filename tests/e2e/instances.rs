@@ -2,6 +2,8 @@
 //! nothing, and what one begins another ends.
 
 use std::{
+    fs,
+    path::Path,
     process::Command,
     sync::{
         Arc,
@@ -11,7 +13,8 @@ use std::{
 };
 
 use e2e::{
-    anvil::{Anvil, GAS_WALLET, GAS_WALLET_KEY, PAYEE, USDC},
+    anvil::{Anvil, GAS_WALLET, GAS_WALLET_KEY, PAYEE, USDC, free_port},
+    balancer::Balancer,
     eventually,
     payer::Draft,
     redis::Redis,
@@ -19,6 +22,7 @@ use e2e::{
     stranger::settle_without_blocks,
 };
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 /// A second and a third gas wallet, others of anvil's well-known accounts.
 const SECOND: (&str, &str) = (
@@ -246,6 +250,84 @@ async fn an_instance_that_was_stopped_beyond_its_lease_begins_nothing_and_says_n
          AND u.gas_wallet = t.gas_wallet AND u.nonce > t.nonce AND u.epoch < t.epoch";
     assert_eq!(home.postgres().execute(falling), "0", "no older epoch above a newer one");
     assert_ne!(home.postgres().execute(epochs), "");
+    home.assert_audit();
+}
+
+/// Callers that settle payments one after the other, until they are told to stop; each answer that is no success.
+fn callers(url: &str, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<(usize, Vec<String>)>> {
+    let caller = |_| {
+        let (url, stop, client) = (format!("{url}/settle"), Arc::clone(stop), e2e::http_client());
+        tokio::spawn(async move {
+            let (mut good, mut others) = (0, vec![]);
+            while !stop.load(Ordering::Relaxed) {
+                let answer = client.post(&url).json(&Draft::default().v2()).send().await;
+                let text = match answer {
+                    Ok(answer) => format!("{} {}", answer.status(), answer.text().await.unwrap_or_default()),
+                    Err(error) => error.to_string(),
+                };
+                if text.starts_with("200") && text.contains("\"success\":true") {
+                    good += 1;
+                } else {
+                    others.push(text);
+                }
+            }
+            (good, others)
+        })
+    };
+    (0..6).map(caller).collect()
+}
+
+/// As an upgrade does it, with HAProxy as it is delivered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_behind_haproxy_is_noticed_by_no_caller() {
+    let chain = Anvil::start().await;
+    let home = first(&chain).await.wallets(&[GAS_WALLET_KEY, SECOND.1, THIRD.1]).server("drain_delay", "3s");
+    let homes = [home.beside("two"), home];
+    let mut services = [homes[1].serve().await, homes[0].serve().await].map(Some);
+    services.reverse();
+    drop(services[0].as_ref().expect("it runs").ready_says(&["elsewhere"]).await);
+    let port = free_port();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../facilitator/deploy/haproxy/haproxy.cfg");
+    let text = fs::read_to_string(file).expect("the file").replace("bind :8402", &format!("bind 127.0.0.1:{port}"));
+    let text = ["facilitator-1:8402", "facilitator-2:8402"]
+        .into_iter()
+        .zip(&homes)
+        .fold(text, |text, (name, home)| text.replace(name, home.url.trim_start_matches("http://")));
+    let balancer = Balancer::configured(port, &text).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let asking = callers(&balancer.url, &stop);
+    for place in [0, 1, 0] {
+        let leaving = services[place].take().expect("it runs");
+        assert_eq!(tokio::task::block_in_place(|| leaving.stop()), Some(0), "{}", homes[place].log());
+        let again = homes[place].serve().await;
+        drop(again.ready_says(&["elsewhere: 1", "elsewhere: 2"]).await);
+        services[place] = Some(again);
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut settled = 0;
+    for asked in asking {
+        let (good, others) = asked.await.expect("no panic");
+        assert!(others.is_empty(), "{others:?}\n{}\n{}", homes[0].log(), homes[1].log());
+        settled += good;
+    }
+    assert!(settled > 30, "{settled}");
+    let paid = chain.node.token_balance(USDC, PAYEE).await;
+    assert_eq!(paid, 10_000 * u128::try_from(settled).expect("a count"), "each was paid once");
+    homes[0].assert_audit();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_younger_of_two_instances_of_one_name_ends_and_says_why() {
+    let chain = Anvil::start().await;
+    let home = first(&chain).await;
+    let one = home.serve().await;
+    let beside = home.beside("one");
+    let mut namesake = beside.spawn();
+    let code = eventually("it ends", || std::future::ready(namesake.exit_code())).await;
+    let log = beside.log();
+    assert!(code == 1 && log.contains("another instance runs under the name \"one\""), "{code} {log}");
+    shares_all(&one, 2).await;
+    assert!(one.decided(&Draft::default().v2()).await.is_good(), "{}", home.log());
     home.assert_audit();
 }
 

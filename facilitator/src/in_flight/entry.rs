@@ -139,6 +139,18 @@ impl Entry {
         wanted
     }
 
+    /// Says that the store has refused the signed bytes, which nobody will ever
+    /// send: it waits for another transaction.
+    pub fn not_stored(&self) {
+        self.progress.send_if_modified(|progress| match progress {
+            Progress::Signing(_) => {
+                *progress = Progress::Claimed;
+                true
+            }
+            Progress::Claimed | Progress::Stored { .. } | Progress::Ended(_) | Progress::Dropped(_) => false,
+        });
+    }
+
     /// Says that the store holds the signed bytes.
     pub fn stored(&self, hash: &str) {
         self.progress.send_replace(Progress::Stored { hash: hash.into(), accepted: false });

@@ -25,11 +25,11 @@ use metrics::{counter, gauge, histogram};
 use self::names::{
     CLOCK_SKEW, COMMIT_FAILURES, COMMIT_REQUESTS, COMMIT_SECONDS, COMMITS, CONNECTIONS_DROPPED, CONNECTIONS_REFUSED,
     FAILED_EXECUTED, FEE_CEILING_REACHED, HEAD_AGE, HEAD_BLOCK, HTTP_CONNECTIONS, HTTP_REQUESTS, HTTP_SECONDS,
-    IN_FLIGHT, INSTANCES, LOG_LINES_DROPPED, LOST, MARKS, NETWORK_OPEN, NODE_LAG, NODE_UP, NOTES_DROPPED, OLDEST_AGE,
-    PANICS, PAUSED, RATE_LIMITED, READY, REDIS_BREAKER, REDIS_COMMANDS, REDIS_SECONDS, REORGED, REPLACEMENTS,
-    SETTLE_ANSWERS, SETTLE_SECONDS, SETTLEMENTS, STAGE_SECONDS, STORE_BYTES, STORE_WAL_BYTES, TRANSACTION_SETTLEMENTS,
-    UNVERIFIED, VERIFY_ANSWERS, WALLET_BALANCE, WALLET_BALANCE_MIN, WALLET_IN_FLIGHT, WALLET_IN_FLIGHT_MAX,
-    WALLET_REFUSED, WALLET_RUNWAY, WALLET_STATE,
+    IN_FLIGHT, INSTANCES, LEASES_LOST, LEASES_TAKEN, LOG_LINES_DROPPED, LOST, MARKS, NETWORK_OPEN, NODE_LAG, NODE_UP,
+    NOTES_DROPPED, OLDEST_AGE, PANICS, PAUSED, RATE_LIMITED, READY, REDIS_BREAKER, REDIS_COMMANDS, REDIS_SECONDS,
+    REORGED, REPLACEMENTS, SETTLE_ANSWERS, SETTLE_SECONDS, SETTLEMENTS, STAGE_SECONDS, STORE_BYTES, STORE_WAL_BYTES,
+    TRANSACTION_SETTLEMENTS, UNVERIFIED, VERIFY_ANSWERS, WALLET_BALANCE, WALLET_BALANCE_MIN, WALLET_IN_FLIGHT,
+    WALLET_IN_FLIGHT_MAX, WALLET_REFUSED, WALLET_RUNWAY, WALLET_STATE,
 };
 use crate::settlement::{Facts, State};
 
@@ -40,7 +40,7 @@ pub const COMMIT: &str = env!("FACILITATOR_COMMIT");
 pub const RUSTC: &str = env!("FACILITATOR_RUSTC");
 
 /// The states of a gas wallet.
-pub const WALLET_STATES: [&str; 4] = ["open", "low", "closed", "retiring"];
+pub const WALLET_STATES: [&str; 5] = ["open", "low", "closed", "elsewhere", "retiring"];
 
 /// A part of a settlement's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -267,6 +267,16 @@ pub fn replaced(network: &Network, why: Replaced) {
 /// Counts that the oldest transaction of a gas wallet needs more than it may offer.
 pub fn fee_ceiling_reached(network: &Network) {
     counter!(FEE_CEILING_REACHED, "network" => network.to_string()).increment(1);
+}
+
+/// Counts a gas wallet that this instance has taken.
+pub fn lease_taken(network: &Network) {
+    counter!(LEASES_TAKEN, "network" => network.to_string()).increment(1);
+}
+
+/// Counts a gas wallet that another instance took from this one.
+pub fn lease_lost(network: &Network) {
+    counter!(LEASES_LOST, "network" => network.to_string()).increment(1);
 }
 
 /// Counts a settled transfer that the chain took back.

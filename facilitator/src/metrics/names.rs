@@ -53,6 +53,8 @@ pub const WALLET_IN_FLIGHT_MAX: &str = "facilitator_gas_wallet_in_flight_limit";
 pub const WALLET_RUNWAY: &str = "facilitator_gas_wallet_runway_seconds";
 pub const WALLET_STATE: &str = "facilitator_gas_wallet_state";
 pub const WALLET_REFUSED: &str = "facilitator_gas_wallet_refused";
+pub const LEASES_TAKEN: &str = "facilitator_leases_taken_total";
+pub const LEASES_LOST: &str = "facilitator_leases_lost_total";
 pub const COMMITS: &str = "facilitator_store_commits_total";
 pub const COMMIT_FAILURES: &str = "facilitator_store_commit_failures_total";
 pub const COMMIT_SECONDS: &str = "facilitator_store_commit_duration_seconds";
@@ -135,6 +137,8 @@ pub const CATALOGUE: &[(&str, Kind, &str)] = &[
     ),
     (WALLET_STATE, Gauge, "1 for the state that a gas wallet is in, 0 for the others"),
     (WALLET_REFUSED, Gauge, "1 while no node takes the transactions of a gas wallet"),
+    (LEASES_TAKEN, Counter, "Gas wallets that this instance has taken, of those that instances share"),
+    (LEASES_LOST, Counter, "Gas wallets that another instance took from this one"),
     (COMMITS, Counter, "Commits of the store"),
     (COMMIT_FAILURES, Counter, "Commits of the store that failed"),
     (COMMIT_SECONDS, Histogram(SHORT), "Time of one commit"),

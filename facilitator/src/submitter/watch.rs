@@ -68,6 +68,7 @@ fn wallet_gauges(context: &Context, wallet: &WalletStatus) -> WalletGauges {
     let low = state.balance.is_some_and(|balance| twice.is_none_or(|twice| balance < twice));
     let word = match (wallet.retired, wallet.is_usable()) {
         (true, _) => "retiring",
+        (false, false) if wallet.is_elsewhere() => "elsewhere",
         (false, false) => "closed",
         (false, true) if low || runway.is_some_and(|runway| runway < RUNWAY_LOW) => "low",
         (false, true) => "open",

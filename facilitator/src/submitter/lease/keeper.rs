@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     lifecycle::Lifecycle,
+    metrics,
     store::{Fence, Instance, StoreError},
     submitter::ownership::Holding,
 };
@@ -141,6 +142,7 @@ impl Keeper {
             if !kept.contains(wallet) && !holding.over().is_cancelled() {
                 let ((network, wallet), epoch) = (wallet, holding.fence().epoch);
                 tracing::error!(%network, wallet, epoch, "another instance has this gas wallet: it took this one for gone");
+                metrics::lease_lost(network);
                 holding.over().cancel();
             }
         }
@@ -202,6 +204,7 @@ impl Keeper {
         }
         let (network, gas_wallet) = wallet.clone();
         tracing::info!(%network, wallet = gas_wallet, epoch, before = seen.owner_name, "taken: this instance has the gas wallet");
+        metrics::lease_taken(&network);
         let fence = Fence { network, gas_wallet, owner: me.id, epoch };
         let holding = Holding::new(fence, Some(self.shared.renewed.clone()));
         let mut desks = self.shared.desks.lock();

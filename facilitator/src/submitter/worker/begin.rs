@@ -273,6 +273,8 @@ impl Worker {
     /// Nothing of it is stored, as another owner has the wallet.
     async fn refuse_all(&mut self, signed: Vec<Signed>) {
         for work in signed.into_iter().flat_map(|signed| signed.works) {
+            // Another gas wallet may begin it: nobody is told of these bytes meanwhile.
+            work.entry.not_stored();
             self.refuse(work, Refusal::Unavailable(NotNow::GasWalletTaken)).await;
         }
     }
