@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -131,10 +132,7 @@ fn composed(folder: &Path) -> Value {
     let read = read.expect("`tests/run` installs docker-compose");
     assert!(read.status.success(), "{}", text_of(&read));
     fs::write(folder.join("read.yml"), read.stdout).expect("written");
-    // Debian's docker-compose brings Python's reader of YAML with it.
-    let script = "import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))))";
-    let json = run("/usr/bin/python3", &["-c", script, &folder.join("read.yml").display().to_string()]);
-    serde_json::from_slice(&json.stdout).unwrap_or_else(|error| panic!("{error}: {}", text_of(&json)))
+    documents(&folder.join("read.yml")).remove(0)
 }
 
 #[test]
@@ -179,6 +177,60 @@ fn every_service_of_the_compose_file_has_limits_and_no_rights_and_the_instances_
     for key in keys.into_iter().chain(["instance.name"]) {
         assert!(said.contains(&format!("sets {key}")), "{key}: {said}");
     }
+}
+
+/// Every document of a YAML file. Debian's docker-compose brings Python's reader of YAML with it.
+fn documents(file: &Path) -> Vec<Value> {
+    let script = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
+    let json = run("/usr/bin/python3", &["-c", script, &file.display().to_string()]);
+    serde_json::from_slice(&json.stdout).unwrap_or_else(|error| panic!("{error}: {}", text_of(&json)))
+}
+
+#[test]
+fn the_example_for_kubernetes_has_no_rights_and_a_configuration_that_the_service_takes() {
+    let all = documents(&deployed("kubernetes/facilitator.yaml"));
+    let of = |kind: &str| all.iter().find(|document| document["kind"] == kind).unwrap_or_else(|| panic!("a {kind}"));
+    for kind in ["Job", "Deployment"] {
+        let pod = &of(kind)["spec"]["template"]["spec"];
+        assert_eq!(
+            (&pod["securityContext"]["runAsNonRoot"], &pod["automountServiceAccountToken"]),
+            (&json!(true), &json!(false))
+        );
+        let confined = &pod["containers"][0]["securityContext"];
+        let expected = json!({
+            "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}
+        });
+        assert_eq!(confined, &expected, "{kind}");
+    }
+    let deployment = &of("Deployment")["spec"];
+    assert_eq!(deployment["strategy"]["rollingUpdate"]["maxUnavailable"], 0);
+    let container = &deployment["template"]["spec"]["containers"][0];
+    for (probe, path) in [("livenessProbe", "/health"), ("readinessProbe", "/ready")] {
+        assert_eq!(container[probe]["httpGet"]["path"], path);
+    }
+    // The service takes this configuration, with the secrets where they are here.
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["postgres-password", "redis-password"] {
+        let file = folder.path().join(name);
+        fs::write(&file, "secret").expect("written");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("its own");
+    }
+    let text = of("ConfigMap")["data"]["facilitator.toml"].as_str().expect("a text");
+    let wallets = text.lines().find(|line| line.starts_with("gas_wallets")).expect("gas wallets");
+    let text = text
+        .replace(wallets, "gas_wallets = [\"${FIRST_KEY}\", \"${SECOND_KEY}\"]")
+        .replace("/run/secrets/facilitator", &folder.path().display().to_string());
+    let config = folder.path().join("facilitator.toml");
+    fs::write(&config, text).expect("written");
+    let mut check = Command::new(binary());
+    check.args(["config", "check", "--config"]).arg(config);
+    check.env("FIRST_KEY", GAS_WALLET_KEY).env("SECOND_KEY", SECOND_WALLET_KEY);
+    for name in container["env"].as_array().expect("variables").iter().filter_map(|variable| variable["name"].as_str())
+    {
+        check.env(name, if name == "ADMIN_TOKEN_SHA256" { "a".repeat(64) } else { "a-name".to_owned() });
+    }
+    let checked = check.output().expect("it runs");
+    assert!(checked.status.success(), "{}", text_of(&checked));
 }
 
 /// As in the image: a user without rights, no capabilities, nothing to write to but its own folder. Without root

@@ -71,15 +71,15 @@ impl Seed {
         let chain = LocalChain::at(&self.rpc)?;
         let prepare = async || chain.prepare().await.context("the token could not be put on the chain");
         self.until(prepare).await?;
-        let (payer, payee) = (Payer::numbered(1)?, Payer::numbered(2)?.address());
+        let (payer, recipient) = (Payer::numbered(1)?, Payer::numbered(2)?.address());
         chain.mint(&payer.address(), Amount::from(MINTED)).await?;
         for wallet in served.gas_wallets() {
             chain.fund(wallet, COIN).await?;
         }
-        let request = payment(&payer, &payee)?;
+        let request = payment(&payer, &recipient)?;
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
         self.until(async || verified(&client, &self.facilitator, &request).await).await?;
-        self.print(&payer.address(), &payee, &request)?;
+        self.print(&payer.address(), &recipient, &request)?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -95,12 +95,12 @@ impl Seed {
         }
     }
 
-    fn print(&self, payer: &str, payee: &str, request: &Value) -> anyhow::Result<()> {
+    fn print(&self, payer: &str, recipient: &str, request: &Value) -> anyhow::Result<()> {
         let url = format!("{}/settle", self.say.as_ref().unwrap_or(&self.facilitator).trim_end_matches('/'));
         if self.json {
             println!("{}", serde_json::to_string_pretty(&json!({"url": url, "body": request}))?);
         } else {
-            println!("{NETWORK} has test USDC. This settles a payment of 0.01 USDC from {payer} to {payee}:\n");
+            println!("{NETWORK} has test USDC. This settles a payment of 0.01 USDC from {payer} to {recipient}:\n");
             println!("curl --silent --show-error --header 'content-type: application/json' {url} --data '{request}'");
         }
         Ok(())
@@ -108,13 +108,13 @@ impl Seed {
 }
 
 /// A request to settle a payment that nobody has seen.
-fn payment(payer: &Payer, payee: &str) -> anyhow::Result<Value> {
+fn payment(payer: &Payer, recipient: &str) -> anyhow::Result<Value> {
     let amount = Amount::from(AMOUNT);
     #[expect(clippy::disallowed_methods, reason = "a payer draws its own nonce")]
     let nonce = rand::random::<[u8; 32]>();
-    let payload = payer.sign(&Order::usdc(payee, amount, SystemClock.now().seconds() + VALID_FOR, nonce))?;
+    let payload = payer.sign(&Order::usdc(recipient, amount, SystemClock.now().seconds() + VALID_FOR, nonce))?;
     let requirements = json!({
-        "scheme": "exact", "network": NETWORK, "amount": AMOUNT.to_string(), "asset": USDC, "payTo": payee,
+        "scheme": "exact", "network": NETWORK, "amount": AMOUNT.to_string(), "asset": USDC, "payTo": recipient,
         "maxTimeoutSeconds": 60, "extra": {"name": USDC_NAME, "version": USDC_VERSION},
     });
     Ok(json!({

@@ -108,6 +108,11 @@ impl End {
             }
             (State::Failed(_) | State::Unresolved { .. } | State::Open, _) => {}
         }
+        match state {
+            State::Settled(_) => context.status.settled.notify_one(),
+            State::Unresolved { .. } => context.status.became_unresolved.notify_one(),
+            State::Failed(_) | State::Open => {}
+        }
         log(&facts, &state);
         metrics::settlement_ended(&facts, &state);
         if let Some(entry) = entry {

@@ -43,8 +43,15 @@ use crate::{
 /// The time between two looks for settled transfers that are due.
 const INTERVAL: Duration = Duration::from_secs(2);
 
+/// The same while nothing waits to become final: what this process settles is
+/// told of, what another instance settles is seen so late.
+const INTERVAL_IDLE: Duration = Duration::from_secs(10);
+
 /// The time between two looks at failed payments that can still be executed.
 const EXECUTABLE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A height that no chain reaches, and that the store can hold.
+const BLOCK_MAX: u64 = u64::MAX >> 1;
 
 /// Settlements of one look: one request to the chain.
 const LOOK_MAX: u32 = 256;
@@ -129,10 +136,19 @@ impl Check {
                 let round = self.look_at_executable().await;
                 self.tell(round.as_ref().err());
             }
+            if round.is_ok() && self.nothing_waits().await {
+                drop(tokio::time::timeout(INTERVAL_IDLE, self.context.status.settled.notified()).await);
+            }
             if !matches!(round, Ok(true)) {
                 tokio::time::sleep(INTERVAL).await;
             }
         }
+    }
+
+    /// Returns true when no settled transfer waits to become final.
+    async fn nothing_waits(&self) -> bool {
+        let waiting = self.context.store.due_for_finality(self.context.network(), BLOCK_MAX, 1).await;
+        waiting.is_ok_and(|waiting| waiting.is_empty())
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), ApplyError> {

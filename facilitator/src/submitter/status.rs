@@ -10,7 +10,7 @@ use std::{
 
 use chains_core::{Amount, clock::Millis, observation::Block};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::forecast::Spending;
@@ -33,6 +33,7 @@ pub enum Condition {
 }
 
 /// The state of one network.
+#[derive(Default)]
 pub struct NetworkStatus {
     condition: RwLock<Condition>,
     blocks: Mutex<Blocks>,
@@ -40,6 +41,10 @@ pub struct NetworkStatus {
     wallets: RwLock<Vec<Arc<WalletStatus>>>,
     open_transactions: watch::Sender<usize>,
     unresolved: AtomicU64,
+    /// A settlement was settled in this process.
+    pub(super) settled: Notify,
+    /// A settlement became unresolved in this process.
+    pub(super) became_unresolved: Notify,
 }
 
 #[derive(Default)]
@@ -72,16 +77,9 @@ pub(super) struct Trouble {
     pub stops: bool,
 }
 
-impl Default for NetworkStatus {
+impl Default for Condition {
     fn default() -> Self {
-        Self {
-            condition: RwLock::new(Condition::Closed("starting".into())),
-            blocks: Mutex::default(),
-            number: AtomicU64::new(0),
-            wallets: RwLock::default(),
-            open_transactions: watch::Sender::new(0),
-            unresolved: AtomicU64::new(0),
-        }
+        Self::Closed("starting".into())
     }
 }
 

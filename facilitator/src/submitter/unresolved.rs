@@ -31,6 +31,10 @@ use crate::{
 /// The time between two queries for unresolved settlements.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// The same while there is none: one of this process is told of, one of another
+/// instance is seen so late.
+const INTERVAL_IDLE: Duration = Duration::from_secs(5);
+
 /// Settlements of one page.
 const PAGE: u32 = 256;
 
@@ -51,8 +55,10 @@ pub(super) async fn run(context: Arc<Context>, dispatcher: Arc<Dispatcher>, stop
 async fn repeat(context: &Context, dispatcher: &Dispatcher) {
     let mut inquiries: BTreeMap<SettlementId, Inquiry> = BTreeMap::new();
     loop {
+        let mut none = false;
         match list(context).await {
             Ok(unresolved) => {
+                none = unresolved.is_empty();
                 inquiries.retain(|id, _| unresolved.iter().any(|followed| followed.facts.id == *id));
                 let count = u64::try_from(unresolved.len()).unwrap_or(u64::MAX);
                 context.status.set_unresolved(count);
@@ -64,7 +70,11 @@ async fn repeat(context: &Context, dispatcher: &Dispatcher) {
                 tracing::debug!(network = %context.network(), %error, "unresolved settlements could not be listed");
             }
         }
-        tokio::time::sleep(INTERVAL).await;
+        if none {
+            drop(tokio::time::timeout(INTERVAL_IDLE, context.status.became_unresolved.notified()).await);
+        } else {
+            tokio::time::sleep(INTERVAL).await;
+        }
     }
 }
 

@@ -30,10 +30,7 @@ mod upkeep;
 use std::{sync::Arc, time::Duration};
 
 use chains_core::{chain::Parameters, observation::Block, transaction::BroadcastResult};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, MissedTickBehavior},
-};
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -60,6 +57,9 @@ const MAIL_GROUP_MAX: usize = 64;
 
 /// The time between two looks for due questions and deferred work.
 const TICK: Duration = Duration::from_millis(250);
+
+/// The same while there is neither work nor a transaction.
+const TICK_IDLE: Duration = Duration::from_secs(1);
 
 /// The owner of one gas wallet's transactions.
 pub(super) struct Worker {
@@ -161,14 +161,14 @@ impl Worker {
 
     /// Works until `stop`, or until the wallet is to be left to another owner.
     pub async fn run(mut self, mut inlets: Inlets, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = Instant::now();
         let mut mail = Vec::with_capacity(MAIL_GROUP_MAX);
         let over = self.holding.over().clone();
         while !self.is_lost && !over.is_cancelled() {
             self.hand_on_what_waits();
             self.begin_what_waits().await;
             self.tell_status();
+            tick = tick.min(Instant::now() + self.pause());
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -184,10 +184,19 @@ impl Worker {
                     mail.drain(..).for_each(|mail| self.on_mail(mail));
                 }
                 () = until(self.gather_until) => {}
-                _ = ticks.tick() => self.on_tick(),
+                () = tokio::time::sleep_until(tick) => {
+                    self.on_tick();
+                    tick = Instant::now() + TICK_IDLE;
+                }
             }
         }
         if stop.is_cancelled() { self.close(inlets.mail).await } else { self.leave(inlets.mail).await }
+    }
+
+    /// The time until the next look for what is due.
+    fn pause(&self) -> Duration {
+        let idle = self.tracked.len() == 0 && self.queue.is_empty() && self.untraced.is_empty();
+        if idle { TICK_IDLE } else { TICK }
     }
 
     /// Returns true when more mail can be taken: the queue is bounded as the
