@@ -3,6 +3,9 @@
 use chains_svm::local::Payer;
 use e2e::{
     anvil::{Anvil, GAS_WALLET},
+    eventually,
+    liar_svm::SvmLie,
+    node::Node,
     proxy::{Fault, Proxy, Times},
     service::Home,
     validator::{self, Validator},
@@ -77,35 +80,96 @@ const CASES: [Case; 10] = [
     ("a lag", |proxy| proxy.lag(40), "node_lag", "40 blocks behind", "Put it last"),
 ];
 
+/// The same on Solana.
+const SVM_CASES: [Case; 5] = [
+    (
+        "no history of transactions",
+        |proxy| proxy.tell_svm(SvmLie::NoHistory),
+        "node_history",
+        "getFirstAvailableBlock",
+        "--enable-rpc-transaction-history",
+    ),
+    (
+        "a method that is not served",
+        |proxy| proxy.without(&["isBlockhashValid"]),
+        "node_history",
+        "isBlockhashValid",
+        "ask its provider for the method",
+    ),
+    (
+        "a rate limit",
+        |proxy| proxy.fail("getEpochInfo", Fault::Status(429), Times::Always),
+        "node_rate",
+        "429",
+        "rate limit",
+    ),
+    (
+        "a lag",
+        |proxy| {
+            proxy.lie("getEpochInfo", |_, mut honest| {
+                honest["absoluteSlot"] = json!(1);
+                honest
+            });
+        },
+        "node_lag",
+        "slots behind the best node",
+        "Put it last",
+    ),
+    ("no answers", |proxy| proxy.fail("getGenesisHash", Fault::LoseAnswer, Times::Always), "node_answers", "", ""),
+];
+
+/// The findings about nodes that are not good. That a test's cluster has a genesis of its own is configured.
+fn of_nodes(findings: &[Value]) -> Vec<Value> {
+    let is_wrong = |finding: &&Value| {
+        let is_about = |key: &str, words: &str| finding[key].as_str().is_some_and(|text| text.contains(words));
+        let is_configured = is_about("meaning", "allow_genesis_mismatch");
+        finding["severity"] != "ok" && is_about("check", "node_") && !is_configured
+    };
+    findings.iter().filter(is_wrong).cloned().collect()
+}
+
+/// Each limit of one of two nodes is named, with its fix, and the other one is not blamed.
+fn assert_named(home: &Home, limited: &Proxy, network: &str, cases: &[Case]) {
+    let host = limited.url.trim_start_matches("http://");
+    let (_, none) = findings(home);
+    assert_eq!(of_nodes(&none), Vec::<Value>::new(), "a node without limits");
+    for (name, limit, check, seen, fix) in cases {
+        limit(limited);
+        let (code, found) = findings(home);
+        limited.heal();
+        let found = of_nodes(&found);
+        let told = found.iter().find(|finding| finding["check"] == *check && finding["subject"] == host);
+        let told = told.unwrap_or_else(|| panic!("{name}: {check} is not told: {found:#?}"));
+        let has = |key: &str, words: &str| told[key].as_str().is_some_and(|text| text.contains(words));
+        assert!(has("seen", seen) && has("fix", fix) && has("meaning", ""), "{name}: {told:#}");
+        assert_eq!(told["network"], network, "{name}");
+        assert!(code >= Some(1), "{name}: exit code {code:?}");
+        let others: Vec<_> = found.iter().filter(|finding| finding["subject"] != host).collect();
+        assert!(others.is_empty(), "{name}: the node without limits is blamed: {others:#?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_with_a_limit_is_told_the_limit_and_the_fix() {
     let chain = Anvil::start().await;
     chain.node.mine_blocks(600).await;
     let (healthy, limited) = (Proxy::before(&chain.node.url).await, Proxy::before(&chain.node.url).await);
     let home = Home::on(&chain).rpc(&[&healthy.url, &limited.url]);
-    let host = limited.url.trim_start_matches("http://").to_owned();
-    let of_nodes = |findings: &[Value]| {
-        let wrong = findings.iter().filter(|finding| {
-            finding["severity"] != "ok" && finding["check"].as_str().is_some_and(|check| check.starts_with("node_"))
-        });
-        wrong.cloned().collect::<Vec<_>>()
-    };
-    let (_, none) = findings(&home);
-    assert_eq!(of_nodes(&none), Vec::<Value>::new(), "a node without limits");
-    for (name, limit, check, seen, fix) in CASES {
-        limit(&limited);
-        let (code, found) = findings(&home);
-        limited.heal();
-        let found = of_nodes(&found);
-        let told = found.iter().find(|finding| finding["check"] == check && finding["subject"] == host.as_str());
-        let told = told.unwrap_or_else(|| panic!("{name}: {check} is not told: {found:#?}"));
-        let has = |key: &str, words: &str| told[key].as_str().is_some_and(|text| text.contains(words));
-        assert!(has("seen", seen) && has("fix", fix) && has("meaning", ""), "{name}: {told:#}");
-        assert_eq!(told["network"], "eip155:84532", "{name}");
-        assert!(code >= Some(1), "{name}: exit code {code:?}");
-        let others: Vec<_> = found.iter().filter(|finding| finding["subject"] != host.as_str()).collect();
-        assert!(others.is_empty(), "{name}: the node without limits is blamed: {others:#?}");
-    }
+    assert_named(&home, &limited, "eip155:84532", &CASES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_of_solana_with_a_limit_is_told_the_limit_and_the_fix() {
+    let validator = Validator::start().await;
+    let (healthy, limited) = (Proxy::before(validator.chain.url()).await, Proxy::before(validator.chain.url()).await);
+    let home = Home::on(&validator).rpc(&[&healthy.url, &limited.url]);
+    // A node can lag by some slots once there are so many.
+    let node = Node::at(validator.chain.url().to_owned());
+    eventually("some slots", || async { (node.try_call("getSlot", json!([])).await?.as_u64()? > 20).then_some(()) })
+        .await;
+    let found = findings(&home).1;
+    let network = found.iter().find_map(|finding| finding["network"].as_str()).expect("a network");
+    assert_named(&home, &limited, network, &SVM_CASES);
 }
 
 #[tokio::test(flavor = "multi_thread")]
