@@ -109,7 +109,7 @@ fn check(folder: &Path, (arguments, variables, code, out, err): Case<'_>) {
 async fn results_are_on_stdout_and_all_else_on_stderr_with_the_code_that_says_so() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path();
-    let cases: [Case<'_>; 13] = [
+    let cases: [Case<'_>; 14] = [
         (&["bogus"], &[], 64, &[], &["unrecognized subcommand 'bogus'", "The commands are serve, demo, seed, doctor"]),
         (&["doctr"], &[], 64, &[], &["a similar subcommand exists: 'doctor'"]),
         (&["audit", "--form", "24h"], &[], 64, &[], &["--from"]),
@@ -120,6 +120,13 @@ async fn results_are_on_stdout_and_all_else_on_stderr_with_the_code_that_says_so
         (&["manual", "nowhere"], &[], 1, &[], &["cannot write into nowhere"]),
         (&["config", "check"], &[], 64, &["no configuration file", "./facilitator.toml", "config init"], &[]),
         (&["config", "init", "--network", "bsae"], &[], 64, &[], &["did you mean `base`?"]),
+        (
+            &["config", "init", "--network", "peaq"],
+            &[],
+            0,
+            &["[[networks.\"eip155:3338\".assets]]", "No asset of peaq is known here"],
+            &["write the address of the asset"],
+        ),
         (&["serve"], &[], 64, &[], &["config init"]),
         (&["health"], &[], 1, &["not ready"], &[]),
         (&["keygen", "evm"], &[], 64, &[], &["--show"]),

@@ -21,7 +21,7 @@ pub trait Family: Send + Sync {
     }
 }
 
-/// A network that needs no more than nodes and keys.
+/// A network that needs no more than nodes and keys, and some of them assets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownNetwork {
     /// Its CAIP-2 identifier.
@@ -36,6 +36,9 @@ pub struct KnownNetwork {
     pub keys: &'static str,
     /// The environment variable that holds one of them.
     pub key_variable: &'static str,
+    /// The lines of an asset to begin with, where none of the network's is
+    /// known; `None` where some are.
+    pub asset: Option<&'static str>,
 }
 
 /// A node to begin with.

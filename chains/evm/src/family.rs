@@ -27,9 +27,7 @@ impl Family for Evm {
     }
 
     fn known_networks(&self) -> Vec<KnownNetwork> {
-        // One without assets needs them named as well.
-        let complete = known_networks::all().iter().filter(|known| !known.assets.is_empty());
-        let starts = complete.filter_map(|known| {
+        let starts = known_networks::all().iter().filter_map(|known| {
             Some(KnownNetwork {
                 network: format!("{}:{}", self.namespace(), known.chain_id).parse().ok()?,
                 name: known.name,
@@ -37,11 +35,22 @@ impl Family for Evm {
                 rpc: StartingNode { public: public_node(known.chain_id), local: "http://127.0.0.1:8545" },
                 keys: "gas_wallets",
                 key_variable: "GAS_WALLET_KEY",
+                asset: known.assets.is_empty().then_some(ASSET),
             })
         });
         starts.collect()
     }
 }
+
+/// An asset to begin with.
+const ASSET: &str = "\
+address = \"0x…\"
+symbol = \"USDC\"
+decimals = 6
+# \"permit2\" for a token without EIP-3009; then it needs no domain.
+method = \"eip3009\"
+eip712 = { name = \"USD Coin\", version = \"2\" }
+";
 
 /// The endpoint that a network's operators offer to anybody.
 const fn public_node(chain_id: u64) -> Option<&'static str> {

@@ -35,6 +35,7 @@ impl Family for Svm {
                 rpc: StartingNode { public: Some(known.public_node), local: "http://127.0.0.1:8899" },
                 keys: "fee_payers",
                 key_variable: "SOLANA_KEYPAIR",
+                asset: None,
             })
         });
         starts.collect()

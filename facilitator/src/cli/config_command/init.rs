@@ -35,7 +35,7 @@ url = \"sqlite://facilitator.db\"
 pub(super) fn run(names: &[String], output: Option<&Path>) -> anyhow::Result<ExitCode> {
     let known: Vec<KnownNetwork> = FAMILIES.iter().flat_map(|family| family.known_networks()).collect();
     let mut text = HEAD.to_owned();
-    let mut variables: Vec<&str> = vec![];
+    let (mut variables, mut incomplete): (Vec<&str>, Vec<&str>) = (vec![], vec![]);
     for name in names {
         let Some(network) = find(&known, name) else {
             let names = known.iter().filter_map(|network| network.legacy_name);
@@ -49,6 +49,10 @@ pub(super) fn run(names: &[String], output: Option<&Path>) -> anyhow::Result<Exi
         if !variables.contains(&network.key_variable) {
             variables.push(network.key_variable);
         }
+        incomplete.extend(network.asset.map(|_| network.name));
+    }
+    if !incomplete.is_empty() {
+        eprintln!("next: write the address of the asset that can be paid with on {}", incomplete.join(" and "));
     }
     let Some(path) = output else {
         print!("{text}");
@@ -85,9 +89,15 @@ fn table(network: &KnownNetwork) -> String {
         None => "name yours; for money that counts, two of different providers",
     };
     let url = rpc.public.unwrap_or(rpc.local);
+    let asset = network.asset.map_or_else(String::new, |lines| {
+        format!(
+            "# No asset of {name} is known here: this is one to begin with. `doctor` compares it with the chain.\n\
+             [[networks.\"{id}\".assets]]\n{lines}"
+        )
+    });
     format!(
         "# {name}.\n[networks.\"{id}\"]\n# Nodes, the best first: {about}.\nrpc = [\"{url}\"]\n\
-         # The key that pays {}, from the environment.\n{keys} = [\"${{{key_variable}}}\"]\n",
+         # The key that pays {}, from the environment.\n{keys} = [\"${{{key_variable}}}\"]\n{asset}",
         if *keys == "fee_payers" { "fees" } else { "gas" }
     )
 }
@@ -104,6 +114,7 @@ mod tests {
             ("eip155:8453", Some("eip155:8453")),
             ("Arbitrum One", Some("eip155:42161")),
             ("solana-devnet", Some("solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1")),
+            ("peaq", Some("eip155:3338")),
             ("bsae", None),
         ] {
             let found = find(&known, name).map(|network| network.network.to_string());
