@@ -5,6 +5,7 @@ use std::fs;
 use e2e::{
     anvil::{Anvil, GAS_WALLET, PAYEE, USDC},
     eventually,
+    node::parse_quantity,
     payer::Draft,
     service::{Home, Stored},
 };
@@ -88,26 +89,35 @@ async fn a_transfer_counts_only_when_it_is_deep_enough_and_survives_a_reorg() {
     assert_eq!(code, 0, "{text}");
 }
 
-/// Scenario 16; A block is taken back after its transfer was told to be settled.
+/// Scenario 16: up to three blocks are taken back after their transfer was told to be settled.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settled_transfer_that_the_chain_takes_back_is_sent_again() {
-    let chain = Anvil::start().await;
-    let home = Home::on(&chain);
-    let service = home.serve().await;
-    assert!(service.post("/settle", &Draft::default().v2()).await.is_good());
-    chain.node.call("anvil_setIntervalMining", json!([0])).await;
-    chain.node.call("anvil_setAutomine", json!([false])).await;
-    chain.node.call("anvil_reorg", json!([1, []])).await;
-    chain.node.call("anvil_dropAllTransactions", json!([])).await;
-    assert_eq!(chain.node.token_balance(USDC, PAYEE).await, 0, "the chain has forgotten it");
-    eventually("the payee has the money again", || async {
-        chain.node.call("anvil_mine", json!(["0x10"])).await;
-        (chain.node.token_balance(USDC, PAYEE).await == 10_000).then_some(())
-    })
-    .await;
-    assert!(home.log().contains("took back"), "an operator is told\n{}", home.log());
-    let (code, text) = home.audit();
-    assert_eq!(code, 0, "{text}");
+    for depth in 1..=3 {
+        let chain = Anvil::start().await;
+        let home = Home::on(&chain);
+        let service = home.serve().await;
+        let settled = service.post("/settle", &Draft::default().v2()).await;
+        assert!(settled.is_good(), "{settled:?}");
+        chain.node.call("anvil_setIntervalMining", json!([0])).await;
+        chain.node.call("anvil_setAutomine", json!([false])).await;
+        let receipt = chain.node.call("eth_getTransactionReceipt", json!([settled.text("transaction")])).await;
+        let newest = chain.node.quantity("eth_blockNumber", json!([])).await;
+        let on_top = newest - parse_quantity(&receipt["blockNumber"]);
+        for _ in on_top + 1..depth {
+            chain.node.mine().await;
+        }
+        chain.node.call("anvil_reorg", json!([depth.max(on_top + 1), []])).await;
+        chain.node.call("anvil_dropAllTransactions", json!([])).await;
+        assert_eq!(chain.node.token_balance(USDC, PAYEE).await, 0, "{depth}: the chain has forgotten it");
+        eventually("the payee has the money again", || async {
+            chain.node.call("anvil_mine", json!(["0x10"])).await;
+            (chain.node.token_balance(USDC, PAYEE).await == 10_000).then_some(())
+        })
+        .await;
+        assert!(home.log().contains("took back"), "{depth}: an operator is told\n{}", home.log());
+        let (code, text) = home.audit();
+        assert_eq!(code, 0, "{depth}: {text}");
+    }
 }
 
 /// E05: what comes after a transaction that the chain has lost is not held up.

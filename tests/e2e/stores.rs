@@ -43,7 +43,7 @@ async fn the_operator_s_word_ends_an_unresolved_settlement_on_postgresql() {
     .await;
 }
 
-/// Scenario 23; The server goes away while a transaction is under way, and the chain forgets that transaction meanwhile.
+/// Scenario 23: the server goes away while a transaction is under way, and the chain forgets that transaction meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_goes_away_stops_nothing_that_is_under_way_and_begins_nothing_new() {
     let chain = Anvil::start().await;
