@@ -149,6 +149,7 @@ async fn deploy_one(chain: &dyn Chain, store: &Arc<dyn Store>) -> anyhow::Result
     let inclusion = included(chain, &signed, block).await?;
     let include = Change::Include { transaction: id, inclusion: inclusion.clone() };
     store.apply_under(Some(&fence), vec![include], SystemClock.now()).await?;
+    store.release_lease(&fence.network, &fence.gas_wallet, &fence.owner).await?;
     Ok(inclusion)
 }
 

@@ -26,8 +26,8 @@ Examples:
   facilitator instances
   facilitator instances --json
 
-Exit codes: 0 each gas wallet has an owner that lives, 1 one has none or nobody could be asked, 64 wrong arguments \
-or configuration.")]
+Exit codes: 0 each owner of a gas wallet lives, 1 one stands still or no instance lives, 64 wrong arguments or \
+configuration.")]
 pub(super) struct Instances {
     #[command(flatten)]
     config: ConfigFile,
@@ -84,7 +84,10 @@ impl Instances {
         } else {
             print(&now, &before, &leases);
         }
-        Ok(if leases.iter().all(|shown| shown.lives) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        // A free one may be of a wallet that is configured no longer.
+        let good = leases.iter().all(|shown| shown.lives || shown.lease.owner.is_empty());
+        let somebody = now.instances.iter().any(|one| now.lives(&before, &one.id));
+        Ok(if good && somebody { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
