@@ -3,7 +3,7 @@
 use e2e::{
     anvil::{Anvil, GAS_WALLET, PAYEE},
     payer::Draft,
-    service::{Home, config::table},
+    service::{Home, Stored, config::table},
 };
 use serde_json::Value;
 
@@ -78,11 +78,11 @@ async fn told_to_stop_it_answers_what_is_in_flight_and_goes_on_at_the_next_start
     assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 1);
 }
 
-/// A second process on the same store would give out the same sequences.
+/// A second process on the same file would give out the same nonces; those that share a server have `instances`.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_process_on_the_same_store_is_refused() {
+async fn a_second_process_on_the_same_file_is_refused() {
     let chain = Anvil::start().await;
-    let home = Home::on(&chain);
+    let home = Home::on(&chain).stored_in(Stored::Sqlite);
     let _service = home.serve().await;
     let second = home
         .command(&["serve"])
