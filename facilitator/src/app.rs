@@ -5,7 +5,7 @@ mod reload;
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use chains_core::clock::{Clock, SystemClock};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use self::reload::{Changeable, FollowedFile};
 
@@ -114,8 +114,8 @@ pub async fn start(
     let registry = Arc::new(Registry::new(Arc::new(LocalLimits::new(config.payers.limit, budgets))));
     let me = Me::new(config.instance.name.as_deref(), &machine::name(), clock.now());
     let ownership = ownership(&location, &store, me, &clock, &lifecycle);
-    let public = listen(config.server.listen, "server.listen").await?;
-    let admin = listen(config.admin.listen, "admin.listen").await?;
+    let public = listen(config.server.listen, "server.listen")?;
+    let admin = listen(config.admin.listen, "admin.listen")?;
     let submitters = config.chains.into_iter().map(|chain| {
         let context = Context {
             chain,
@@ -230,8 +230,20 @@ fn say_what_runs(payments: &Payments, file: Option<&Path>, store: &Location, [pu
     );
 }
 
-async fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, key, source })
+/// Connections that wait to be taken: as many as may be held, so that a burst of
+/// them costs nobody the second after which a lost one is tried again. The
+/// system may have a lower bound (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
+
+fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartError> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // Connections of an earlier process may still be ending.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|source| StartError::Listen { address, key, source })
 }
 
 impl Running {
