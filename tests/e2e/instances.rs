@@ -18,11 +18,13 @@ use e2e::{
     eventually,
     payer::Draft,
     redis::Redis,
-    service::{Answer, Home, Service, Stored, text_of},
+    service::{Home, Service, Stored, text_of},
     stranger::settle_without_blocks,
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+
+use crate::redis_guard::settles_once_of_300;
 
 /// A second and a third gas wallet, others of anvil's well-known accounts.
 const SECOND: (&str, &str) = (
@@ -351,19 +353,7 @@ async fn three_hundred_settles_of_one_payment_over_three_instances_succeed_once_
         }
     });
     for payments in 1..=3 {
-        let body = Draft::default().v2();
-        let asked = (0..300).zip(services.iter().cycle()).map(|(_, service)| {
-            let (service, body) = (Arc::clone(service), body.clone());
-            tokio::spawn(async move { service.post("/settle", &body).await })
-        });
-        let answers = futures::future::join_all(asked.collect::<Vec<_>>()).await;
-        let answers: Vec<Answer> = answers.into_iter().map(|answer| answer.expect("no panic")).collect();
-        let (good, others): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.is_good());
-        assert_eq!(good.len(), 1, "{good:?}\n{}", home.log());
-        for other in others {
-            assert_eq!(other.text("errorReason"), "duplicate_settlement", "{other:?}");
-            assert_eq!(other.text("transaction"), good[0].text("transaction"), "{other:?}");
-        }
+        settles_once_of_300(&services, &home).await;
         assert_eq!(chain.node.token_balance(USDC, PAYEE).await, 10_000 * payments);
     }
     stop.store(true, Ordering::Relaxed);

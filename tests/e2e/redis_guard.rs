@@ -138,19 +138,7 @@ async fn three_hundred_settles_of_one_payment_succeed_once_while_redis_is_flushe
         }
     });
     for payments in 1..=2 {
-        let body = Draft::default().v2();
-        let asked = (0..300).map(|_| {
-            let (service, body) = (Arc::clone(&service), body.clone());
-            tokio::spawn(async move { service.post("/settle", &body).await })
-        });
-        let answers = futures::future::join_all(asked.collect::<Vec<_>>()).await;
-        let answers: Vec<Answer> = answers.into_iter().map(|answer| answer.expect("no panic")).collect();
-        let (good, others): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.is_good());
-        assert_eq!(good.len(), 1, "{good:?}\n{}", home.log());
-        for other in others {
-            assert_eq!(other.text("errorReason"), "duplicate_settlement", "{other:?}");
-            assert_eq!(other.text("transaction"), good[0].text("transaction"), "{other:?}");
-        }
+        settles_once_of_300(std::slice::from_ref(&service), &home).await;
         assert_eq!(chain.node.token_balance(USDC, PAYEE).await, 10_000 * payments);
     }
     stop.store(true, Ordering::Relaxed);
@@ -269,4 +257,22 @@ async fn a_redis_that_cannot_prove_who_it_is_is_not_used() {
     assert!(service.post("/settle", &Draft::default().v2()).await.is_good());
     assert_eq!(counted(&home, "redis_breaker_open").await, 1);
     assert_eq!(counted(&home, "redis_commands_total{command=\"mark\",outcome=\"not_used\"}").await, 1);
+}
+
+/// Asks 300 times at once for one payment to be settled, of each service in turn: one is told of the success, and the
+/// others which transaction it was.
+pub async fn settles_once_of_300(services: &[Arc<Service>], home: &Home) {
+    let body = Draft::default().v2();
+    let asked = (0..300).zip(services.iter().cycle()).map(|(_, service)| {
+        let (service, body) = (Arc::clone(service), body.clone());
+        tokio::spawn(async move { service.post("/settle", &body).await })
+    });
+    let answers = futures::future::join_all(asked.collect::<Vec<_>>()).await;
+    let answers: Vec<Answer> = answers.into_iter().map(|answer| answer.expect("no panic")).collect();
+    let (good, others): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.is_good());
+    assert_eq!(good.len(), 1, "{good:?}\n{}", home.log());
+    for other in others {
+        assert_eq!(other.text("errorReason"), "duplicate_settlement", "{other:?}");
+        assert_eq!(other.text("transaction"), good[0].text("transaction"), "{other:?}");
+    }
 }

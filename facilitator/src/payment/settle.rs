@@ -29,9 +29,10 @@ use crate::{
     submitter::{Busy, Job, Submitter},
 };
 
-/// Times that a request starts over because the settlement it met was given
-/// back. Each needs another request to fail in between, so a few are plenty.
-const TRIES_MAX: usize = 4;
+/// Times that a request looks again after a claim that it waited for came to
+/// nothing. Where another instance was faster, each request here that has verified
+/// the payment meanwhile makes one such claim; the deadline bounds them all.
+const TRIES_MAX: usize = 256;
 
 /// One settle request, read.
 struct Call<'a> {
