@@ -54,9 +54,10 @@ async fn a_local_chain_is_seeded_beside_the_service_and_the_payment_that_is_prin
     let said = String::from_utf8_lossy(&seeded.stderr).into_owned();
     assert!(seeded.status.success(), "{said}\n{}", home.log());
     let printed: Value = serde_json::from_slice(&seeded.stdout).expect("JSON");
-    assert_eq!(printed["url"], format!("{}/settle", home.url));
-    let payee = printed["body"]["paymentRequirements"]["payTo"].as_str().expect("a payee");
-    assert!(service.post("/settle", &printed["body"]).await.is_good(), "{}", home.log());
+    let payment = &printed["payments"][0];
+    assert_eq!(payment["url"], format!("{}/settle", home.url));
+    let payee = payment["body"]["paymentRequirements"]["payTo"].as_str().expect("a payee");
+    assert!(service.post("/settle", &payment["body"]).await.is_good(), "{}", home.log());
     assert_eq!(chain.node.token_balance(USDC, payee).await, 10_000);
     home.assert_audit();
 }

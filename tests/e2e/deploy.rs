@@ -1,12 +1,14 @@
 //! The files of `facilitator/deploy`, and the image: valid, and tried with the built binary.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
 
+use chains_svm::local::{Genesis, NETWORK as SOLANA, Payer, USDC as USDC_MINT};
 use e2e::{
     anvil::{Anvil, GAS_WALLET_KEY, NETWORK, PAYEE, USDC, free_port},
     balancer::Balancer,
@@ -14,6 +16,7 @@ use e2e::{
     payer::Draft,
     proxy::{Fault, Proxy, Times},
     service::{Home, binary, text_of},
+    validator::{self, Validator},
 };
 
 use serde_json::{Value, json};
@@ -116,8 +119,8 @@ fn the_unit_of_systemd_is_valid_and_leaves_the_service_little_to_reach() {
     assert!(judged.status.success(), "{}", text_of(&judged));
 }
 
-/// The compose file with its secrets, in a folder of its own, as Debian's `docker-compose` reads it.
-fn composed(folder: &Path) -> Value {
+/// The compose file with its secrets, made with these arguments, in a folder of its own, as Debian's `docker-compose` reads it.
+fn composed(folder: &Path, arguments: &[&str]) -> Value {
     let copied = ["docker-compose.yml", "facilitator/deploy/compose/secrets.sh"];
     for path in copied {
         let to = folder.join(path);
@@ -125,7 +128,7 @@ fn composed(folder: &Path) -> Value {
         fs::copy(root().join(path), to).expect("copied");
     }
     for _ in 0..2 {
-        let made = run("bash", &[&folder.join(copied[1]).display().to_string()]);
+        let made = run("bash", &[&[folder.join(copied[1]).display().to_string().as_str()], arguments].concat());
         assert!(made.status.success(), "{}", text_of(&made));
     }
     let read = Command::new("docker-compose").args(["--profile", "dev", "config"]).current_dir(folder).output();
@@ -138,7 +141,7 @@ fn composed(folder: &Path) -> Value {
 #[test]
 fn every_service_of_the_compose_file_has_limits_and_no_rights_and_the_instances_take_their_environment() {
     let folder = tempfile::tempdir().expect("a folder");
-    let file = composed(folder.path());
+    let file = composed(folder.path(), &[]);
     let services = file["services"].as_object().expect("services");
     assert!(services.len() >= 7, "{services:?}");
     for (name, service) in services {
@@ -269,4 +272,92 @@ async fn a_user_without_rights_serves_from_a_tree_that_it_cannot_write_to() {
     assert!(!is_root || line("Uid:").contains(USER), "{status}");
     assert_eq!(line("NoNewPrivs:").split_whitespace().last(), Some("1"), "{status}");
     assert_eq!(line("CapBnd:").split_whitespace().last(), Some("0000000000000000"), "{status}");
+}
+
+/// The accounts that a validator's ledger begins with.
+#[test]
+fn the_accounts_of_the_local_validator_are_those_that_seed_expects() {
+    let folder = tempfile::tempdir().expect("a folder");
+    Genesis::default().write(folder.path()).expect("written");
+    let files = |folder: &Path| {
+        let read = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
+        read.map(|entry| (entry.file_name(), fs::read_to_string(entry.path()).expect("read")))
+            .collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(files(&deployed("compose/solana")), files(folder.path()));
+}
+
+/// The validator of the compose file, with ports of its own.
+async fn validator(service: &Value) -> Validator {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = folder.path().join("ledger").display().to_string();
+    let accounts = deployed("compose/solana").display().to_string();
+    let entrypoint = service["entrypoint"].as_array().expect("an entrypoint").iter();
+    let words: Vec<_> = entrypoint.map(|word| word.as_str().expect("a word").replace("$$", "$")).collect();
+    let words = ["/tmp/ledger", "/accounts", "$(hostname -i)"]
+        .iter()
+        .zip([ledger.as_str(), &accounts, "127.0.0.1"])
+        .fold(words, |words, (there, here)| {
+            assert!(words.concat().contains(there), "{words:?}");
+            words.iter().map(|word| word.replace(there, here)).collect()
+        });
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    Validator::of(command, validator::TICKS_PER_SLOT, folder).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dev_profile_settles_a_payment_on_each_of_its_chains() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = composed(folder.path(), &["--dev"]);
+    let mounted = file["services"]["facilitator-1"]["volumes"].to_string();
+    assert!(mounted.contains("facilitator/deploy/compose/dev.toml:/etc/facilitator.toml:ro"), "{mounted}");
+    let (anvil, validator) = (Anvil::start().await, validator(&file["services"]["solana"]).await);
+    anvil.node.call("anvil_setCode", json!([USDC, "0x"])).await;
+
+    let config = folder.path().join("dev.toml");
+    let mut text = fs::read_to_string(deployed("compose/dev.toml")).expect("the file");
+    for (there, here) in [
+        ("http://anvil:8545", anvil.node.url.as_str()),
+        ("http://solana:8899", validator.chain.url()),
+        ("ws://solana:8900", validator.websocket.as_str()),
+    ] {
+        assert!(text.contains(there), "{there}");
+        text = text.replace(there, here);
+    }
+    fs::write(&config, text).expect("written");
+    let (listen, admin) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+    let command = |arguments: &[&str]| {
+        let mut command = tokio::process::Command::new(binary());
+        command.args(arguments).arg("--config").arg(&config).kill_on_drop(true);
+        command.env("FACILITATOR__SERVER__LISTEN", &listen).env("FACILITATOR__ADMIN__LISTEN", &admin);
+        command.env("FACILITATOR__STORE__URL", format!("sqlite://{}", folder.path().join("store.db").display()));
+        command
+    };
+    let log = fs::File::create(folder.path().join("log")).expect("a file");
+    let mut service =
+        command(&["serve"]).stdout(log.try_clone().expect("a file")).stderr(log).spawn().expect("it starts");
+    // The command of the compose file, twice: for `up` and by hand.
+    let told = file["services"]["seed"]["command"].as_array().expect("a command");
+    assert!(told.contains(&json!("--settle")), "{told:?}");
+    for _ in 0..2 {
+        let url = format!("http://{listen}");
+        let arguments = ["seed", "--settle", "--json", "--wait", "2m", "--rpc", &anvil.node.url];
+        let more = ["--solana-rpc", validator.chain.url(), "--facilitator", &url];
+        let seeded = command(&[arguments.as_slice(), &more].concat()).output().await.expect("it runs");
+        let said = fs::read_to_string(folder.path().join("log")).expect("the log");
+        assert!(seeded.status.success(), "{}\n{said}", text_of(&seeded));
+        let printed: Value = serde_json::from_slice(&seeded.stdout).expect("JSON");
+        let networks = printed["payments"].as_array().expect("payments").iter();
+        let networks: Vec<_> =
+            networks.map(|payment| (&payment["network"], payment["transaction"].is_string())).collect();
+        assert_eq!(networks, [(&json!(NETWORK), true), (&json!(SOLANA), true)]);
+    }
+    service.kill().await.expect("it ends");
+    let payee = chains_evm::local::Payer::numbered(2).expect("a payer").address();
+    let (evm, svm) = (
+        anvil.node.token_balance(USDC, &payee).await,
+        validator.chain.token_balance(&Payer::numbered(3).address(), &USDC_MINT).await,
+    );
+    assert_eq!((evm, svm.expect("an answer")), (20_000, 20_000));
 }

@@ -97,8 +97,8 @@ impl Validator {
         wallet::write_program(&program);
         let lighthouse = folder.path().join("lighthouse.so");
         guard::write_program(&lighthouse);
-        let port = free_ports(PORTS);
-        let process = Command::new("solana-test-validator")
+        let mut command = Command::new("solana-test-validator");
+        command
             .args(["--quiet", "--reset", "--ticks-per-slot", &ticks_per_slot.to_string()])
             // Until the first root, 32 slots later, the genesis block is the root, and v0 transactions are
             // resolved against it: it has no slot hashes and they are dropped. A root at slot 1 has them.
@@ -110,7 +110,17 @@ impl Validator {
             .args(["--bpf-program", &wallet::PROGRAM.to_string()])
             .arg(&program)
             .args(["--bpf-program", &guard::PROGRAM.to_string()])
-            .arg(&lighthouse)
+            .arg(&lighthouse);
+        Self::of(command, ticks_per_slot, folder).await
+    }
+
+    /// Starts one by a command that lacks its ports alone, and has its ledger in this folder.
+    ///
+    /// # Panics
+    /// As [`start_among`](Self::start_among).
+    pub async fn of(mut command: Command, ticks_per_slot: u32, folder: TempDir) -> Self {
+        let port = free_ports(PORTS);
+        let process = command
             .args(["--rpc-port", &port.to_string(), "--faucet-port", &(port + 2).to_string()])
             .args(["--gossip-port", &(port + 3).to_string()])
             .args(["--dynamic-port-range", &format!("{}-{}", port + 4, port + PORTS)])

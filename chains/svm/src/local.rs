@@ -285,19 +285,22 @@ impl LocalChain {
         self.send(&authority, &[instruction]).await
     }
 
+    /// Gives an account coins, in lamports.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub async fn fund(&self, account: &Pubkey, lamports: u64) -> Result<(), LocalError> {
+        let authority = mint_authority();
+        self.send(&authority, &[transfer(authority.pubkey(), *account, lamports)]).await
+    }
+
     /// Takes all coins away from an account.
     ///
     /// # Errors
     /// As for [`send`](Self::send).
     pub async fn empty(&self, key: &Keypair) -> Result<(), LocalError> {
         let lamports = self.coin_balance(&key.pubkey()).await?.saturating_sub(LAMPORTS_PER_SIGNATURE);
-        let transfer = Instruction {
-            // The system program, `Transfer`.
-            program_id: Pubkey::default(),
-            accounts: vec![AccountMeta::new(key.pubkey(), true), AccountMeta::new(mint_authority().pubkey(), false)],
-            data: [2_u32.to_le_bytes().as_slice(), &lamports.to_le_bytes()].concat(),
-        };
-        self.send(key, &[transfer]).await
+        self.send(key, &[transfer(key.pubkey(), mint_authority().pubkey(), lamports)]).await
     }
 
     /// Has instructions executed that this key signs and pays for.
@@ -336,6 +339,15 @@ impl LocalChain {
             }
         }
         Err(LocalError::NotConfirmed(signature))
+    }
+}
+
+/// Moves coins: the system program's `Transfer`.
+fn transfer(from: Pubkey, to: Pubkey, lamports: u64) -> Instruction {
+    Instruction {
+        program_id: Pubkey::default(),
+        accounts: vec![AccountMeta::new(from, true), AccountMeta::new(to, false)],
+        data: [2_u32.to_le_bytes().as_slice(), &lamports.to_le_bytes()].concat(),
     }
 }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Makes what docker-compose.yml needs and nobody else may read: files in ./secrets, and ./.env with whose they are.
+# With --dev the service runs on the local chains of the dev profile, with gas wallets that everybody knows.
 # Changes no secret that is there already. The containers that read them run as the user that runs this; for root, as 65532.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
@@ -34,9 +35,16 @@ SECRETS_GID=$gid
 GAS_PASSWORD=$gas_password
 ADMIN_TOKEN_SHA256=$(digest secrets/admin-token)
 ENV
+if [ "${1:-}" = --dev ]; then
+  cat >>.env <<ENV
+FACILITATOR_TOML=./facilitator/deploy/compose/dev.toml
+GAS_FILE=/dev/null
+GAS_2_FILE=/dev/null
+ENV
+fi
 # One for each instance.
 for wallet in gas.json gas-2.json; do
-  if [ ! -e "secrets/$wallet" ]; then
+  if [ "${1:-}" != --dev ] && [ ! -e "secrets/$wallet" ]; then
     echo "A gas wallet is missing. Make it, fund it, and run this again:" >&2
     echo "  (. ./.env; FACILITATOR_KEYSTORE_PASSWORD=\$GAS_PASSWORD facilitator keygen evm --keystore secrets/$wallet)" >&2
   fi

@@ -1,17 +1,16 @@
 //! `seed`: a local chain that stands beside the service gets test money, and a
-//! payment is made ready that one command settles.
+//! payment is made ready that one command settles, or is settled at once.
+
+mod evm;
+mod svm;
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::{Context as _, bail};
-use chains_core::{
-    Amount,
-    clock::{Clock as _, SystemClock},
-};
-use chains_evm::local::{LocalChain, NETWORK, Order, Payer, USDC, USDC_NAME, USDC_VERSION};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 
+use self::{evm::Evm, svm::Svm};
 use super::ConfigFile;
 use crate::config::Environment;
 
@@ -21,66 +20,122 @@ use crate::config::Environment;
 Examples:
   anvil --chain-id 84532 --block-time 1
   facilitator seed
+  facilitator seed --settle
   facilitator seed --rpc http://anvil:8545 --facilitator http://proxy:8402 --say http://127.0.0.1:8402
+  facilitator seed --solana-rpc http://solana:8899 --settle
 
-The gas wallets are those of the service's own configuration. Works on a chain that can be told what it holds, such as anvil, and that poses as Base Sepolia.
+The gas wallets are those of the service's own configuration. Works on chains that can be told what they hold: one of Ethereum's kind that poses as Base Sepolia, such as anvil, and a solana-test-validator that poses as devnet, with the accounts of facilitator/deploy/compose/solana. Those that the configuration serves are seeded.
 
-Exit codes: 0 the service is ready and the payment is good, 1 not so, 64 mistakes in the configuration.")]
+Exit codes: 0 the service is ready and the payments are good, and settled if that was asked for; 1 not so; 64 mistakes in the configuration.")]
 pub(super) struct Seed {
     #[command(flatten)]
     config: ConfigFile,
-    /// The chain.
+    /// The chain of Ethereum's kind.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8545")]
     rpc: String,
+    /// The validator of Solana.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8899")]
+    solana_rpc: String,
     /// The service.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8402")]
     facilitator: String,
     /// The service as whoever settles the payment reaches it, where that is another address.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", conflicts_with = "settle")]
     say: Option<String>,
-    /// The time to wait for the chain and for the service.
+    /// Settles the payments as well.
+    #[arg(long)]
+    settle: bool,
+    /// The time to wait for a chain and for the service.
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = humantime::parse_duration)]
     wait: Duration,
-    /// One JSON object: the address to ask, and the body of the request.
+    /// One JSON object: of each payment the network, and the address to ask with the body of the request, or the transaction.
     #[arg(long)]
     json: bool,
 }
 
-/// The payment's amount: one cent.
+/// The payment's amount in atomic units: one cent.
 const AMOUNT: u64 = 10_000;
 
-/// The buyer's money: a thousand payments.
+/// The buyer's money in atomic units: a thousand payments.
 const MINTED: u64 = 10_000_000;
-
-/// Coin of each gas wallet, in wei: one whole.
-const COIN: u128 = 1_000_000_000_000_000_000;
-
-/// The payment can be settled for so long, in seconds.
-const VALID_FOR: u64 = 24 * 3600;
 
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// A local chain, with a buyer who has test USDC.
+trait Local {
+    /// Its CAIP-2 identifier: that of the network as which it poses.
+    const NETWORK: &'static str;
+
+    /// The time for which a payment on it can be settled, as a person says it.
+    const VALID_FOR: &'static str;
+
+    /// Puts the test money on it, and gives the service's gas wallets coin.
+    async fn prepare(&self) -> anyhow::Result<()>;
+
+    /// The requirements and the payload of a payment that nobody has seen.
+    async fn payment(&self) -> anyhow::Result<(Value, Value)>;
+
+    /// The buyer.
+    fn payer(&self) -> String;
+}
+
 impl Seed {
     pub(super) async fn run(self, environment: &Environment) -> anyhow::Result<ExitCode> {
         let config = self.config.load(environment)?;
-        let served = config.chains.iter().find(|chain| chain.network().as_str() == NETWORK);
-        let served = served.with_context(|| {
-            format!("the configuration serves no [networks.\"{NETWORK}\"], as which the local chain poses: add it")
-        })?;
-        let chain = LocalChain::at(&self.rpc)?;
-        let prepare = async || chain.prepare().await.context("the token could not be put on the chain");
-        self.until(prepare).await?;
-        let (payer, recipient) = (Payer::numbered(1)?, Payer::numbered(2)?.address());
-        chain.mint(&payer.address(), Amount::from(MINTED)).await?;
-        for wallet in served.gas_wallets() {
-            chain.fund(wallet, COIN).await?;
+        let wallets = |network: &str| {
+            let served = config.chains.iter().find(|chain| chain.network().as_str() == network)?;
+            Some(served.gas_wallets().to_vec())
+        };
+        let (evm, svm) = (wallets(Evm::NETWORK), wallets(Svm::NETWORK));
+        ensure!(
+            evm.is_some() || svm.is_some(),
+            "the configuration serves neither [networks.\"{}\"] nor [networks.\"{}\"], as which local chains pose: add one",
+            Evm::NETWORK,
+            Svm::NETWORK
+        );
+        let mut payments = Vec::new();
+        if let Some(wallets) = evm {
+            payments.push(self.seed(&Evm::at(&self.rpc, wallets)?).await?);
         }
-        let request = payment(&payer, &recipient)?;
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
-        self.until(async || verified(&client, &self.facilitator, &request).await).await?;
-        self.print(&payer.address(), &recipient, &request)?;
+        if let Some(wallets) = svm {
+            payments.push(self.seed(&Svm::at(&self.solana_rpc, wallets)).await?);
+        }
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&json!({"payments": payments}))?);
+        }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Seeds one chain; returns its payment, as `--json` shows it.
+    async fn seed<L: Local>(&self, chain: &L) -> anyhow::Result<Value> {
+        self.until(async || chain.prepare().await).await?;
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build()?;
+        let request = self.until(async || good(&client, &self.facilitator, body(chain.payment().await?)).await).await?;
+        let (network, payee) = (L::NETWORK, &request["paymentRequirements"]["payTo"]);
+        let parties = format!("from {} to {}", chain.payer(), payee.as_str().unwrap_or_default());
+        if self.settle {
+            let answer =
+                self.until(async || settled(&client, &self.facilitator, body(chain.payment().await?)).await).await?;
+            ensure!(answer["success"] == true, "the service did not settle the payment on {network}: {answer}");
+            let transaction = answer["transaction"].as_str().unwrap_or_default();
+            self.tell(&format!("{network}: 0.01 USDC went {parties} by transaction {transaction}"));
+            return Ok(json!({"network": network, "transaction": transaction}));
+        }
+        let url = format!("{}/settle", self.say.as_ref().unwrap_or(&self.facilitator).trim_end_matches('/'));
+        self.tell(&format!(
+            "{network} has test USDC. This settles a payment of 0.01 USDC {parties}, for {}:\n\n\
+             curl --silent --show-error --header 'content-type: application/json' {url} --data '{request}'\n",
+            L::VALID_FOR
+        ));
+        Ok(json!({"network": network, "url": url, "body": request}))
+    }
+
+    /// Says it to a person.
+    fn tell(&self, text: &str) {
+        if !self.json {
+            println!("{text}");
+        }
     }
 
     /// Tries until it works, for as long as is waited.
@@ -94,44 +149,40 @@ impl Seed {
             }
         }
     }
-
-    fn print(&self, payer: &str, recipient: &str, request: &Value) -> anyhow::Result<()> {
-        let url = format!("{}/settle", self.say.as_ref().unwrap_or(&self.facilitator).trim_end_matches('/'));
-        if self.json {
-            println!("{}", serde_json::to_string_pretty(&json!({"url": url, "body": request}))?);
-        } else {
-            println!("{NETWORK} has test USDC. This settles a payment of 0.01 USDC from {payer} to {recipient}:\n");
-            println!("curl --silent --show-error --header 'content-type: application/json' {url} --data '{request}'");
-        }
-        Ok(())
-    }
 }
 
-/// A request to settle a payment that nobody has seen.
-fn payment(payer: &Payer, recipient: &str) -> anyhow::Result<Value> {
-    let amount = Amount::from(AMOUNT);
-    #[expect(clippy::disallowed_methods, reason = "a payer draws its own nonce")]
-    let nonce = rand::random::<[u8; 32]>();
-    let payload = payer.sign(&Order::usdc(recipient, amount, SystemClock.now().seconds() + VALID_FOR, nonce))?;
-    let requirements = json!({
-        "scheme": "exact", "network": NETWORK, "amount": AMOUNT.to_string(), "asset": USDC, "payTo": recipient,
-        "maxTimeoutSeconds": 60, "extra": {"name": USDC_NAME, "version": USDC_VERSION},
-    });
-    Ok(json!({
+/// The body of a request.
+fn body((requirements, payload): (Value, Value)) -> Value {
+    json!({
         "x402Version": 2,
         "paymentPayload": {
             "x402Version": 2, "resource": {"url": "https://example.com/weather"},
             "accepted": requirements, "payload": payload,
         },
         "paymentRequirements": requirements,
-    }))
+    })
 }
 
-async fn verified(client: &reqwest::Client, facilitator: &str, request: &Value) -> anyhow::Result<()> {
-    let url = format!("{}/verify", facilitator.trim_end_matches('/'));
-    let answer: Value = client.post(&url).json(request).send().await?.json().await?;
+/// Returns a request that the service calls good.
+async fn good(client: &reqwest::Client, facilitator: &str, request: Value) -> anyhow::Result<Value> {
+    let (_, answer) = post(client, facilitator, "verify", &request).await?;
     if answer["isValid"] == true {
-        return Ok(());
+        return Ok(request);
     }
     bail!("the service does not call the payment good: {answer}")
+}
+
+/// Returns the service's answer, unless it takes no payments yet: its gas wallets have just got their money.
+async fn settled(client: &reqwest::Client, facilitator: &str, request: Value) -> anyhow::Result<Value> {
+    let (is_unavailable, answer) = post(client, facilitator, "settle", &request).await?;
+    ensure!(!is_unavailable, "the service takes no payments: {answer}");
+    Ok(answer)
+}
+
+/// Returns whether the service could do nothing, and what it said.
+async fn post(client: &reqwest::Client, facilitator: &str, path: &str, body: &Value) -> anyhow::Result<(bool, Value)> {
+    let url = format!("{}/{path}", facilitator.trim_end_matches('/'));
+    let answer = client.post(&url).json(body).send().await?;
+    let is_unavailable = answer.status().is_server_error();
+    Ok((is_unavailable, answer.json().await.context("the service answers without JSON")?))
 }
