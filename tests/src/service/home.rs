@@ -85,16 +85,26 @@ impl Home {
 
     /// Stores in another database, which is empty.
     #[must_use]
-    pub fn stored_in(mut self, stored: Stored) -> Self {
-        self.postgres = match stored {
-            Stored::Sqlite => None,
-            Stored::Postgres => Some(Arc::new(Postgres::start())),
-        };
-        let file = format!("sqlite://{}", self.database().display());
-        self.config.set("store", "url", self.postgres.as_ref().map_or(file, |server| server.url("postgres")));
-        let home = self.section("store", "auto_migrate", true);
+    pub fn stored_in(self, stored: Stored) -> Self {
+        match stored {
+            Stored::Postgres => self.stored_on(Postgres::start()),
+            Stored::Sqlite => {
+                let url = format!("sqlite://{}", self.database().display());
+                Self { postgres: None, ..self }.stored_at(&url)
+            }
+        }
+    }
+
+    /// Stores on this server.
+    #[must_use]
+    pub fn stored_on(self, server: Postgres) -> Self {
+        let url = server.url("postgres");
         // A process that starts again has its gas wallets again at once.
-        if stored == Stored::Postgres { home.section("instance", "name", "one") } else { home }
+        Self { postgres: Some(Arc::new(server)), ..self }.stored_at(&url).section("instance", "name", "one")
+    }
+
+    fn stored_at(self, url: &str) -> Self {
+        self.section("store", "url", url).section("store", "auto_migrate", true)
     }
 
     /// Returns the home of another instance on the same chain and database, with a name of its own.

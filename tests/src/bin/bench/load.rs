@@ -109,14 +109,14 @@ where
     merged(tasks).await
 }
 
-/// So many requests by `callers` callers, each with its next request when it has its answer.
-pub(crate) async fn counted<F>(url: &str, path: &'static str, callers: usize, count: usize, body: F) -> Run
+/// So many requests by `callers` callers of these instances, each with its next request when it has its answer.
+pub(crate) async fn counted<F>(urls: &[&str], path: &'static str, callers: usize, count: usize, body: F) -> Run
 where
     F: Fn(usize) -> String + Send + Sync + 'static,
 {
     let (body, number) = (Arc::new(body), Arc::new(AtomicUsize::new(0)));
     let mut connected = Vec::with_capacity(callers);
-    for _ in 0..callers {
+    for url in urls.iter().cycle().take(callers) {
         connected.push(Caller::connect(url, path).await);
     }
     let mut tasks = JoinSet::new();

@@ -14,6 +14,7 @@
 mod compare;
 mod evm;
 mod hostile;
+mod hot_path;
 mod load;
 mod many;
 mod report;
@@ -52,6 +53,7 @@ async fn main() {
     if !part.starts_with("store") {
         build_service();
         evm::run(&mut report, time, wanted).await;
+        hot_path::run(&mut report, time, wanted).await;
         many::run(&mut report, wanted).await;
         svm::run(&mut report, time, wanted).await;
     }

@@ -71,6 +71,12 @@ impl Memory {
         }
     }
 
+    /// Of a service that has worked.
+    pub fn now(name: &str, service: &Service) -> Self {
+        let (peak_kib, resident) = service.memory_kib();
+        Self { service: name.to_owned(), idle_kib: resident, peak_kib, ..Self::default() }
+    }
+
     /// With its peak since.
     pub fn peak(self, service: &Service) -> Self {
         Self { peak_kib: service.memory_kib().0, ..self }
@@ -149,6 +155,23 @@ impl Row {
             first_failure: run.first_bad.clone(),
             ..Self::rate(name, run.good, time)
         }
+    }
+
+    /// The line of a run of several services, from the line of each.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn sum(rows: Vec<Self>) -> Self {
+        let both = |a: Option<f64>, b: Option<f64>| Some(a.unwrap_or_default() + b.unwrap_or_default());
+        let add = |sum: Self, row: Self| Self {
+            cpu_us_per_payment: both(sum.cpu_us_per_payment, row.cpu_us_per_payment),
+            rpc_requests_per_payment: both(sum.rpc_requests_per_payment, row.rpc_requests_per_payment),
+            rpc_calls_per_payment: both(sum.rpc_calls_per_payment, row.rpc_calls_per_payment),
+            commits_per_payment: both(sum.commits_per_payment, row.commits_per_payment),
+            wake_ups_per_payment: both(sum.wake_ups_per_payment, row.wake_ups_per_payment),
+            ..sum
+        };
+        rows.into_iter().reduce(add).expect("a service")
     }
 
     /// With HTTP requests to the node for each payment.
