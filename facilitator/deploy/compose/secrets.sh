@@ -35,11 +35,12 @@ SECRETS_GID=$gid
 GAS_PASSWORD=$gas_password
 ADMIN_TOKEN_SHA256=$(digest secrets/admin-token)
 ENV
+# Its gas wallets are in its configuration: nobody reads the files in their place.
 if [ "${1:-}" = --dev ]; then
   cat >>.env <<ENV
 FACILITATOR_TOML=./facilitator/deploy/compose/dev.toml
-GAS_FILE=/dev/null
-GAS_2_FILE=/dev/null
+GAS_FILE=./facilitator/deploy/compose/dev.toml
+GAS_2_FILE=./facilitator/deploy/compose/dev.toml
 ENV
 fi
 # One for each instance.
