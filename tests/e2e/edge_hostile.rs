@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use e2e::{
     anvil::{Anvil, GAS_WALLET},
-    hostile::{self, Load, Strangers, kinds::Stock},
+    hostile::{
+        self, Load, Strangers,
+        kinds::{KINDS, Stock},
+    },
     payer::Draft,
     proxy::{Fault, Proxy, Times},
     service::Home,
@@ -22,7 +25,7 @@ async fn honest_callers_are_served_beside_strangers_nine_times_as_many() {
     assert!(service.post("/settle", &settled).await.is_good());
     let stock = Arc::new(Stock::new(settled.to_string()));
     let load = Load { honest_per_second: 10, hostile_per_second: 90, held: 300, time: Duration::from_secs(8) };
-    let strangers = Strangers::start(&service.url, load, &stock);
+    let strangers = Strangers::start(&service.url, load, &KINDS, &stock);
     let honest = hostile::honest(&service.url, load).await;
     let hostile = strangers.stop().await;
     assert!(hostile > 200, "{hostile} requests of strangers");

@@ -4,7 +4,6 @@ use alloy::{primitives::U256, signers::local::PrivateKeySigner};
 use e2e::{
     anvil::{Anvil, GAS_WALLET, GAS_WALLET_KEY, PAYER},
     eventually,
-    node::parse_quantity,
     payer::Draft,
     service::{Answer, Home, Service},
 };
@@ -89,21 +88,6 @@ async fn attack(chain: &Anvil, service: &Service, wallets: &[String]) -> Vec<Ans
     answers
 }
 
-/// Returns the fees of the gas wallets' reverted transactions in all blocks.
-async fn lost(chain: &Anvil) -> u128 {
-    let mut lost = 0;
-    for number in 0..=chain.node.quantity("eth_blockNumber", json!([])).await {
-        let receipts = chain.node.call("eth_getBlockReceipts", json!([format!("{number:#x}")])).await;
-        for receipt in receipts.as_array().into_iter().flatten() {
-            let is_ours = [GAS_WALLET, ODD_WALLET].iter().any(|wallet| receipt["from"] == wallet.to_lowercase());
-            if is_ours && receipt["status"] == "0x0" {
-                lost += parse_quantity(&receipt["gasUsed"]) * parse_quantity(&receipt["effectiveGasPrice"]);
-            }
-        }
-    }
-    lost
-}
-
 async fn costs_at_most_the_budget(coin: Coin, small: &str, salt: impl Fn(u64) -> u64) {
     let chain = Anvil::start().await;
     let home = home(&chain, small);
@@ -113,7 +97,7 @@ async fn costs_at_most_the_budget(coin: Coin, small: &str, salt: impl Fn(u64) ->
     }
     let service = home.serve().await;
     let answers = attack(&chain, &service, &wallets).await;
-    let lost = lost(&chain).await;
+    let lost = chain.gas_lost(&[GAS_WALLET, ODD_WALLET]).await;
     assert!(lost <= BUDGET, "{coin:?}: {lost} wei are lost of {BUDGET}: {answers:?}");
     let honest = PrivateKeySigner::random();
     chain.mint(&honest.address().to_string(), 10_000).await;
@@ -175,6 +159,6 @@ async fn a_restart_gives_no_new_budget() {
         answers.extend(attack(&chain, &service, part).await.into_iter().map(|answer| answer.body));
         assert_eq!(service.stop(), Some(0));
     }
-    let lost = lost(&chain).await;
+    let lost = chain.gas_lost(&[GAS_WALLET, ODD_WALLET]).await;
     assert!(lost <= BUDGET, "{lost} wei are lost of {BUDGET}: {answers:?}");
 }

@@ -8,7 +8,10 @@ use std::{
 
 use serde_json::json;
 
-use crate::{eventually, node::Node};
+use crate::{
+    eventually,
+    node::{Node, parse_quantity},
+};
 
 /// USDC on Base Sepolia.
 pub const USDC: &str = "0x036CbD53842c5426634e7929541eC2318f3dCF7e";
@@ -115,6 +118,24 @@ impl Anvil {
     pub async fn mint(&self, to: &str, amount: u128) {
         let data = format!("0x40c10f19{:0>64}{amount:064x}", to.trim_start_matches("0x"));
         self.send_and_mine("0x14dC79964da2C08b23698B3D3cc7Ca32193d9955", USDC, &data).await;
+    }
+
+    /// Returns the fees of these gas wallets' reverted transactions in all blocks, in wei.
+    ///
+    /// # Panics
+    /// If the chain does not answer.
+    pub async fn gas_lost(&self, wallets: &[&str]) -> u128 {
+        let mut lost = 0;
+        for number in 0..=self.node.quantity("eth_blockNumber", json!([])).await {
+            let receipts = self.node.call("eth_getBlockReceipts", json!([format!("{number:#x}")])).await;
+            for receipt in receipts.as_array().into_iter().flatten() {
+                let is_ours = wallets.iter().any(|wallet| receipt["from"] == wallet.to_lowercase());
+                if is_ours && receipt["status"] == "0x0" {
+                    lost += parse_quantity(&receipt["gasUsed"]) * parse_quantity(&receipt["effectiveGasPrice"]);
+                }
+            }
+        }
+        lost
     }
 
     /// Puts a contract on the chain; its address.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use serde_json::{Value, json};
 
 use super::wire::request;
-use crate::payer::Draft;
+use crate::payer::{Draft, now};
 
 /// The stock of requests that is made beforehand, so that making them does not slow the load.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub struct Stock {
     many_values: String,
     large: String,
     signed: Vec<String>,
+    wallets: Vec<Address>,
+    burners: Vec<Address>,
 }
 
 impl Stock {
@@ -25,7 +28,14 @@ impl Stock {
         many["paymentPayload"]["extensions"] = json!({"x": {"info": vec![json!({"a": 1}); 20_000]}});
         let large = format!("{}{}", good, " ".repeat(240_000));
         let signed = (0..500).map(|_| Draft::default().v2().to_string()).collect();
-        Self { good, settled, many_values: many.to_string(), large, signed }
+        let (wallets, burners) = (vec![], vec![]);
+        Self { good, settled, many_values: many.to_string(), large, signed, wallets, burners }
+    }
+
+    /// Adds contracts as payers: some that fail by chance, and some that use all gas that they get.
+    #[must_use]
+    pub fn with_wallets(self, wallets: Vec<Address>, burners: Vec<Address>) -> Self {
+        Self { wallets, burners, ..self }
     }
 
     /// Returns the good body with another value somewhere.
@@ -119,3 +129,19 @@ pub const KINDS: [Kind; 18] = [
         bytes: |stock, n| post("/verify", &stock.signed[n % stock.signed.len()]),
     },
 ];
+
+/// Payments that only the chain can judge, or time: each is new and signed.
+pub const JUDGED: [Kind; 4] = [
+    kind("a wallet that fails by chance", |stock, n| of_wallet(&stock.wallets, n)),
+    kind("a wallet that uses all gas", |stock, n| of_wallet(&stock.burners, n)),
+    kind("valid for some seconds", |_, n| {
+        let valid_before = now() + 2 + u64::try_from(n % 8).unwrap_or_default();
+        post("/settle", &Draft { valid_before, ..Draft::of(PrivateKeySigner::random()) }.v2().to_string())
+    }),
+    kind("no money", |_, _| post("/settle", &Draft::of(PrivateKeySigner::random()).v2().to_string())),
+];
+
+fn of_wallet(wallets: &[Address], n: usize) -> Vec<u8> {
+    let from = wallets[n / JUDGED.len() % wallets.len()];
+    post("/settle", &Draft { from, ..Draft::default() }.v2().to_string())
+}

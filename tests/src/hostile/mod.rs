@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use self::{
-    kinds::{KINDS, Kind, Manner, Stock},
+    kinds::{Kind, Manner, Stock},
     wire::{connect, from, request, say_from},
 };
 use crate::payer::Draft;
@@ -148,10 +148,11 @@ pub struct Strangers {
 
 impl Strangers {
     /// Sets them loose.
-    pub fn start(url: &str, load: Load, stock: &Arc<Stock>) -> Self {
+    pub fn start(url: &str, load: Load, kinds: &'static [Kind], stock: &Arc<Stock>) -> Self {
         let asked = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
-        tasks.spawn(ask_at_a_rate(url.to_owned(), load.hostile_per_second, Arc::clone(stock), Arc::clone(&asked)));
+        let of_a_kind = (kinds, Arc::clone(stock));
+        tasks.spawn(ask_at_a_rate(url.to_owned(), load.hostile_per_second, of_a_kind, Arc::clone(&asked)));
         for n in 0..load.held {
             tasks.spawn(hold(url.to_owned(), n));
         }
@@ -169,14 +170,16 @@ fn address(n: usize) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 1, u8::try_from(n % STRANGERS + 1).unwrap_or(1))
 }
 
-async fn ask_at_a_rate(url: String, rate: u32, stock: Arc<Stock>, asked: Arc<AtomicUsize>) {
+type OfAKind = (&'static [Kind], Arc<Stock>);
+
+async fn ask_at_a_rate(url: String, rate: u32, (kinds, stock): OfAKind, asked: Arc<AtomicUsize>) {
     let (mut ticks, mut tasks) = (interval(Duration::from_secs(1) / rate.max(1)), JoinSet::new());
     loop {
         ticks.tick().await;
         while tasks.try_join_next().is_some() {}
         let n = asked.fetch_add(1, Ordering::Relaxed);
         let (url, stock) = (url.clone(), Arc::clone(&stock));
-        tasks.spawn(async move { ask(&url, &KINDS[n % KINDS.len()], &stock, n).await });
+        tasks.spawn(async move { ask(&url, &kinds[n % kinds.len()], &stock, n).await });
     }
 }
 

@@ -9,10 +9,10 @@
 use std::{process, sync::Arc, time::Duration};
 
 use e2e::{
-    anvil::{Anvil, GAS_WALLET},
+    anvil::{Anvil, GAS_WALLET, PAYER},
     hostile::{
         self, Honest, Load, Strangers,
-        kinds::{KINDS, Stock},
+        kinds::{JUDGED, KINDS, Stock},
         wire::{from, request, say_from},
     },
     payer::Draft,
@@ -55,6 +55,7 @@ pub(crate) async fn run(time: Duration) {
     for delay in [1, 150] {
         beside(Duration::from_millis(delay), time, &mut shortfalls).await;
     }
+    judged_by_the_chain(time, &mut shortfalls).await;
     for shortfall in &shortfalls.0 {
         println!("NOT MET: {shortfall}");
     }
@@ -80,7 +81,7 @@ async fn beside(delay: Duration, time: Duration, shortfalls: &mut Shortfalls) {
     let before = Seen::of(&home, &service, &proxy);
     let quiet = hostile::honest(&service.url, load).await;
     let after_quiet = Seen::of(&home, &service, &proxy);
-    let strangers = Strangers::start(&service.url, load, &stock);
+    let strangers = Strangers::start(&service.url, load, &KINDS, &stock);
     // They take hold of their connections all at once, which keeps the driver of this test busy as well.
     let onset = hostile::honest(&service.url, Load { time: ONSET, ..load }).await;
     let honest = hostile::honest(&service.url, load).await;
@@ -122,6 +123,55 @@ async fn beside(delay: Duration, time: Duration, shortfalls: &mut Shortfalls) {
     drop(service);
     // The proxy delays the calls of a batch one after another; the audit asks large ones.
     proxy.heal();
+    let (code, text) = home.audit();
+    assert_eq!(code, 0, "the audit after the load: {text}");
+}
+
+/// The budget of gas lost in an hour that a known network has, in wei.
+const LOST_PER_HOUR_MAX: u128 = 20_000_000_000_000_000;
+
+/// Contract wallets of each sort.
+const WALLETS: usize = 40;
+
+/// Strangers whose payments are signed, and whose fate only the chain or time decides.
+async fn judged_by_the_chain(time: Duration, shortfalls: &mut Shortfalls) {
+    let chain = Anvil::start().await;
+    let home = Home::on(&chain).network("in_flight_max", 256);
+    let (mut wallets, mut burners) = (vec![], vec![]);
+    for number in 0..WALLETS {
+        // Its answer is a matter of the block's time.
+        let coin = include_str!("../../../contracts/out/CoinWallet.hex").trim_end();
+        let wallet = chain.deploy(&format!("{coin}{:0>64}{:064x}{number:064x}", &PAYER[2..], 0)).await;
+        chain.mint(&wallet, 1_000_000_000).await;
+        wallets.push(wallet.parse().expect("an address"));
+        let burner = chain.deploy(include_str!("../../../contracts/out/GasBurnerWallet.hex").trim_end()).await;
+        chain.mint(&burner, 1_000_000_000).await;
+        burners.push(burner.parse().expect("an address"));
+    }
+    let service = home.serve().await;
+    let settled = Draft::default().v2();
+    assert!(service.post("/settle", &settled).await.is_good(), "the first payment");
+    let stock = Arc::new(Stock::new(settled.to_string()).with_wallets(wallets, burners));
+    let load = Load { honest_per_second: RATES.0, hostile_per_second: RATES.1, held: 0, time };
+
+    println!("\npayments that only the chain can judge");
+    let quiet = hostile::honest(&service.url, load).await;
+    let strangers = Strangers::start(&service.url, load, &JUDGED, &stock);
+    let honest = hostile::honest(&service.url, load).await;
+    let asked = strangers.stop().await;
+    print_side("quiet", &quiet);
+    print_side("beside", &honest);
+    let (lost, transactions) = (chain.gas_lost(&[GAS_WALLET]).await, chain.node.transactions_of(GAS_WALLET).await);
+    println!("strangers: {asked} requests; {transactions} transactions, {lost} wei lost to those that failed");
+    shortfalls.expect(lost <= LOST_PER_HOUR_MAX, || format!("judged by the chain: {lost} wei lost"));
+    shortfalls.expect(honest.good * 100 >= honest.asked * 99, || {
+        format!("judged by the chain: {} of {} honest, first bad {:?}", honest.good, honest.asked, honest.first_bad)
+    });
+    for (name, was, is) in [("verify", &quiet.verify, &honest.verify), ("settle", &quiet.settle, &honest.settle)] {
+        let (was, is) = (quantile(was, 99), quantile(is, 99));
+        shortfalls.expect(is <= was * 2, || format!("judged by the chain: {name} p99 {is} us, quiet {was} us"));
+    }
+    drop(service);
     let (code, text) = home.audit();
     assert_eq!(code, 0, "the audit after the load: {text}");
 }
