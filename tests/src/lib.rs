@@ -20,6 +20,7 @@
 //! | [`token_states`] | token accounts there in states of all kinds |
 //! | [`proxy`] | a JSON-RPC proxy that loses, delays, refuses, forgets and lies on demand |
 //! | [`hostile`] | honest callers beside strangers that try to take the service away |
+//! | [`nemesis`] | several instances under faults of all kinds, and the judge of what happened |
 //! | [`liar`] | a node that lies about one thing |
 //! | [`forger_svm`] | notifications of a node of Solana that are not true |
 //! | [`stranger`] | somebody who executes payments before us |
@@ -33,6 +34,7 @@ pub mod guard;
 pub mod hostile;
 pub mod liar;
 pub mod liar_svm;
+pub mod nemesis;
 pub mod node;
 pub mod payer;
 pub mod permit2;
