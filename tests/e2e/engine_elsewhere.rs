@@ -92,6 +92,34 @@ async fn a_failed_payment_that_nobody_can_execute_any_more_says_nothing_of_the_k
     home.assert_audit();
 }
 
+/// E07, K19: the chain takes the cancellation back, and our own transaction, which a later one waits for, pays then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_payment_whose_block_is_taken_back_and_that_is_made_then_is_an_alarm() {
+    let chain = Anvil::start_with(&["--block-time", "1", "--slots-in-an-epoch", "16"]).await;
+    let home = Home::on(&chain).server("settle_wait", "1s");
+    let service = home.serve().await;
+    let draft = Draft::default();
+    let (id, _) = settle_without_blocks(&chain, &service, &draft.v2()).await;
+    cancel(&chain, &draft).await;
+    let before = chain.node.quantity("eth_blockNumber", json!([])).await;
+    chain.node.mine().await;
+    chain.node.resume_blocks().await;
+    let failed = service.decided(&draft.v2()).await;
+    assert_eq!(failed.text("errorReason"), "invalid_exact_evm_nonce_already_used", "{failed:?}");
+    let depth = chain.node.quantity("eth_blockNumber", json!([])).await - before;
+    chain.node.call("anvil_reorg", json!([depth, []])).await;
+    // The next one waits for its nonce, so it is sent again.
+    assert!(service.decided(&Draft::default().v2()).await.is_good());
+    assert_eq!(chain.node.token_balance(USDC, PAYEE).await, 20_000, "both have paid");
+    eventually("the alarm is raised", || async {
+        let counted = home.metric("failed_executed_total").await;
+        (counted >= 1.0 && home.log().contains(&id)).then_some(())
+    })
+    .await;
+    let found = service.settlement(&id).await;
+    assert_eq!(found.text("state"), "failed", "the answer that was given stays: {found:?}");
+}
+
 /// Uses the authorization up by `cancelAuthorization`, before our transaction in the next block.
 async fn cancel(chain: &Anvil, draft: &Draft) {
     send_first(chain, STRANGER, USDC, &json!(cancel_calldata(draft))).await;

@@ -146,6 +146,17 @@ pub trait Store: Leases {
         limit: u32,
     ) -> Result<Vec<Followed>, StoreError>;
 
+    /// Failed since a time, not finalized, and by a block after which nobody
+    /// can execute them, as long as the chain does not take it back; oldest
+    /// first, after a given one. Called by the finality check.
+    async fn failed_by_block(
+        &self,
+        network: &Network,
+        since: Millis,
+        after: Option<SettlementId>,
+        limit: u32,
+    ) -> Result<Vec<Followed>, StoreError>;
+
     /// The highest nonce ever stored for a gas wallet. Called before its worker opens.
     async fn highest_nonce(&self, network: &Network, gas_wallet: &str) -> Result<Option<u64>, StoreError>;
 

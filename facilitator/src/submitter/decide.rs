@@ -12,7 +12,7 @@ use chains_core::{
     transaction::{BroadcastResult, Plan},
 };
 
-use crate::settlement::{Failed, Settled};
+use crate::settlement::{Failed, Settled, State};
 
 pub mod batching;
 pub mod replacement;
@@ -275,6 +275,36 @@ pub fn finality_elsewhere(effect: Effect, final_block: u64) -> Finality {
         Effect::Missing { why, executable_until: None } => Finality::Lost(why.message.into_owned()),
         Effect::Unclear(why) => Finality::AskAgain(why),
         Effect::Done | Effect::Continues(_) => Finality::AskAgain("no transaction did it".into()),
+    }
+}
+
+/// The prospects of a payment that failed by a block after which nobody can execute it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureByBlock {
+    /// The chain can take that block back no more.
+    Stands,
+    /// The chain took it back, and the payment was executed.
+    Executed,
+    /// Neither.
+    NotYet,
+}
+
+/// Decides on them, from what became of its authorization. A use that the failure itself names, or that was there
+/// before the claim, is no execution of this payment.
+pub fn failed_by_block(state: &State, effect: &Effect, claimed_block: u64, final_block: u64) -> FailureByBlock {
+    let State::Failed(Failed { block: Some(block), .. }) = state else { return FailureByBlock::NotYet };
+    match effect {
+        Effect::Elsewhere { block: used, .. } if used != block && used.number > claimed_block => {
+            FailureByBlock::Executed
+        }
+        Effect::Elsewhere { .. } | Effect::Missing { executable_until: None, .. } if block.number <= final_block => {
+            FailureByBlock::Stands
+        }
+        Effect::Elsewhere { .. }
+        | Effect::Missing { .. }
+        | Effect::Unclear(_)
+        | Effect::Done
+        | Effect::Continues(_) => FailureByBlock::NotYet,
     }
 }
 

@@ -14,6 +14,7 @@ use std::{
 use chains_core::{
     Network,
     chain::ChainUnavailable,
+    clock::Millis,
     observation::{BlockRef, Effect, Item, Observation},
 };
 use tokio::time::Instant;
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     context::Context,
-    decide::{self, Finality},
+    decide::{self, FailureByBlock, Finality},
     dispatch::Dispatcher,
     effects::Batch,
     investigation::Inquiry,
@@ -49,6 +50,10 @@ const INTERVAL_IDLE: Duration = Duration::from_secs(10);
 
 /// The time between two looks at failed payments that can still be executed.
 const EXECUTABLE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Failed payments are looked at for so long whose block may yet be taken back:
+/// longer than any chain takes to make a block final.
+const TAKEN_BACK_MAX: Duration = Duration::from_hours(24);
 
 /// A height that no chain reaches, and that the store can hold.
 const BLOCK_MAX: u64 = u64::MAX >> 1;
@@ -133,8 +138,9 @@ impl Check {
             self.tell(round.as_ref().err());
             if executable.elapsed() >= EXECUTABLE_INTERVAL {
                 executable = Instant::now();
-                let round = self.look_at_executable().await;
-                self.tell(round.as_ref().err());
+                for round in [self.look_at_executable().await, self.look_at_failed_by_block().await] {
+                    self.tell(round.as_ref().err());
+                }
             }
             if round.is_ok() && self.nothing_waits().await {
                 drop(tokio::time::timeout(INTERVAL_IDLE, self.context.status.settled.notified()).await);
@@ -348,15 +354,52 @@ impl Check {
             after = Some(last.facts.id);
             let mut batch = Batch::default();
             for followed in &page {
-                let Some(step) = followed.steps.last() else { continue };
-                let item = Item { plan: &step.plan, claimed_block: followed.facts.claimed_block };
-                // One that cannot be asked about now holds none of the others up: the next round asks again.
-                match context.chain.trace_authorization(&item).await {
-                    Ok(effect) => self.heed_effect(followed, effect, &mut batch),
-                    Err(error) => {
-                        let (request_id, settlement_id) = (&followed.facts.request_id, followed.facts.id);
-                        tracing::debug!(request_id, %settlement_id, %error, "it cannot be asked about");
-                    }
+                if let Some(effect) = self.trace(followed).await {
+                    self.heed_effect(followed, effect, &mut batch);
+                }
+            }
+            self.commit(batch).await?;
+        }
+    }
+
+    /// Traces a payment's authorization. One that cannot be asked about now holds none of the others up: the next
+    /// round asks again.
+    async fn trace(&self, followed: &Followed) -> Option<Effect> {
+        let item = Item { plan: &followed.steps.last()?.plan, claimed_block: followed.facts.claimed_block };
+        match self.context.chain.trace_authorization(&item).await {
+            Ok(effect) => Some(effect),
+            Err(error) => {
+                let (request_id, settlement_id) = (&followed.facts.request_id, followed.facts.id);
+                tracing::debug!(request_id, %settlement_id, %error, "it cannot be asked about");
+                None
+            }
+        }
+    }
+
+    /// Looks at payments that failed by a block after which nobody can execute them: the chain may take that block
+    /// back, and our transaction or a stranger's pays then.
+    async fn look_at_failed_by_block(&mut self) -> Result<(), Trouble> {
+        let context = Arc::clone(&self.context);
+        let age = u64::try_from(TAKEN_BACK_MAX.as_millis()).unwrap_or(u64::MAX);
+        let since = Millis(context.clock.now().0.saturating_sub(age));
+        let final_block = context.chain.final_block().await?;
+        let mut after = None;
+        loop {
+            let page = context.store.failed_by_block(context.network(), since, after, EXECUTABLE_MAX).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.facts.id);
+            let mut batch = Batch::default();
+            for followed in &page {
+                let Some(effect) = self.trace(followed).await else { continue };
+                match decide::failed_by_block(
+                    &followed.state,
+                    &effect,
+                    followed.facts.claimed_block,
+                    final_block.number,
+                ) {
+                    FailureByBlock::Stands => batch.change(Change::Finalize { id: followed.facts.id, transfer: None }),
+                    FailureByBlock::Executed => self.heed_effect(followed, effect, &mut batch),
+                    FailureByBlock::NotYet => {}
                 }
             }
             self.commit(batch).await?;
@@ -370,7 +413,7 @@ impl Check {
                 tracing::error!(
                     request_id = followed.facts.request_id, settlement_id = %id, transaction = hash,
                     network = %self.context.network(),
-                    "a payment that was answered as failed has been executed by somebody else: the payee has the \
+                    "a payment that was answered as failed has been executed all the same: the payee has the \
                      money, and the buyer was not served"
                 );
                 metrics::failed_executed(self.context.network());

@@ -124,6 +124,24 @@ pub(crate) async fn an_executable_failure_is_listed_until_it_is_final(backend: &
     store.close().await;
 }
 
+pub(crate) async fn a_failure_by_a_block_is_listed_until_it_is_final(backend: &impl Backend) {
+    let store = owned(backend).await;
+    let [first, second, executable_one, blockless] = begun(&*store).await;
+    let by_block = |one: &Begun| Change::Fail { id: one.id(), failed: Failed { block: Some(block(20)), ..failed() } };
+    let without = Change::Fail { id: blockless.id(), failed: Failed { block: None, ..failed() } };
+    apply(&*store, vec![by_block(&second), by_block(&first), executable(&executable_one, 99), without]).await;
+    let listed =
+        async |since, after, limit| ids(&store.failed_by_block(&network(), since, after, limit).await.expect("read"));
+    assert_eq!(listed(AT, None, 9).await, [first.id(), second.id()], "oldest first");
+    assert_eq!(listed(AT, None, 1).await, [first.id()]);
+    assert_eq!(listed(AT, Some(first.id()), 9).await, [second.id()]);
+    assert_eq!(listed(Millis(AT.0 + 1), None, 9).await, [], "not what failed long ago");
+    assert_eq!(ids(&store.failed_by_block(&other_network(), AT, None, 9).await.expect("read")), []);
+    apply(&*store, vec![Change::Finalize { id: first.id(), transfer: None }]).await;
+    assert_eq!(listed(AT, None, 9).await, [second.id()]);
+    store.close().await;
+}
+
 pub(crate) async fn a_payment_executed_elsewhere_counts_as_final(backend: &impl Backend) {
     let store = owned(backend).await;
     let [bad, good] = begun(&*store).await;

@@ -121,6 +121,7 @@ macro_rules! engine_contract {
             }
             finality {
                 what_is_settled_and_not_final_is_due_by_its_block,
+                a_failure_by_a_block_is_listed_until_it_is_final,
                 a_finalized_settlement_is_not_due_any_more,
                 a_transfer_that_was_taken_back_stays_settled_and_comes_last,
                 an_executable_failure_is_listed_until_it_is_final,

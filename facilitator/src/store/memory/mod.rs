@@ -22,7 +22,8 @@ use tokio::sync::watch;
 use self::tables::{Row, Tables};
 use crate::{
     settlement::{
-        AttemptKind, Caller, Facts, Recipient, Record, SettlementId, State, Timeline, Transaction, TransactionState,
+        AttemptKind, Caller, Facts, Failed, Recipient, Record, SettlementId, State, Timeline, Transaction,
+        TransactionState,
         record::{Due, Event, Followed, Loss, Sends},
     },
     store::{
@@ -280,6 +281,21 @@ impl Store for MemoryStore {
         self.page(network, after, limit, |row| {
             matches!(&row.state, State::Failed(failed) if failed.executable_until.is_some())
                 && row.finalized_at.is_none()
+        })
+    }
+
+    async fn failed_by_block(
+        &self,
+        network: &Network,
+        since: Millis,
+        after: Option<SettlementId>,
+        limit: u32,
+    ) -> Result<Vec<Followed>, StoreError> {
+        self.page(network, after, limit, |row| {
+            let by_block = |failed: &Failed| failed.executable_until.is_none() && failed.block.is_some();
+            matches!(&row.state, State::Failed(failed) if by_block(failed))
+                && row.finalized_at.is_none()
+                && row.ended_at.is_some_and(|ended| ended >= since)
         })
     }
 

@@ -282,6 +282,16 @@ impl Store for SqlStore {
         read::executable(&self.readers, network, after, limit).await
     }
 
+    async fn failed_by_block(
+        &self,
+        network: &Network,
+        since: Millis,
+        after: Option<SettlementId>,
+        limit: u32,
+    ) -> Result<Vec<Followed>, StoreError> {
+        read::failed_by_block(&self.readers, network, since, after, limit).await
+    }
+
     async fn highest_nonce(&self, network: &Network, gas_wallet: &str) -> Result<Option<u64>, StoreError> {
         read::highest_nonce(&self.readers, network, gas_wallet).await
     }

@@ -158,3 +158,24 @@ fn questions_are_asked_with_growing_intervals() {
     let seconds: Vec<_> = [1, 2, 3, 4, 5, 12, 30].map(|tries| backoff(tries).as_millis()).into();
     assert_eq!(seconds, [500, 1_000, 2_000, 4_000, 8_000, 600_000, 600_000]);
 }
+
+#[test]
+fn a_failure_by_a_block_stands_once_the_block_is_final_and_is_none_when_the_payment_is_executed() {
+    use FailureByBlock::{Executed, NotYet, Stands};
+    let failed = |number| State::Failed(Failed::new(rejection(), Some("ours".into()), Some(block(number))));
+    let unclear = Effect::Unclear("why".into());
+    let cases = [
+        ("cancelled, not final", failed(10), missing(None), 9, NotYet),
+        ("cancelled, final", failed(10), missing(None), 10, Stands),
+        ("the cancellation is taken back", failed(10), missing(Some(99)), 10, NotYet),
+        ("executed in another block", failed(10), elsewhere_in(11), 9, Executed),
+        ("executed before the claim", failed(3), elsewhere_in(3), 9, Stands),
+        ("executed before the claim, not final", failed(3), elsewhere_in(3), 2, NotYet),
+        ("the use that the failure names", failed(10), elsewhere_in(10), 10, Stands),
+        ("nobody can tell", failed(10), unclear, 99, NotYet),
+        ("no failure", State::Open, missing(None), 99, NotYet),
+    ];
+    for (name, state, effect, final_block, expected) in cases {
+        assert_eq!(failed_by_block(&state, &effect, 5, final_block), expected, "{name}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chains_core::Network;
+use chains_core::{Network, clock::Millis};
 
 use crate::{
     settlement::{
@@ -13,7 +13,7 @@ use crate::{
         StoreError,
         sql::{
             database::{Pool, Row, Session},
-            row::{self, ATTEMPT, RECORD, Reader, STEP},
+            row::{self, ATTEMPT, RECORD, Reader, STEP, int},
             statement::{Dialect, Statement},
         },
     },
@@ -72,6 +72,30 @@ pub(in crate::store::sql) async fn executable(
 fn executable_query(dialect: Dialect, network: &Network, after: Option<SettlementId>, limit: u32) -> Statement<'_> {
     let mut query = records(dialect, network, "settlement_executable");
     query.push(" AND s.state = 'failed' AND s.finalized_at IS NULL AND s.executable_until IS NOT NULL");
+    page(&mut query, after, limit);
+    query
+}
+
+pub(in crate::store::sql) async fn failed_by_block(
+    pool: &Pool,
+    network: &Network,
+    since: Millis,
+    after: Option<SettlementId>,
+    limit: u32,
+) -> Result<Vec<Followed>, StoreError> {
+    followed(pool, failed_query(pool.dialect(), network, since, after, limit)).await
+}
+
+fn failed_query(
+    dialect: Dialect,
+    network: &Network,
+    since: Millis,
+    after: Option<SettlementId>,
+    limit: u32,
+) -> Statement<'_> {
+    let mut query = records(dialect, network, "settlement_failed_by_end");
+    query.push(" AND s.state = 'failed' AND s.ended_at >= ").bind(int(since.0));
+    query.push(" AND s.finalized_at IS NULL AND s.executable_until IS NULL AND s.final_block_number IS NOT NULL");
     page(&mut query, after, limit);
     query
 }
@@ -329,6 +353,7 @@ pub(super) fn queries(dialect: Dialect, network: &Network) -> Vec<Statement<'_>>
     ];
     for after in [None, Some(settlement)] {
         queries.extend([unresolved_query(dialect, network, after, 1), executable_query(dialect, network, after, 1)]);
+        queries.push(failed_query(dialect, network, Millis(1), after, 1));
     }
     queries
 }

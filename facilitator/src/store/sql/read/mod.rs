@@ -20,7 +20,7 @@ pub(in crate::store) use self::find::statement as find_statement;
 pub(super) use self::{
     due::due_for_finality,
     find::find,
-    followed::{executable, followed_of, open_settlements, timeline, unresolved},
+    followed::{executable, failed_by_block, followed_of, open_settlements, timeline, unresolved},
 };
 use super::{
     database::{Pool, Row},
