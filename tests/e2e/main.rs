@@ -18,6 +18,7 @@
 //! | [`faults`] | nothing is lost when the chain or the way to it misbehaves |
 //! | [`stores`] | PostgreSQL keeps what a SQLite file keeps |
 //! | [`instances`] | several processes share a database, and each gas wallet has one owner |
+//! | [`nemesis`] | nor is anything lost or untrue when everything fails beside everything else |
 //! | [`recovery`] | what a start trusts, and what a reorg changes |
 //! | [`upgrades`] | a token that becomes another one is paid with no more |
 //! | [`wallets`] | code that tells a simulation from a transaction pays for nothing with our gas |
@@ -106,6 +107,7 @@ mod hostile_svm;
 mod instances;
 mod logs;
 mod metrics;
+mod nemesis;
 mod pause;
 mod payers;
 mod permit2_evm;

@@ -24,6 +24,7 @@ use axum::{
     response::IntoResponse,
     routing::post,
 };
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 use self::{
@@ -66,10 +67,14 @@ pub enum Times {
 /// An error answer: code and message.
 pub type Refusal = (i64, String);
 
+/// Something that happens before a call goes on; it gets the parameters.
+type Before = Arc<dyn Fn(Value) -> BoxFuture<'static, ()> + Send + Sync>;
+
 struct Shared {
     node: String,
     client: reqwest::Client,
     rules: Mutex<Rules>,
+    before: Mutex<Vec<(String, Before)>>,
     requests: AtomicU64,
 }
 
@@ -91,6 +96,7 @@ impl Proxy {
             node: node.to_owned(),
             client: crate::http_client(),
             rules: Mutex::default(),
+            before: Mutex::default(),
             requests: AtomicU64::new(0),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -118,6 +124,12 @@ impl Proxy {
     /// Refuses the calls of a method whose parameters the closure finds an error for.
     pub fn refuse_when(&self, method: &str, rule: impl Fn(&Value) -> Option<Refusal> + Send + Sync + 'static) {
         self.shared.rules().add_refusal(method, Arc::new(rule));
+    }
+
+    /// Has something happen before each call of a method goes on; healing does not end it.
+    pub fn before_each(&self, method: &str, happens: impl Fn(Value) -> BoxFuture<'static, ()> + Send + Sync + 'static) {
+        let mut before = self.shared.before.lock().unwrap_or_else(PoisonError::into_inner);
+        before.push((method.to_owned(), Arc::new(happens)));
     }
 
     /// Refuses `eth_getLogs` over more than so many blocks, in these words.
@@ -178,6 +190,14 @@ impl Shared {
         self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Has everything happen that is to happen before this call.
+    async fn happens_before(&self, call: &Value) {
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (_, happens) in before.into_iter().filter(|(method, _)| call["method"] == method.as_str()) {
+            happens(call["params"].clone()).await;
+        }
+    }
+
     async fn ask(&self, body: &Value) -> Value {
         let sent = self.client.post(&self.node).json(body).send().await;
         match sent {
@@ -226,6 +246,9 @@ async fn forward(State(shared): State<Arc<Shared>>, body: Bytes) -> axum::respon
     let calls = if let Value::Array(calls) = request { calls } else { vec![request] };
     if is_batch && shared.rules().batch_max.is_some_and(|max| calls.len() > max) {
         return Json(error(&Value::Null, -32600, "batch of JSON-RPC calls is too large")).into_response();
+    }
+    for call in &calls {
+        shared.happens_before(call).await;
     }
     let view = shared.view().await;
     let calls: Vec<_> = calls

@@ -303,7 +303,10 @@ fn is_true(answer: &Answer, settlement: &Settlement, same_name: bool) -> bool {
 }
 
 fn nothing_is_unfinished(index: &Index<'_>) -> Vec<String> {
-    let is_open = |settlement: &&Settlement| !["settled", "failed"].contains(&settlement.state.as_str());
+    let is_open = |settlement: &&Settlement| match settlement.state.as_str() {
+        "settled" => !settlement.finalized,
+        state => state != "failed",
+    };
     let settlements = index.history.tables.settlements.iter().filter(is_open).map(|open| format!("{open:?}"));
     let places =
         index.history.tables.places.iter().filter(|place| place.state == "open").map(|open| format!("{open:?}"));

@@ -149,6 +149,8 @@ pub struct Settlement {
     pub state: String,
     /// The transaction that decided it.
     pub transaction: Option<String>,
+    /// True when the chain can no longer take that back, as far as it was looked at.
+    pub finalized: bool,
 }
 
 /// A row of `wallet_transaction`.

@@ -133,6 +133,14 @@ impl Home {
         self.postgres.as_ref().expect("stored in PostgreSQL")
     }
 
+    /// Returns the same, to be kept beside the home.
+    ///
+    /// # Panics
+    /// If it stores in a file.
+    pub fn shared_postgres(&self) -> Arc<Postgres> {
+        Arc::clone(self.postgres.as_ref().expect("stored in PostgreSQL"))
+    }
+
     /// Puts these nodes in the place of the chain's own.
     #[must_use]
     pub fn rpc(self, urls: &[&str]) -> Self {

@@ -14,7 +14,15 @@ fn request(payment: &str, from: u64, answer: Answer) -> Request {
 
 fn settlement(id: &str, payment: &str, state: &str, transaction: Option<&str>) -> Settlement {
     let (transaction, amount) = (transaction.map(str::to_owned), 5);
-    Settlement { id: id.to_owned(), payment: payment.to_owned(), amount, state: state.to_owned(), transaction }
+    let finalized = state == "settled";
+    Settlement {
+        id: id.to_owned(),
+        payment: payment.to_owned(),
+        amount,
+        state: state.to_owned(),
+        transaction,
+        finalized,
+    }
 }
 
 fn place(id: &str, nonce: u64, epoch: u64) -> Place {
@@ -93,7 +101,7 @@ fn each_broken_history_lacks_its_property() {
         AnswersAgree, EpochsRise, EveryTransferIsSettled, NothingIsPaidThatFailed, NothingIsUnfinished, OneSuccess,
         OneTransactionForEachNonce, SilenceIsExplained, StoredBeforeSent, StoriesAreLawful,
     };
-    let cases: [Case; 26] = [
+    let cases: [Case; 27] = [
         ("two strangers succeed", |h| h.requests[2].answer = Answer::Success("0xa".to_owned()), OneSuccess),
         (
             "two keys succeed",
@@ -146,6 +154,7 @@ fn each_broken_history_lacks_its_property() {
         ("another transaction", |h| h.requests[2].answer = Answer::Duplicate("0xb".to_owned()), AnswersAgree),
         ("a failure that is none", |h| h.tables.settlements[1].state = "settled".to_owned(), AnswersAgree),
         ("a settlement stays open", |h| h.tables.settlements[1].state = "broadcast".to_owned(), NothingIsUnfinished),
+        ("a transfer stays unsure", |h| h.tables.settlements[0].finalized = false, NothingIsUnfinished),
         ("a transaction stays open", |h| h.tables.places[1].state = "open".to_owned(), NothingIsUnfinished),
         ("nobody was away", |h| h.absences[0].instance = 2, SilenceIsExplained),
     ];
