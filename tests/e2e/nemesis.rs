@@ -3,240 +3,47 @@
 //!
 //! `NEMESIS_SECONDS` sets the length of the faults, `NEMESIS_SEED` draws them.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use alloy::signers::local::PrivateKeySigner;
-use e2e::{
-    PATIENCE,
-    anvil::{Anvil, GAS_WALLET, GAS_WALLET_KEY, PAYER_KEY, free_port},
-    balancer::Balancer,
-    eventually,
-    nemesis::{
-        callers::{CALLERS, Desk},
-        chain,
-        checker::check,
-        cluster::{Instance, Surroundings, Ways},
-        faults::World,
-        history::{Answer, History},
-        link::Target,
-        recorder::Recorder,
-        schedule::{Lane, has_reorgs},
-        store::Observer,
-    },
-    proxy::Proxy,
-    redis::Redis,
-    service::{Home, Stored},
-};
-use rand::SeedableRng as _;
-use serde_json::json;
-use tokio::{sync::Mutex, time::Instant};
-
-/// The gas wallets, others of anvil's well-known accounts.
-const WALLETS: [(&str, &str); 4] = [
-    (GAS_WALLET, GAS_WALLET_KEY),
-    (
-        "0x9965507D1a55bcC2695C58ba16FB37d819B0A4dc",
-        "0x8b3a350cf5c34c9194ca85829a2df0ec3153be0318b5e2d3348e872092edffba",
-    ),
-    (
-        "0x976EA74026E726554dB657fA54763abd0C3a0aa9",
-        "0x92db14e403b83dfe3df233f83dfa3a0d7096f21ca9b0d6d6b8d88b2b4ec1564e",
-    ),
-    (
-        "0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65",
-        "0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a",
-    ),
-];
+use e2e::nemesis::{replica, run::Run, schedule::Lane};
 
 /// The length of the faults unless told otherwise, in seconds.
 const SECONDS: u64 = 75;
 
-/// The longest that anything is unfinished after the last fault.
-const FINISH_MAX: Duration = PATIENCE;
+/// The time from the beginning of the calls to the failover's beginning, and from its end to theirs.
+const FAIL_OVER_AFTER: Duration = Duration::from_secs(8);
+
+/// The time for which the replica stands still: longer than the answer to a commit is waited for.
+const STANDSTILL: Duration = Duration::from_secs(7);
+
+fn seed() -> u64 {
+    setting("NEMESIS_SEED").unwrap_or_else(|| u64::from(rand::random::<u16>()))
+}
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// A run: what may be hit, and those who call.
-struct Run {
-    world: Arc<World>,
-    desk: Arc<Desk>,
-    _balancer: Balancer,
-}
-
-impl Run {
-    async fn start(seed: u64) -> Self {
-        let chain = Arc::new(Anvil::start_with(&["--block-time", "1", "--slots-in-an-epoch", "2"]).await);
-        let payers = payers(&chain, seed).await;
-        let (recorder, redis) = (Recorder::default(), Redis::start().await);
-        let first = Home::on(&*chain)
-            .stored_in(Stored::Postgres)
-            .wallets(&WALLETS.map(|(_, key)| key))
-            .server("settle_wait", "5s")
-            .server("drain_delay", "1s")
-            .network("fee_per_gas_max", "500000000000")
-            .network("bump_after_blocks", 2);
-        let postgres = first.shared_postgres();
-        let observer = Arc::new(Observer::of(postgres.url("postgres")));
-        let homes = [first.beside("two"), first.beside("three"), first];
-        let mut instances = vec![];
-        for (number, home) in homes.into_iter().enumerate() {
-            let node = Proxy::before(&chain.node.url).await;
-            chain::witness(&node, &recorder, &observer);
-            let (database, redis) = (Target::of_database(&postgres.url("postgres")), Target::Socket(redis.socket()));
-            let (ways, home) = Ways::open(Surroundings { database, redis, node }, home).await;
-            let instance = Instance::start(number, home, ways, &recorder);
-            is_ready(&instance).await;
-            instances.push(instance);
-        }
-        let balancer = balancer(&instances).await;
-        let urls = instances.iter().map(|one| one.home.url.clone()).collect();
-        let desk =
-            Desk::new(urls, balancer.url.clone(), Arc::clone(&chain), payers, recorder.clone(), has_reorgs(seed));
-        let (redis, told) = (Mutex::new(redis), std::sync::Mutex::default());
-        let world = Arc::new(World { instances, redis, postgres, observer, chain, recorder, told });
-        Self { world, desk: Arc::new(desk), _balancer: balancer }
-    }
-
-    /// Calls and faults for so long; returns the payments that nobody has decided long after everything is well.
-    async fn suffer(&self, seed: u64, time: Duration) -> Vec<String> {
-        let until = Instant::now() + time;
-        let callers = (0..CALLERS).map(|one| tokio::spawn(Arc::clone(&self.desk).call(seed * 100 + one, until)));
-        let callers: Vec<_> = callers.collect();
-        // Here, not in tasks: servers die with the thread that starts them.
-        futures::future::join_all(Lane::ALL.map(|lane| self.world.trouble(seed, lane, until))).await;
-        for caller in callers {
-            caller.await.expect("no panic");
-        }
-        self.comes_to_rest().await;
-        let undecided = self.desk.ask_again(seed, Instant::now() + PATIENCE).await;
-        self.comes_to_rest().await;
-        undecided
-    }
-
-    /// Waits until nothing is unfinished, and nothing can be taken back. The checker says so where something stays.
-    async fn comes_to_rest(&self) {
-        let until = Instant::now() + FINISH_MAX;
-        while Instant::now() < until {
-            let (open, due) = (self.world.observer.unfinished().await, self.world.observer.unfinalized().await);
-            if open == Some(0) && due == Some(0) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    async fn history(&self) -> History {
-        let world = &self.world;
-        world.instances.iter().for_each(|one| one.close());
-        let mut history = world.recorder.history();
-        history.blocks = chain::blocks(&world.chain.node, &WALLETS.map(|(address, _)| address)).await;
-        history.tables = eventually("the tables are read", || world.observer.tables()).await;
-        history
-    }
-
-    /// The story of the faults, and the instances' logs.
-    fn log(&self) -> String {
-        let told = self.world.told.lock().expect("no panic").join("\n");
-        let logs = self.world.instances.iter().map(|one| format!("\n--- {}\n{}", one.home.url, one.home.log()));
-        format!("{told}{}", logs.collect::<String>())
-    }
-}
-
-/// Waits until an instance takes payments.
-async fn is_ready(instance: &Instance) {
-    let ready = format!("{}/ready", instance.home.url);
-    eventually("it takes payments", || async {
-        let answer = reqwest::get(&ready).await.ok()?;
-        (answer.status() == 200 && instance.is_back()).then_some(())
-    })
-    .await;
-}
-
-/// Payers with money.
-async fn payers(chain: &Anvil, seed: u64) -> Vec<PrivateKeySigner> {
-    let mut draw = rand::rngs::StdRng::seed_from_u64(seed);
-    let mut payers = vec![PAYER_KEY.parse().expect("a key")];
-    for _ in 0..3 {
-        let key: [u8; 32] = rand::Rng::random(&mut draw);
-        let payer = PrivateKeySigner::from_slice(&key).expect("a key");
-        chain.mint(&payer.address().to_checksum(None), 1_000_000_000_000).await;
-        payers.push(payer);
-    }
-    for (wallet, _) in WALLETS {
-        chain.node.call("anvil_setBalance", json!([wallet, "0x3635c9adc5dea00000"])).await;
-    }
-    // No block of theirs is taken back.
-    chain.node.call("anvil_mine", json!([8])).await;
-    payers
-}
-
-/// HAProxy as it is delivered, with a third instance.
-async fn balancer(instances: &[Arc<Instance>]) -> Balancer {
-    let port = free_port();
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../facilitator/deploy/haproxy/haproxy.cfg");
-    let text = fs::read_to_string(file).expect("the file").replace("bind :8402", &format!("bind 127.0.0.1:{port}"));
-    let with_third = text.lines().flat_map(|line| {
-        let third = line.starts_with("  server facilitator-2").then(|| line.replace("facilitator-2", "facilitator-3"));
-        [Some(line.to_owned()), third].into_iter().flatten()
-    });
-    let text = with_third.map(|line| line + "\n").collect::<String>();
-    let text = (1..).zip(instances).fold(text, |text, (number, one)| {
-        text.replace(&format!("facilitator-{number}:8402"), one.home.url.trim_start_matches("http://"))
-    });
-    Balancer::configured(port, &text).await
-}
-
-/// The requests and events of the settlements that are named in some facts, for people.
-fn about(history: &History, facts: &str) -> String {
-    let named = history.tables.settlements.iter().filter(|one| facts.contains(&one.id) || facts.contains(&one.payment));
-    let lines = named.flat_map(|one| {
-        let requests = history.requests.iter().filter(|request| request.payment == one.payment);
-        let events = history.tables.events.iter().filter(|event| event.settlement == one.id);
-        let requests = requests.map(|request| format!("  {request}\n"));
-        requests.chain(events.map(|event| format!("  {} {} {}\n", event.number, event.kind, event.detail)))
-    });
-    lines.collect()
-}
-
-/// The numbers of a run, for people.
-fn summary(history: &History) -> String {
-    let count = |is: fn(&Answer) -> bool| history.requests.iter().filter(|request| is(&request.answer)).count();
-    format!(
-        "{} requests: {} successes, {} duplicates, {} failed, {} invalid, {} pending, {} refused, {} not awaited, {} \
-         without an answer; {} settlements, {} transfers, {} sends, {} of them seen in the store before",
-        history.requests.len(),
-        count(|answer| matches!(answer, Answer::Success(_))),
-        count(|answer| matches!(answer, Answer::Duplicate(_))),
-        count(|answer| matches!(answer, Answer::Failed(_))),
-        count(|answer| matches!(answer, Answer::Invalid(_))),
-        count(|answer| matches!(answer, Answer::Pending)),
-        count(|answer| matches!(answer, Answer::Refused)),
-        count(|answer| matches!(answer, Answer::NotAwaited)),
-        count(|answer| matches!(answer, Answer::Nothing(_))),
-        history.tables.settlements.len(),
-        history.transfers().count(),
-        history.sends.len(),
-        history.sends.iter().filter(|sent| sent.stored == Some(true)).count(),
-    )
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_lost_or_paid_twice_by_three_instances_under_every_fault() {
-    let seed = setting("NEMESIS_SEED").unwrap_or_else(|| u64::from(rand::random::<u16>()));
-    let time = Duration::from_secs(setting("NEMESIS_SECONDS").unwrap_or(SECONDS));
-    let run = Run::start(seed).await;
-    let undecided = run.suffer(seed, time).await;
-    let history = run.history().await;
-    let violations = check(&history);
-    let facts = summary(&history);
-    let told = violations.iter().map(|violation| format!("{violation}\n{}\n", about(&history, &violation.facts)));
-    assert!(violations.is_empty(), "seed {seed}: {}\n{facts}\n{}", told.collect::<String>(), run.log());
-    assert!(undecided.is_empty(), "seed {seed}: {undecided:?}\n{facts}\n{}", run.log());
-    assert!(history.transfers().count() > 20, "seed {seed}: {facts}\n{}", run.log());
-    for instance in &run.world.instances {
-        assert!(!instance.home.log().contains("panicked"), "seed {seed}: {}", run.log());
-    }
-    run.world.instances[0].home.assert_audit();
+    let run = Run::start(seed()).await;
+    run.suffer(&Lane::ALL, Duration::from_secs(setting("NEMESIS_SECONDS").unwrap_or(SECONDS)), async {}).await;
+}
+
+/// The database fails over to a replica that had every commit that was answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_lost_or_paid_twice_when_the_database_fails_over_to_a_replica_with_every_commit() {
+    let run = Run::start(seed()).await;
+    let replica = replica::follow(&run.world.postgres.url("postgres"));
+    replica::need_quorum(&run.world.postgres);
+    let meanwhile = async {
+        tokio::time::sleep(FAIL_OVER_AFTER).await;
+        // Commits hang as long as no replica has them.
+        replica.freeze();
+        tokio::time::sleep(STANDSTILL).await;
+        replica.wake();
+        tokio::time::sleep(FAIL_OVER_AFTER).await;
+        run.fail_over(&replica).await;
+    };
+    run.suffer(&[Lane::Ways, Lane::Chain], 3 * FAIL_OVER_AFTER + STANDSTILL, meanwhile).await;
 }

@@ -54,6 +54,11 @@ impl Postgres {
         hand_over(folder.path());
         let data = folder.path().join("data");
         run(Command::new("cp").arg("-a").arg(prepared(folder.path())).arg(&data));
+        Self::run_in(folder, setting)
+    }
+
+    /// Starts one on the data that is in this folder.
+    pub(crate) fn run_in(folder: TempDir, setting: &'static str) -> Self {
         let postgres = Self { folder, server: Mutex::new(None), setting };
         postgres.go_on();
         postgres
@@ -243,8 +248,8 @@ fn prepared(folder: &Path) -> PathBuf {
     prepared
 }
 
-/// The folder of the newest server's programs, which is on no PATH.
-fn bin(program: &str) -> PathBuf {
+/// A program of the newest server, whose folder is on no PATH.
+pub(crate) fn bin(program: &str) -> PathBuf {
     Path::new("/usr/lib/postgresql").join(version().to_string()).join("bin").join(program)
 }
 
@@ -259,14 +264,14 @@ fn is_root() -> bool {
 }
 
 /// Gives the folder to the user that runs the server.
-fn hand_over(folder: &Path) {
+pub(crate) fn hand_over(folder: &Path) {
     if is_root() {
         run(Command::new("chown").arg(USER).arg(folder));
     }
 }
 
 /// A program that ends with this one, run by a user who may run a server.
-fn as_user(program: &Path) -> Command {
+pub(crate) fn as_user(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "SIGKILL"]);
     if is_root() {
@@ -276,7 +281,8 @@ fn as_user(program: &Path) -> Command {
     command
 }
 
-fn run(command: &mut Command) {
+/// Runs a program that must work.
+pub(crate) fn run(command: &mut Command) {
     let done = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
 }

@@ -9,6 +9,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
+    clock::WallClock,
     history::Absence,
     link::{Link, Target},
     recorder::Recorder,
@@ -69,6 +70,8 @@ pub struct Instance {
     pub home: Home,
     /// Its ways.
     pub ways: Ways,
+    /// Its wall clock.
+    pub clock: WallClock,
     recorder: Recorder,
     state: Mutex<State>,
 }
@@ -105,9 +108,10 @@ impl Ways {
 impl Instance {
     /// Starts an instance, and keeps it running.
     pub fn start(number: usize, home: Home, ways: Ways, recorder: &Recorder) -> Arc<Self> {
-        let process = Process::Runs(home.spawn());
+        let clock = WallClock::in_folder(home.path());
+        let process = Process::Runs(spawn(&home, &clock));
         let state = Mutex::new(State { process, absent: Some(recorder.now()), exits: vec![] });
-        let instance = Arc::new(Self { number, home, ways, recorder: recorder.clone(), state });
+        let instance = Arc::new(Self { number, home, ways, clock, recorder: recorder.clone(), state });
         let kept = Arc::downgrade(&instance);
         tokio::spawn(async move {
             while let Some(instance) = kept.upgrade() {
@@ -127,7 +131,7 @@ impl Instance {
     async fn look(&self) {
         if self.has_ended() {
             tokio::time::sleep(RESTART_AFTER).await;
-            self.state().process = Process::Runs(self.home.spawn());
+            self.state().process = Process::Runs(spawn(&self.home, &self.clock));
         }
         let is_awaited = {
             let state = self.state();
@@ -190,7 +194,7 @@ impl Instance {
     pub fn revive(&self) {
         let mut state = self.state();
         if matches!(state.process, Process::Gone) {
-            state.process = Process::Runs(self.home.spawn());
+            state.process = Process::Runs(spawn(&self.home, &self.clock));
         }
     }
 
@@ -239,6 +243,12 @@ impl Instance {
             self.recorder.absence(Absence { instance: self.number, from, to: self.recorder.now() });
         }
     }
+}
+
+fn spawn(home: &Home, clock: &WallClock) -> Service {
+    let mut command = home.command(&["serve"]);
+    clock.rule(&mut command);
+    home.spawn_command(command)
 }
 
 fn signal(service: &Service, signal: &str) {

@@ -78,6 +78,7 @@ impl World {
             Fault::Kill(one) => self.instance(one).kill(),
             Fault::Freeze(one) => self.instance(one).freeze(),
             Fault::Terminate(one) => self.instance(one).terminate(),
+            Fault::ClockJump(one, seconds) => self.instance(one).clock.set(seconds),
             Fault::RedisFlush => self.again(async || self.redis(&["FLUSHALL"]).await).await,
             Fault::RedisPause => self.redis.lock().await.pause(),
             Fault::RedisKill => self.redis.lock().await.kill(),
@@ -103,6 +104,7 @@ impl World {
         match fault {
             Fault::Kill(one) => self.instance(one).revive(),
             Fault::Freeze(one) => self.instance(one).thaw(),
+            Fault::ClockJump(one, _) => self.instance(one).clock.set(0),
             Fault::RedisPause => self.redis.lock().await.resume(),
             Fault::RedisKill => self.redis.lock().await.restart().await,
             Fault::RedisFull => self.redis(&["CONFIG", "SET", "maxmemory", "64mb"]).await,

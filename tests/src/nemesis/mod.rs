@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`run`] | everything together, from the start to the judgement |
 //! | [`history`] | requests and answers, blocks, sends, absences, and the tables at the end |
 //! | [`checker`] | the properties that every history must have |
 //! | [`story`] | the course of one settlement, by its events |
@@ -10,17 +11,22 @@
 //! | [`faults`] | the same, brought about and ended |
 //! | [`link`] | the way between two programs, which delays, holds back and breaks |
 //! | [`cluster`] | the instances, which start again whenever they end |
+//! | [`replica`] | a database that takes another's place |
+//! | [`clock`] | a wall clock that jumps |
 //! | [`callers`] | signs payments, and settles them in the ways that callers have |
 //! | [`store`], [`chain`] | the looks at the database and at the chain |
 
 pub mod callers;
 pub mod chain;
 pub mod checker;
+pub mod clock;
 pub mod cluster;
 pub mod faults;
 pub mod history;
 pub mod link;
 pub mod recorder;
+pub mod replica;
+pub mod run;
 pub mod schedule;
 pub mod store;
 pub mod story;

@@ -18,6 +18,8 @@ pub enum Fault {
     Freeze(usize),
     /// Told to stop; it starts again when it has.
     Terminate(usize),
+    /// Its wall clock shows so many seconds more until the end.
+    ClockJump(usize, i64),
     /// Every key of Redis goes, again and again.
     RedisFlush,
     /// Redis answers nothing until the end.
@@ -80,11 +82,13 @@ pub enum Lane {
     Chain,
     /// Of leases.
     Leases,
+    /// Of wall clocks.
+    Clocks,
 }
 
 impl Lane {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Processes, Self::Stores, Self::Ways, Self::Chain, Self::Leases];
+    pub const ALL: [Self; 6] = [Self::Processes, Self::Stores, Self::Ways, Self::Chain, Self::Leases, Self::Clocks];
 }
 
 /// A fault and its times.
@@ -103,6 +107,9 @@ pub struct Planned {
 pub const fn has_reorgs(seed: u64) -> bool {
     seed % 2 == 1
 }
+
+/// The jump of a wall clock, in seconds.
+const HOUR: i64 = 3_600;
 
 /// Longer than a lease lasts.
 const BEYOND_LEASE: (u64, u64) = (11_000, 14_000);
@@ -159,6 +166,7 @@ impl Schedule {
                 kinds.extend(self.has_reorgs.then_some((Fault::Reorg(self.draw.random_range(1..=3)), NOTHING)));
                 kinds
             }
+            Lane::Clocks => vec![(Fault::ClockJump(one, HOUR), SHORT), (Fault::ClockJump(second, -HOUR), SHORT)],
             Lane::Leases => vec![(Fault::Steal, NOTHING), (Fault::Steal, NOTHING), (Fault::StealAndKeep, NOTHING)],
         }
     }
