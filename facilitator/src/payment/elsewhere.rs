@@ -57,7 +57,7 @@ impl Elsewhere {
     }
 
     async fn look_again_and_again(&self, store: &dyn Store) {
-        let mut notices = store.notices();
+        let mut notices = store.notices().ended;
         loop {
             let ids = self.wanted_ids();
             if ids.is_empty() {

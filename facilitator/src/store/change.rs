@@ -17,6 +17,13 @@ use crate::settlement::{
 /// A transition, to be stored.
 #[derive(Clone, Debug)]
 pub enum Change {
+    /// A payment that was handed over is handed over no more; its
+    /// [`Claim`](Self::Claim) is in the same call. One that is not handed over any
+    /// more counts as claimed. No event: that of the claim tells.
+    Receive {
+        /// The settlement that it becomes.
+        id: SettlementId,
+    },
     /// A payment is claimed, with its first step waiting. Event `claimed` only
     /// where no [`Carry`](Self::Carry) of the same call follows.
     Claim {

@@ -11,6 +11,7 @@ pub mod connect;
 #[cfg(test)]
 pub(crate) mod contract;
 mod fence;
+mod hand_over;
 pub mod lease;
 #[cfg(test)]
 pub(crate) mod memory;
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 
 pub use change::{Change, OperatorWord, SendNote};
 pub use fence::Fence;
+pub use hand_over::{HandOvers, HandedOver, Waiting};
 pub use lease::{Instance, Kept, Lease, Leases};
 
 use self::archive::{Archive, ArchiveCursor, Archived, ArchivedName, ArchivedNonces, Bounds, Departure};
@@ -37,7 +39,7 @@ use crate::settlement::{
 
 /// The store of settlements. A method returns when its effect is durable.
 #[async_trait]
-pub trait Store: Leases {
+pub trait Store: Leases + HandOvers {
     /// Makes transitions, all or none, in one commit with their events.
     /// Returns the settlements that a `Settle` or `Fail` of the call ended:
     /// one that had ended before stays as it is, and is not among them.
@@ -94,7 +96,8 @@ pub trait Store: Leases {
     /// epoch that is still on its way is over when this returns.
     async fn raise_epoch(&self, network: &Network, gas_wallet: &str, owner: &str) -> Result<Option<u64>, StoreError>;
 
-    /// Returns true when a payment was ever begun here, archived ones included.
+    /// Returns true when a payment was ever begun here, archived ones included, or is
+    /// handed over.
     /// Called for every settle.
     async fn knows(&self, identity: &Identity) -> Result<bool, StoreError>;
 
@@ -107,12 +110,12 @@ pub trait Store: Leases {
     /// The settlement of this id, without its steps and events.
     async fn record(&self, id: SettlementId) -> Result<Option<Record>, StoreError>;
 
-    /// Those of these settlements that are open. Called while requests wait for
-    /// settlements that another process follows.
+    /// Those of these settlements that are open, or handed over and not begun. Called
+    /// while requests wait for settlements that another process follows.
     async fn open_of(&self, ids: &[SettlementId]) -> Result<Vec<SettlementId>, StoreError>;
 
     /// The notices that the processes of the store give each other. One may get lost.
-    fn notices(&self) -> watch::Receiver<Notice>;
+    fn notices(&self) -> Notices;
 
     /// Every settlement of a network that is open, oldest first. Called before
     /// the network's workers open.
@@ -229,7 +232,24 @@ pub trait Store: Leases {
     async fn close(&self);
 }
 
-/// A notice that settlements have ended, in whichever process.
+/// The notices that the processes of a store give each other.
+#[derive(Clone, Debug)]
+pub struct Notices {
+    /// Settlements have ended, or are handed over no more.
+    pub ended: watch::Receiver<Notice>,
+    /// There may be payments to take that were handed over.
+    pub work: watch::Receiver<Notice>,
+}
+
+impl Notices {
+    /// Those of a store whose processes give none.
+    pub fn none() -> Self {
+        let (ended, work) = (watch::channel(Notice::default()).1, watch::channel(Notice::default()).1);
+        Self { ended, work }
+    }
+}
+
+/// A notice that something has happened, in whichever process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Notice {
     /// Grows with every notice.

@@ -3,7 +3,7 @@
 use super::{Backend, build::*};
 use crate::store::{ApplyError, Fence, Instance, Lease, Store};
 
-pub(super) fn instance(id: &str, beat: u64) -> Instance {
+pub(crate) fn instance(id: &str, beat: u64) -> Instance {
     Instance {
         id: id.into(),
         name: format!("name of {id}"),

@@ -9,6 +9,7 @@ pub(crate) mod build;
 pub(crate) mod ends;
 pub(crate) mod finality;
 pub(crate) mod find;
+pub(crate) mod hand_overs;
 pub(crate) mod leases;
 pub(crate) mod operator;
 pub(crate) mod owners;
@@ -140,6 +141,16 @@ macro_rules! engine_contract {
                 unresolved_settlements_come_in_pages,
                 it_is_told_which_of_some_settlements_are_open,
                 a_raised_epoch_ends_the_one_before_and_only_its_owner_raises_it,
+            }
+            hand_overs {
+                what_is_handed_over_is_known_and_taken_as_it_was,
+                a_payment_is_handed_over_once_and_by_an_instance_that_is_announced,
+                a_payment_is_taken_by_one_owner_of_a_wallet_that_may_send_it,
+                what_an_owner_took_is_free_once_its_wallets_are_another_s,
+                a_payment_is_begun_or_withdrawn_and_never_both,
+                a_payment_that_was_withdrawn_is_free,
+                what_nobody_waits_for_any_more_is_taken_by_nobody,
+                a_payment_that_was_begun_meanwhile_is_not_received,
             }
             leases {
                 a_lease_is_taken_by_whoever_saw_it_as_it_is,

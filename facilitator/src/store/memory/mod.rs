@@ -3,6 +3,7 @@
 //! It passes the engine's part of the store's contract, so that a simulation
 //! over it means something. Its [`Disk`] outlives it, as a file does.
 
+mod hand_overs;
 mod leases;
 mod tables;
 
@@ -17,7 +18,6 @@ use std::{
 use async_trait::async_trait;
 use chains_core::{Identity, Network, clock::Millis};
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use self::tables::{Row, Tables};
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
         record::{Due, Event, Followed, Loss, Sends},
     },
     store::{
-        ApplyError, Change, Fence, Notice, OperatorWord, Query, SendNote, Size, Store, StoreError,
+        ApplyError, Change, Fence, Notices, OperatorWord, Query, SendNote, Size, Store, StoreError,
         archive::{Archive, ArchiveCursor, Archived, ArchivedName, ArchivedNonces, Bounds, Departure},
     },
 };
@@ -138,6 +138,18 @@ impl MemoryStore {
         Ok(write(&mut self.disk.0.lock().tables))
     }
 
+    /// Writes, unless the next write is to fail, or its answer to get lost.
+    fn write_or_fail<T>(&self, write: impl FnOnce(&mut Tables) -> T) -> Result<T, StoreError> {
+        self.read(|_| ())?;
+        let mut content = self.disk.0.lock();
+        let fault = content.fault.take();
+        if fault == Some(WriteFault::Fails) {
+            return Err(sqlx::Error::WorkerCrashed.into());
+        }
+        let written = write(&mut content.tables);
+        if fault == Some(WriteFault::AnswerLost) { Err(sqlx::Error::WorkerCrashed.into()) } else { Ok(written) }
+    }
+
     /// Settlements of a network that are wanted, after a given one.
     fn page(
         &self,
@@ -163,18 +175,8 @@ impl Store for MemoryStore {
         changes: Vec<Change>,
         at: Millis,
     ) -> Result<Vec<SettlementId>, ApplyError> {
-        let applied = self.read(|_| ()).map_err(ApplyError::Store).and_then(|()| {
-            let mut content = self.disk.0.lock();
-            let fault = content.fault.take();
-            if fault == Some(WriteFault::Fails) {
-                return Err(ApplyError::Store(sqlx::Error::WorkerCrashed.into()));
-            }
-            let applied = content.tables.apply(fence, changes, at)?;
-            if fault == Some(WriteFault::AnswerLost) {
-                return Err(ApplyError::Store(sqlx::Error::WorkerCrashed.into()));
-            }
-            Ok(applied)
-        });
+        let applied =
+            self.write_or_fail(|tables| tables.apply(fence, changes, at)).unwrap_or_else(|error| Err(error.into()));
         // A process may die after the commit, before it hears of it.
         tokio::task::yield_now().await;
         applied
@@ -210,7 +212,7 @@ impl Store for MemoryStore {
     }
 
     async fn knows(&self, identity: &Identity) -> Result<bool, StoreError> {
-        self.read(|tables| tables.by_identity(identity).is_some())
+        self.read(|tables| tables.by_identity(identity).is_some() || tables.handed_over(identity).is_some())
     }
 
     async fn by_identity(&self, identity: &Identity) -> Result<Option<Record>, StoreError> {
@@ -226,13 +228,15 @@ impl Store for MemoryStore {
     }
 
     async fn open_of(&self, ids: &[SettlementId]) -> Result<Vec<SettlementId>, StoreError> {
-        let is_open =
-            |tables: &Tables, id: &SettlementId| tables.settlements.get(id).is_some_and(|row| row.state == State::Open);
+        let is_open = |tables: &Tables, id: &SettlementId| {
+            let is_open = tables.settlements.get(id).is_some_and(|row| row.state == State::Open);
+            is_open || tables.handed_over.contains_key(id)
+        };
         self.read(|tables| ids.iter().filter(|id| is_open(tables, id)).copied().collect())
     }
 
-    fn notices(&self) -> watch::Receiver<Notice> {
-        watch::channel(Notice::default()).1
+    fn notices(&self) -> Notices {
+        Notices::none()
     }
 
     async fn open_settlements(&self, network: &Network) -> Result<Vec<Followed>, StoreError> {

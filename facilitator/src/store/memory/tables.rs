@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
+    time::Instant,
 };
 
 use chains_core::{Identity, Network, clock::Millis, transaction::Plan};
@@ -13,7 +14,7 @@ use crate::{
         StepNumber, StepState, Transaction, TransactionId, TransactionState,
         record::{Event, Followed, Loss},
     },
-    store::{ApplyError, Change, Fence, Instance, SendNote, StoreError},
+    store::{ApplyError, Change, Fence, HandedOver, Instance, SendNote, StoreError},
 };
 
 /// A settlement with its steps and its story.
@@ -57,6 +58,16 @@ impl Default for Owner {
     }
 }
 
+/// A payment that is handed over.
+#[derive(Clone, Debug)]
+pub(super) struct Offer {
+    pub payment: HandedOver,
+    /// The time until which its caller waits.
+    pub until: Instant,
+    /// The owner of gas wallets that has it in its queue.
+    pub taken_by: Option<String>,
+}
+
 /// All rows. A copy is cheap: rows are shared until they change.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tables {
@@ -66,6 +77,8 @@ pub(super) struct Tables {
     pub owners: BTreeMap<(Network, String), Owner>,
     /// The instances that share the wallets, by their ids.
     pub instances: BTreeMap<String, Instance>,
+    /// The payments that instances hand over to each other.
+    pub handed_over: BTreeMap<SettlementId, Offer>,
 }
 
 impl Row {
@@ -140,6 +153,10 @@ impl Tables {
         let mut networks: BTreeMap<SettlementId, &Network> = BTreeMap::new();
         for change in changes {
             match change {
+                Change::Receive { id } => {
+                    let is_there = self.handed_over.contains_key(id);
+                    claimed.extend((!is_there).then_some(*id));
+                }
                 Change::Claim { facts, .. } => {
                     networks.insert(facts.id, &facts.network);
                     let key = facts.caller.key.as_ref().map(|_| &facts.caller);
@@ -201,6 +218,7 @@ impl Tables {
         ended: &mut Vec<SettlementId>,
     ) -> Result<(), ApplyError> {
         match change {
+            Change::Receive { id } => drop(self.handed_over.remove(&id)),
             Change::Claim { facts, plan } => {
                 let (id, created_at) = (facts.id, facts.created_at);
                 let kind = if plan.is_some() { "claimed" } else { "settled" };

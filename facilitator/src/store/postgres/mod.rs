@@ -101,7 +101,7 @@ async fn open_as(hold: Hold, place: &Place, migrations: Migrations) -> Result<Sq
     let used = Some((Server::of(&mut connection).await?, hold));
     let listening = way.clone();
     let store = SqlStore::owning(readers(place), Arc::new(WritingConnector { way, used }), connection);
-    Ok(store.noticed(|ended, tasks, stop| notices::start(listening, ended, tasks, stop)))
+    Ok(store.noticed(|news, tasks, stop| notices::start(listening, news, tasks, stop)))
 }
 
 /// Opens the database beside the processes that use it, to look things up.

@@ -1,4 +1,5 @@
-//! Notices between the processes of a database: something has ended.
+//! Notices between the processes of a database: something has ended, or something
+//! is to be taken.
 //!
 //! A notice is a statement of its own after the commit: one inside would take a
 //! lock of the whole server until that commit is on the disk, and others could not
@@ -10,17 +11,17 @@ use sqlx::{
     PgPool,
     postgres::{PgListener, PgPoolOptions},
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::server::Way;
-use crate::store::Notice;
+use crate::store::{Notice, Notices, sql::writer::News};
 
-/// The channel.
-const DONE: &str = "x402_done";
+/// The channels: something has ended, something is to be taken.
+const CHANNELS: [&str; 2] = ["x402_done", "x402_work"];
 
-/// The statement that gives notice.
-const NOTIFY: &str = "NOTIFY x402_done";
+/// The statements that give notice.
+const NOTIFY: [&str; 2] = ["NOTIFY x402_done", "NOTIFY x402_work"];
 
 /// Wait before the server is asked again for its notices.
 const RETRY: Duration = Duration::from_secs(1);
@@ -28,49 +29,56 @@ const RETRY: Duration = Duration::from_secs(1);
 /// One connection listens, and one tells.
 const CONNECTIONS: u32 = 2;
 
-/// Gives notice whenever `ended` says so, and passes everybody's notices on, until `stop`.
-pub(super) fn start(
-    way: Way,
-    ended: Arc<Notify>,
-    tasks: &TaskTracker,
-    stop: CancellationToken,
-) -> watch::Receiver<Notice> {
+/// Gives notice whenever there are news, and passes everybody's notices on, until `stop`.
+pub(super) fn start(way: Way, news: Arc<News>, tasks: &TaskTracker, stop: CancellationToken) -> Notices {
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(RETRY).connect_lazy_with(way.options);
-    let (told, notices) = watch::channel(Notice::default());
+    let (ended, ended_notices) = watch::channel(Notice::default());
+    let (work, work_notices) = watch::channel(Notice::default());
+    let told = [ended, work];
     tasks.spawn(async move {
-        let both = async { tokio::join!(tell(&pool, &ended), listen(&pool, &told)) };
+        let both = async { tokio::join!(tell(&pool, &news), listen(&pool, &told)) };
         let _: Option<_> = stop.run_until_cancelled(both).await;
         pool.close().await;
     });
-    notices
+    Notices { ended: ended_notices, work: work_notices }
 }
 
-async fn tell(pool: &PgPool, ended: &Notify) {
+async fn tell(pool: &PgPool, news: &News) {
     loop {
-        ended.notified().await;
-        if let Err(error) = sqlx::raw_sql(NOTIFY).execute(pool).await {
+        let notify = tokio::select! {
+            () = news.ended.notified() => NOTIFY[0],
+            () = news.work.notified() => NOTIFY[1],
+        };
+        if let Err(error) = sqlx::raw_sql(notify).execute(pool).await {
             tracing::debug!(%error, "no notice is given; others find out by themselves");
         }
     }
 }
 
-async fn listen(pool: &PgPool, told: &watch::Sender<Notice>) {
+async fn listen(pool: &PgPool, told: &[watch::Sender<Notice>; 2]) {
     loop {
         if let Err(error) = pass_on(pool, told).await {
             tracing::debug!(%error, "there are no notices; the store is asked more often");
         }
-        told.send_modify(|notice| notice.gives_notice = false);
+        for told in told {
+            told.send_modify(|notice| notice.gives_notice = false);
+        }
         tokio::time::sleep(RETRY).await;
     }
 }
 
 /// Passes notices on until the connection fails.
-async fn pass_on(pool: &PgPool, told: &watch::Sender<Notice>) -> Result<(), sqlx::Error> {
+async fn pass_on(pool: &PgPool, told: &[watch::Sender<Notice>; 2]) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen(DONE).await?;
+    listener.listen_all(CHANNELS).await?;
+    // At first, and after a connection that was made again, of everything: what came meanwhile is lost.
+    let mut channel: Option<String> = None;
     loop {
-        // Also after a connection that was made again: what came meanwhile is lost.
-        told.send_modify(|notice| *notice = Notice { number: notice.number + 1, gives_notice: true });
-        drop(listener.try_recv().await?);
+        for (told, name) in told.iter().zip(CHANNELS) {
+            if channel.as_deref().is_none_or(|channel| channel == name) {
+                told.send_modify(|notice| *notice = Notice { number: notice.number + 1, gives_notice: true });
+            }
+        }
+        channel = listener.try_recv().await?.map(|notice| notice.channel().to_owned());
     }
 }

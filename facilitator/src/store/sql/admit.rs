@@ -40,6 +40,8 @@ pub(super) struct Known {
     /// The owner of each wallet, and its epoch.
     owners: HashMap<(String, String), (String, u64)>,
     ended: HashSet<SettlementId>,
+    /// The payments that are handed over.
+    handed_over: HashSet<SettlementId>,
     /// The networks of the settlements that the group's transactions carry.
     pub networks: HashMap<SettlementId, Network>,
 }
@@ -55,6 +57,10 @@ impl Known {
             changes().filter_map(wallet).chain(fences.map(|fence| fence.gas_wallet.as_str())).collect();
         if !wallets.is_empty() {
             known.look_up_owners(session, &wallets).await?;
+        }
+        let received: Vec<_> = changes().filter_map(received).collect();
+        for ids in received.chunks(ROWS_MAX) {
+            known.look_up_handed_over(session, ids).await?;
         }
         let claims: Vec<_> = changes().filter_map(claim).collect();
         for rows in claims.chunks(ROWS_MAX) {
@@ -119,6 +125,15 @@ impl Known {
         Ok(())
     }
 
+    async fn look_up_handed_over(&mut self, session: &mut Session<'_>, ids: &[SettlementId]) -> Result<(), StoreError> {
+        let mut query = Statement::new(session.dialect(), "SELECT h.id FROM handed_over h WHERE h.id");
+        query.is_one_of(ids.iter().map(|id| id.0)).push(" ORDER BY h.id").push(session.dialect().lock_rows());
+        for row in session.all(query).await? {
+            self.handed_over.insert(SettlementId(row.get(0)?));
+        }
+        Ok(())
+    }
+
     async fn look_up_owners(&mut self, session: &mut Session<'_>, wallets: &BTreeSet<&str>) -> Result<(), StoreError> {
         // A name may be a wallet's on several networks: a few rows more.
         let mut query = Statement::new(session.dialect(), "WITH ");
@@ -149,6 +164,7 @@ impl Known {
         let (mut own, mut conflicts, mut ended) = (HashSet::new(), Vec::new(), Vec::new());
         for change in call.changes {
             match change {
+                Change::Receive { id } if !self.handed_over.contains(id) => conflicts.push(*id),
                 Change::Claim { facts, .. } => {
                     let names = names(facts);
                     if names.iter().any(|name| self.taken.contains(name) || own.contains(name)) {
@@ -171,6 +187,9 @@ impl Known {
             conflicts.sort_unstable();
             conflicts.dedup();
             return Some(Refusal::Claimed(conflicts));
+        }
+        for id in call.changes.iter().filter_map(received) {
+            self.handed_over.remove(&id);
         }
         self.taken.extend(own);
         self.ended.extend(ended);
@@ -222,6 +241,10 @@ pub(in crate::store) fn identities<'a>(dialect: Dialect, claims: &[&'a Facts]) -
 
 fn claim(change: &Change) -> Option<&Facts> {
     if let Change::Claim { facts, .. } = change { Some(facts) } else { None }
+}
+
+fn received(change: &Change) -> Option<SettlementId> {
+    if let Change::Receive { id } = change { Some(*id) } else { None }
 }
 
 fn carry(change: &Change) -> Option<&Transaction> {

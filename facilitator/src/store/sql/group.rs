@@ -70,6 +70,8 @@ pub(super) struct Finality<'a> {
 /// Changes that are written kind by kind, in the order of the fields.
 #[derive(Default)]
 pub(super) struct Batch<'a> {
+    /// Payments that were handed over, and are claimed.
+    pub received: Vec<SettlementId>,
     pub claims: Vec<Claim<'a>>,
     pub carries: Vec<Carry<'a>>,
     pub inclusions: Vec<(TransactionId, &'a Inclusion)>,
@@ -129,6 +131,8 @@ struct Order<'a> {
 impl<'a> Order<'a> {
     fn add(&mut self, call: usize, change: &'a Change, carried: &HashSet<SettlementId>, at: Millis) {
         match change {
+            // Its claim, which follows in the same call, touches the row.
+            Change::Receive { id } => self.batch.received.push(*id),
             Change::Claim { facts, plan } => {
                 self.touch(0, [Row::Settlement(facts.id)]);
                 let carried = carried.contains(&facts.id);

@@ -17,18 +17,20 @@
 //! | `write` | the statements of a commit |
 //! | [`read`], `row` | look-ups, and the meaning of rows |
 //! | `leases` | the leases of gas wallets |
+//! | `hand_overs` | the payments that instances hand over to each other |
 //! | [`archive`] | settlements that leave for a file |
 
 pub(super) mod admit;
 pub(super) mod archive;
 pub(super) mod database;
 mod group;
+mod hand_overs;
 mod leases;
 pub(super) mod read;
 mod row;
 pub(super) mod statement;
 mod write;
-mod writer;
+pub(super) mod writer;
 
 use std::{
     fmt,
@@ -43,15 +45,15 @@ use chains_core::{
     clock::{Clock as _, Millis, SystemClock},
 };
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     database::{Connection, Connector, Pool},
-    writer::{Owner, Raise, Request, Writer},
+    writer::{News, Owner, Raise, Request, Writer},
 };
 use super::{
-    ApplyError, Change, Fence, Notice, OperatorWord, Query, SendNote, Size, Store, StoreError,
+    ApplyError, Change, Fence, Notices, OperatorWord, Query, SendNote, Size, Store, StoreError,
     archive::{Archive, ArchiveCursor, Archived, ArchivedName, ArchivedNonces, Bounds, Departure},
 };
 use crate::settlement::{
@@ -100,9 +102,9 @@ pub(super) struct SqlStore {
     connector: Mutex<Option<Arc<dyn Connector>>>,
     /// True where an operator's command writes beside the owner.
     operates: bool,
-    /// Says that a commit has ended settlements.
-    ended: Arc<Notify>,
-    notices: watch::Receiver<Notice>,
+    /// Says that a commit is of interest to others.
+    news: Arc<News>,
+    notices: Notices,
 }
 
 /// Its connections' options may hold a password.
@@ -119,7 +121,7 @@ impl SqlStore {
         let (notes, notes_inbox) = mpsc::channel(NOTES_MAX);
         let store =
             Self { connector: Mutex::new(Some(Arc::clone(&connector))), ..Self::beside(readers, requests, notes) };
-        let writer = Writer::new(connector, connection, Arc::clone(&store.ended));
+        let writer = Writer::new(connector, connection, Arc::clone(&store.news));
         store.writer.spawn(writer.run(inbox, notes_inbox, store.stop.clone()));
         store.writer.close();
         store
@@ -150,19 +152,16 @@ impl SqlStore {
             stop: CancellationToken::new(),
             connector: Mutex::new(None),
             operates: false,
-            ended: Arc::default(),
+            news: Arc::default(),
             // Nobody gives notice, until somebody is there who does.
-            notices: watch::channel(Notice::default()).1,
+            notices: Notices::none(),
         }
     }
 
     /// The same with notices between processes: whoever gives them learns of each
-    /// commit that has ended settlements, until the store is closed.
-    pub fn noticed(
-        mut self,
-        start: impl FnOnce(Arc<Notify>, &TaskTracker, CancellationToken) -> watch::Receiver<Notice>,
-    ) -> Self {
-        self.notices = start(Arc::clone(&self.ended), &self.writer, self.stop.clone());
+    /// commit that is of interest to others, until the store is closed.
+    pub fn noticed(mut self, start: impl FnOnce(Arc<News>, &TaskTracker, CancellationToken) -> Notices) -> Self {
+        self.notices = start(Arc::clone(&self.news), &self.writer, self.stop.clone());
         self
     }
 
@@ -248,7 +247,7 @@ impl Store for SqlStore {
         read::open_of(&self.readers, ids).await
     }
 
-    fn notices(&self) -> watch::Receiver<Notice> {
+    fn notices(&self) -> Notices {
         self.notices.clone()
     }
 

@@ -148,7 +148,7 @@ fn delivered(read: &Reader<'_>) -> Result<Option<Delivered>, StoreError> {
     at.map(|at| Ok(Delivered { at, to: read.parsed("delivered_to")? })).transpose()
 }
 
-fn facts(read: &Reader<'_>) -> Result<Facts, StoreError> {
+pub(super) fn facts(read: &Reader<'_>) -> Result<Facts, StoreError> {
     Ok(Facts {
         id: read.settlement("id")?,
         identity: Identity::from_bytes(read.bytes("identity")?),

@@ -67,6 +67,19 @@ impl Dialect {
         self.either("", " FOR SHARE")
     }
 
+    /// The same, and leaves rows out that somebody else has locked.
+    pub const fn skip_locked_rows(self) -> &'static str {
+        self.either("", " FOR UPDATE SKIP LOCKED")
+    }
+
+    /// The time in milliseconds by the clock of the database, which is the same for all its processes.
+    pub const fn now(self) -> &'static str {
+        self.either(
+            "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+            "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
+        )
+    }
+
     /// Leaves out the rows of an insertion that are there already. In SQLite
     /// none is: it was looked up in the same transaction.
     pub const fn or_nothing(self) -> &'static str {

@@ -21,11 +21,11 @@ use super::{
     NOTES_MAX,
     admit::Refusal,
     database::{Connection, Connector},
-    write::{self, LeaseCall, Verdicts, WriteError},
+    write::{self, LeaseCall, OfferCall, Verdicts, WriteError},
 };
 use crate::{
     settlement::{Recipient, SettlementId},
-    store::{ApplyError, Change, Fence, Kept, OperatorWord, SendNote, StoreError},
+    store::{ApplyError, Change, Fence, HandedOver, Kept, OperatorWord, SendNote, StoreError},
 };
 
 /// Requests that share a commit at most. Beyond, a group is no cheaper for
@@ -76,6 +76,15 @@ pub(super) enum Request {
     Raise { raise: Raise, answer: oneshot::Sender<Result<Option<u64>, StoreError>> },
     /// The methods of [`Leases`](crate::store::Leases) that write.
     Lease { call: LeaseCall, answer: oneshot::Sender<Result<Vec<Kept>, StoreError>> },
+    /// The methods of [`HandOvers`](crate::store::HandOvers) that write, but for the next.
+    Offer { call: OfferCall, answer: oneshot::Sender<Result<bool, StoreError>> },
+    /// [`HandOvers::take_handed_over`](crate::store::HandOvers::take_handed_over).
+    TakeOffers {
+        network: String,
+        owner: String,
+        limit: u32,
+        answer: oneshot::Sender<Result<Vec<HandedOver>, StoreError>>,
+    },
     /// [`Store::check`](crate::store::Store::check): answered without a commit.
     Ping { answer: oneshot::Sender<Result<(), StoreError>> },
 }
@@ -112,6 +121,12 @@ impl Request {
             Self::Lease { answer, .. } => {
                 drop(answer.send(result.map(|verdicts| verdicts.leases.pop_front().unwrap_or_default())));
             }
+            Self::Offer { answer, .. } => {
+                drop(answer.send(result.map(|verdicts| verdicts.offers.pop_front().unwrap_or_default())));
+            }
+            Self::TakeOffers { answer, .. } => {
+                drop(answer.send(result.map(|verdicts| verdicts.taken.pop_front().unwrap_or_default())));
+            }
             Self::Ping { answer } => drop(answer.send(result.map(|_| ()))),
         }
     }
@@ -135,13 +150,22 @@ pub(super) struct Writer {
     connection: Option<Connection>,
     notes: Vec<SendNote>,
     notes_due: Option<Instant>,
-    /// Told of each commit that has ended settlements.
-    ended: Arc<Notify>,
+    /// Told of each commit that others want to know of.
+    news: Arc<News>,
+}
+
+/// The commits that the processes of a database tell each other of.
+#[derive(Debug, Default)]
+pub(in crate::store) struct News {
+    /// Settlements have ended.
+    pub ended: Notify,
+    /// There may be a payment to take that was handed over.
+    pub work: Notify,
 }
 
 impl Writer {
-    pub(super) fn new(connector: Arc<dyn Connector>, connection: Connection, ended: Arc<Notify>) -> Self {
-        Self { connector, connection: Some(connection), notes: Vec::new(), notes_due: None, ended }
+    pub(super) fn new(connector: Arc<dyn Connector>, connection: Connection, news: Arc<News>) -> Self {
+        Self { connector, connection: Some(connection), notes: Vec::new(), notes_due: None, news }
     }
 
     /// Writes what comes until `stop`, or until nobody can ask any more; then
@@ -263,7 +287,10 @@ impl Writer {
             Ok(verdicts) => {
                 self.connection = Some(connection);
                 if verdicts.have_ended() {
-                    self.ended.notify_one();
+                    self.news.ended.notify_one();
+                }
+                if verdicts.has_work {
+                    self.news.work.notify_one();
                 }
                 self.notes.clear();
                 crate::metrics::committed(started.elapsed(), group.len());

@@ -1,6 +1,8 @@
 //! Guarantees about owners: one at a time, told apart, and fenced.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
+
+use sqlx::AssertSqlSafe;
 
 use super::{
     server::{OWN, refused},
@@ -9,8 +11,9 @@ use super::{
 use crate::{
     settlement::{Transaction, TransactionId},
     store::{
-        ApplyError, Change, Fence, Notice, StoreError,
+        ApplyError, Change, Fence, HandedOver, Notice, Notices, StoreError,
         connect::inspect,
+        contract::leases::instance,
         postgres::{ANSWER_MAX, WritingConnector, open, readers, terms},
         sql::SqlStore,
     },
@@ -160,14 +163,14 @@ async fn a_wallet_that_is_stolen_again_and_again_gives_each_nonce_out_once() {
 /// An end that one process stores is noticed by the others, and a server that went
 /// away is listened to again.
 #[tokio::test]
-async fn an_end_in_one_process_is_noticed_in_the_others_and_who_hears_nothing_knows_it() {
+async fn an_end_and_a_hand_over_are_noticed_in_other_processes_and_who_hears_nothing_knows_it() {
     let server = Server::fresh();
     open::migrate(&server.place()).await.expect("migrated");
     let share = Access::Share(Migrations::Require);
     let [here, there] =
         [server.connect(share).await, server.connect(share).await].map(|opened| opened.expect("opened"));
     here.own_wallet(&network(), "w", "the test").await.expect("owned");
-    let mut notices = there.notices();
+    let Notices { ended: mut notices, mut work } = there.notices();
     let listens = |notice: &Notice| notice.gives_notice;
     let before = notices.wait_for(listens).await.expect("it listens").number;
     let [one, two] = begun(&*here).await;
@@ -175,6 +178,15 @@ async fn an_end_in_one_process_is_noticed_in_the_others_and_who_hears_nothing_kn
     here.apply_under(Some(&fence(1)), vec![one.settle()], AT).await.expect("settled");
     notices.wait_for(|notice| notice.number > before).await.expect("noticed");
     assert_eq!(there.open_of(&[one.id(), two.id()]).await.expect("read"), [two.id()]);
+    let (before, ended) = (work.wait_for(listens).await.expect("it listens").number, notices.borrow().number);
+    here.renew_leases(&instance("here", 1)).await.expect("announced");
+    let payment = HandedOver { facts: facts(3).into(), plan: plan(), wait: Duration::from_mins(1) };
+    let id = payment.facts.id;
+    assert!(here.hand_over(payment, "here").await.expect("handed over"));
+    work.wait_for(|notice| notice.number > before).await.expect("noticed");
+    assert_eq!(notices.borrow().number, ended, "nothing has ended");
+    assert!(there.withdraw(id, "there").await.expect("withdrawn"));
+    notices.wait_for(|notice| notice.number > ended).await.expect("noticed");
     server.0.stop();
     notices.wait_for(|notice| !notice.gives_notice).await.expect("it knows");
     server.0.go_on();
@@ -211,4 +223,39 @@ async fn whoever_claims_the_same_payments_in_another_order_waits_in_no_circle() 
     let mut session = server.session().await;
     let row = sqlx::query(deadlocks).fetch_one(&mut session).await.expect("read");
     assert_eq!(sqlx::Row::get::<i64, _>(&row, 1), 0);
+}
+
+/// A commit whose answer is lost may still be on its way. Whoever withdraws what it hands over waits for it.
+#[tokio::test]
+async fn a_hand_over_that_is_being_stored_is_over_when_it_was_withdrawn() {
+    let server = Server::fresh();
+    open::migrate(&server.place()).await.expect("migrated");
+    let store = server.connect(Access::Share(Migrations::Require)).await.expect("opened");
+    store.renew_leases(&instance("here", 1)).await.expect("announced");
+    let payment = HandedOver { facts: facts(1).into(), plan: plan(), wait: Duration::from_mins(1) };
+    let id = payment.facts.id;
+    let (mut beside, mut looking) = (server.session().await, server.session().await);
+    for (held, hands_over) in [("FOR NO KEY UPDATE", true), ("FOR SHARE", false)] {
+        let hold = format!("BEGIN; SELECT 1 FROM instance WHERE id = 'here' {held}");
+        sqlx::raw_sql(AssertSqlSafe(hold)).execute(&mut beside).await.expect("held");
+        let is_answered = Cell::new(false);
+        let asked = async {
+            let payment = payment.clone();
+            let done =
+                if hands_over { store.hand_over(payment, "here").await } else { store.withdraw(id, "here").await };
+            is_answered.set(true);
+            done.expect("stored")
+        };
+        let lets_go = async {
+            let waiting = "SELECT EXISTS (SELECT 1 FROM pg_locks l WHERE NOT l.granted)";
+            while !sqlx::query_scalar::<_, bool>(waiting).fetch_one(&mut looking).await.expect("read") {
+                assert!(!is_answered.get(), "it waits for whoever holds the row {held}");
+                tokio::task::yield_now().await;
+            }
+            sqlx::raw_sql("COMMIT").execute(&mut beside).await.expect("let go");
+        };
+        let (done, ()) = tokio::join!(asked, lets_go);
+        assert!(done);
+    }
+    store.close().await;
 }

@@ -47,6 +47,7 @@ const TRANSACTIONS_MAX: i64 = 256;
 pub(in crate::store) fn queries(dialect: Dialect, network: &Network) -> Vec<Statement<'_>> {
     let mut queries = followed::queries(dialect, network);
     queries.extend(due::queries(dialect, network));
+    queries.extend(super::hand_overs::queries(dialect));
     let whole = [
         KNOWS.to_owned(),
         TRANSACTIONS_AT.to_owned(),
@@ -78,12 +79,15 @@ pub(super) async fn by_key(pool: &Pool, caller: &Caller) -> Result<Option<Record
     one(pool, BY_KEY, [caller.tenant.as_str().into(), key.stored().into()]).await
 }
 
-/// Those of these settlements that are open.
+/// Those of these settlements that are open, or handed over and not begun: both of one moment.
 pub(super) async fn open_of(pool: &Pool, ids: &[SettlementId]) -> Result<Vec<SettlementId>, StoreError> {
     let mut open = Vec::with_capacity(ids.len());
     for ids in ids.chunks(ROWS_MAX) {
         let mut query = Statement::new(pool.dialect(), "SELECT s.id FROM settlement s WHERE s.id");
-        query.is_one_of(ids.iter().map(|id| id.0)).push(" AND s.state IN ('signed', 'broadcast')");
+        query
+            .is_one_of(ids.iter().map(|id| id.0))
+            .push(" AND s.state IN ('signed', 'broadcast') UNION ALL SELECT h.id FROM handed_over h WHERE h.id");
+        query.is_one_of(ids.iter().map(|id| id.0));
         for row in pool.all(query).await? {
             open.push(SettlementId(row.get(0)?));
         }
@@ -101,7 +105,8 @@ async fn one<const N: usize>(pool: &Pool, of: &str, values: [Value<'_>; N]) -> R
 }
 
 const KNOWS: &str = "SELECT 1 FROM settlement s WHERE s.identity = $1 UNION ALL \
-     SELECT 1 FROM archived_settlement a WHERE a.identity = $1";
+     SELECT 1 FROM archived_settlement a WHERE a.identity = $1 UNION ALL \
+     SELECT 1 FROM handed_over h WHERE h.identity = $1";
 const BY_IDENTITY: &str = " FROM settlement s WHERE s.identity = $1";
 const BY_ID: &str = " FROM settlement s WHERE s.id = $1";
 const BY_KEY: &str = " FROM settlement s WHERE s.tenant = $1 AND s.idempotency_key = $2";

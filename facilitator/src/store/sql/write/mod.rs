@@ -9,11 +9,13 @@
 //! | `notes` | the answers to sends |
 //! | `owner` | the owners of gas wallets, the operator's word |
 //! | `lease` | the leases of gas wallets |
+//! | `hand_over` | payments that instances hand over to each other |
 //! | `events` | the story of each settlement |
 
 mod begin;
 mod end;
 mod events;
+mod hand_over;
 mod lease;
 mod notes;
 mod owner;
@@ -24,6 +26,7 @@ use std::collections::{HashSet, VecDeque};
 use chains_core::clock::Millis;
 
 use self::events::Events;
+pub(super) use self::hand_over::OfferCall;
 pub(super) use self::lease::LeaseCall;
 pub(super) use self::owner::resolve_alone;
 use super::{
@@ -34,7 +37,7 @@ use super::{
 };
 use crate::{
     settlement::SettlementId,
-    store::{Change, Kept, SendNote, StoreError},
+    store::{Change, HandedOver, Kept, SendNote, StoreError},
 };
 
 /// Rows of one statement: 22 columns each must stay below SQLite's 32,766 parameters.
@@ -82,12 +85,27 @@ pub(super) struct Verdicts {
     pub raised: VecDeque<Option<u64>>,
     /// The leases that each change of leases changed, in order.
     pub leases: VecDeque<Vec<Kept>>,
+    /// True for each change of what is handed over that had an effect, in order.
+    pub offers: VecDeque<bool>,
+    /// The payments that each owner has taken, in order.
+    pub taken: VecDeque<Vec<HandedOver>>,
+    /// A payment was withdrawn.
+    withdrawn: bool,
+    /// There may be a payment to take.
+    pub has_work: bool,
 }
 
 impl Verdicts {
     /// Returns true when settlements have ended, or became unresolved or open again for whoever waits.
     pub fn have_ended(&self) -> bool {
-        self.calls.iter().flatten().any(|ended| !ended.is_empty()) || !self.resolved.is_empty()
+        self.withdrawn || self.calls.iter().flatten().any(|ended| !ended.is_empty()) || !self.resolved.is_empty()
+    }
+
+    /// Notes a change of what is handed over.
+    fn note(&mut self, call: &OfferCall, had_effect: bool) {
+        self.has_work |= had_effect && call.makes_work();
+        self.withdrawn |= had_effect && !call.makes_work();
+        self.offers.push_back(had_effect);
     }
 }
 
@@ -125,6 +143,10 @@ pub(super) async fn transaction(
             Request::Own { owner, .. } => verdicts.epochs.push_back(owner::own(session, owner).await?),
             Request::Raise { raise, .. } => verdicts.raised.push_back(owner::raise(session, raise).await?),
             Request::Lease { call, .. } => verdicts.leases.push_back(lease::change(session, call).await?),
+            Request::Offer { call, .. } => verdicts.note(call, hand_over::change(session, call).await?),
+            Request::TakeOffers { network, owner, limit, .. } => {
+                verdicts.taken.push_back(hand_over::take(session, network, owner, *limit).await?);
+            }
             Request::Ping { .. } => {}
         }
     }
@@ -157,6 +179,7 @@ async fn apply(
     for segment in segments {
         match segment {
             Segment::Batch(mut batch) => {
+                hand_over::received(session, &batch.received).await?;
                 begin::claims(session, &mut batch, events).await?;
                 begin::carries(session, &batch, events).await?;
                 end::inclusions(session, &batch.inclusions).await?;

@@ -31,7 +31,8 @@ pub(super) async fn write(
         Change::Unresolve { id, why } => rare.unresolve(*id, why).await,
         Change::TakeBack { id, why } => rare.take_back(*id, why).await,
         Change::ExecutedElsewhere { id, hash } => rare.executed_elsewhere(*id, hash).await,
-        Change::Claim { .. }
+        Change::Receive { .. }
+        | Change::Claim { .. }
         | Change::Carry(_)
         | Change::UseNonce { .. }
         | Change::Include { .. }
