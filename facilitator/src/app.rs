@@ -39,7 +39,7 @@ use crate::{
         schema::Migrations,
     },
     submitter::{
-        Context, Submitter,
+        Context, PutOff, Submitter,
         lease::{LeaseOwnership, Me},
         ownership::{Ownership, StoreLockOwnership},
         status::NetworkStatus,
@@ -124,6 +124,7 @@ pub async fn start(
             clock: Arc::clone(&clock),
             ownership: Arc::clone(&ownership),
             status: NetworkStatus::default(),
+            put_off: PutOff::default(),
             accept_foreign_nonces,
         };
         Arc::new(Submitter::start(Arc::new(context), &lifecycle))

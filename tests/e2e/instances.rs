@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use crate::redis_guard::settles_once_of_300;
 
 /// A second and a third gas wallet, others of anvil's well-known accounts.
-const SECOND: (&str, &str) = (
+pub(crate) const SECOND: (&str, &str) = (
     "0x9965507D1a55bcC2695C58ba16FB37d819B0A4dc",
     "0x8b3a350cf5c34c9194ca85829a2df0ec3153be0318b5e2d3348e872092edffba",
 );
@@ -51,13 +51,13 @@ async fn first(chain: &Anvil) -> Home {
 }
 
 /// Waits until an instance has so many gas wallets, and the others have so many.
-async fn shares(service: &Service, here: usize, elsewhere: usize) {
+pub(crate) async fn shares(service: &Service, here: usize, elsewhere: usize) {
     let said = format!("gas wallets here: {here}, elsewhere: {elsewhere}");
     drop(service.ready_says(&[&said]).await);
 }
 
 /// The gas wallet of a settlement.
-fn wallet_of(home: &Home, id: &str) -> String {
+pub(crate) fn wallet_of(home: &Home, id: &str) -> String {
     home.postgres().execute(&format!(
         "SELECT t.gas_wallet FROM wallet_transaction t JOIN transaction_item i ON i.transaction_id = t.id \
          WHERE i.settlement = '{id}' ORDER BY t.id DESC LIMIT 1"
@@ -65,7 +65,7 @@ fn wallet_of(home: &Home, id: &str) -> String {
 }
 
 /// Stops a process where it is, or lets it go on.
-fn signal(service: &Service, signal: &str) {
+pub(crate) fn signal(service: &Service, signal: &str) {
     let told = Command::new("kill").args([signal, &service.id().to_string()]).status().expect("`kill` runs");
     assert!(told.success());
 }
@@ -167,7 +167,7 @@ async fn an_instance_that_is_told_to_stop_hands_over_at_once_with_what_is_under_
 }
 
 /// Waits until an instance has so many gas wallets, and nobody else has any.
-async fn shares_all(service: &Service, count: usize) {
+pub(crate) async fn shares_all(service: &Service, count: usize) {
     eventually(&format!("it has all {count} gas wallets"), || async {
         let ready = service.try_get("/ready").await?;
         let all = ready.status == 200 && !ready.body.to_string().contains("elsewhere");

@@ -17,6 +17,7 @@
 //! | [`replay`] | one payment, one success |
 //! | [`faults`] | nothing is lost when the chain or the way to it misbehaves |
 //! | [`stores`] | PostgreSQL keeps what a SQLite file keeps |
+//! | [`handover`] | a payment that one instance takes and another begins |
 //! | [`instances`] | several processes share a database, and each gas wallet has one owner |
 //! | [`nemesis`] | nor is anything lost or untrue when everything fails beside everything else |
 //! | [`recovery`] | what a start trusts, and what a reorg changes |
@@ -103,6 +104,7 @@ mod exact_evm;
 mod exact_svm;
 mod family_contract;
 mod faults;
+mod handover;
 mod hostile_svm;
 mod instances;
 mod logs;

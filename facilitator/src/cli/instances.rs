@@ -9,7 +9,7 @@ use super::{ConfigFile, time};
 use crate::{
     config::Environment,
     store::{
-        Instance, Lease, Store, StoreError,
+        Instance, Lease, Store, StoreError, Waiting,
         connect::{Access, connect},
     },
     submitter::lease::{DUTY, decide::RENEW_EVERY},
@@ -18,8 +18,8 @@ use crate::{
 /// The time between the two looks: each instance that lives has shown it meanwhile.
 const LOOK: Duration = RENEW_EVERY.saturating_add(Duration::from_millis(1_500));
 
-/// Shows the instances that share the database, and which gas wallet each has. It
-/// looks twice, four seconds apart, to see who lives.
+/// Shows the instances that share the database, which gas wallet each has, and the payments
+/// that one has handed over to another. It looks twice, four seconds apart, to see who lives.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -40,11 +40,13 @@ pub(super) struct Instances {
 struct Look {
     instances: Vec<Instance>,
     leases: Vec<Lease>,
+    waiting: Vec<Waiting>,
 }
 
 impl Look {
     async fn at(store: &dyn Store) -> Result<Self, StoreError> {
-        Ok(Self { instances: store.instances().await?, leases: store.leases().await? })
+        let (instances, leases, waiting) = (store.instances().await?, store.leases().await?, store.waiting().await?);
+        Ok(Self { instances, leases, waiting })
     }
 
     /// Returns true when this instance has shown since an earlier look that it lives.
@@ -67,7 +69,7 @@ impl Instances {
         if location.file().is_some() {
             let said = "a SQLite file is used by one process, which has every gas wallet";
             if self.json {
-                println!("{}", json!({"instances": [], "wallets": []}));
+                println!("{}", json!({"instances": [], "wallets": [], "handedOver": []}));
             } else {
                 println!("{said}");
             }
@@ -116,7 +118,9 @@ fn describe(now: &Look, before: &Look, leases: &[Shown<'_>]) -> Value {
             "renewedAt": time(lease.renewed_at),
         })
     };
+    let waiting = |Waiting { network, gas_wallet, count, oldest }: &Waiting| json!({"network": network.to_string(), "wallet": gas_wallet, "count": count, "oldest": oldest});
     json!({
+        "handedOver": now.waiting.iter().map(waiting).collect::<Vec<_>>(),
         "instances": now.instances.iter().map(instance).collect::<Vec<_>>(),
         "wallets": leases.iter().map(wallet).collect::<Vec<_>>(),
     })
@@ -143,6 +147,10 @@ fn print(now: &Look, before: &Look, leases: &[Shown<'_>]) {
         [lease.network.as_str(), wallet, &lease.owner_name, state, &epoch, &beat].map(ToOwned::to_owned)
     }));
     print_rows(&rows);
+    for Waiting { network, gas_wallet, count, oldest } in &now.waiting {
+        let wallet = gas_wallet.as_deref().unwrap_or("any gas wallet");
+        println!("\n{network}: {count} payments are handed over and wait for {wallet}, the oldest {oldest}");
+    }
 }
 
 /// Prints rows with their columns under each other.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chains_core::{Fingerprint, Rejection};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     Waiter,
@@ -23,6 +23,8 @@ pub struct Entry {
     pub share: Share,
     delivery: Delivery,
     progress: watch::Sender<Progress>,
+    /// The time until which its caller waits at another instance, if it does.
+    received: Option<Instant>,
 }
 
 /// The progress of a settlement under way.
@@ -83,7 +85,24 @@ pub enum Join {
 
 impl Entry {
     pub(super) fn new(facts: Arc<Facts>, share: Share, progress: Progress) -> Self {
-        Self { facts, share, delivery: Delivery::default(), progress: watch::Sender::new(progress) }
+        Self { facts, share, delivery: Delivery::default(), progress: watch::Sender::new(progress), received: None }
+    }
+
+    /// A payment whose caller waits at another instance until this time: the store gives the success away.
+    pub(super) fn received(facts: Arc<Facts>, share: Share, until: Instant) -> Self {
+        let entry = Self { received: Some(until), ..Self::new(facts, share, Progress::Claimed) };
+        let _: Option<Recipient> = entry.delivery.give();
+        entry
+    }
+
+    /// Returns true for a payment that another instance has handed over.
+    pub const fn is_received(&self) -> bool {
+        self.received.is_some()
+    }
+
+    /// Returns true while a request waits, here or where it was handed over.
+    pub fn is_wanted(&self) -> bool {
+        self.received.map_or_else(|| self.delivery.is_wanted(), |until| Instant::now() < until)
     }
 
     /// The request that is given the success.
@@ -132,7 +151,7 @@ impl Entry {
     /// to be stored; false when nobody waits for it any more, so that it must
     /// be given back instead.
     pub fn start_storing(&self, hash: &str) -> bool {
-        let wanted = self.delivery.is_wanted() || matches!(*self.progress.borrow(), Progress::Signing(_));
+        let wanted = self.is_wanted() || matches!(*self.progress.borrow(), Progress::Signing(_));
         if wanted {
             self.progress.send_replace(Progress::Signing(hash.into()));
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chains_core::{Identity, clock::Millis};
 use dashmap::{DashMap, mapref::entry::Entry as Slot};
+use tokio::time::Instant;
 
 use super::{
     Waiter,
@@ -19,6 +20,17 @@ pub struct Registry {
     entries: DashMap<Identity, Arc<Entry>>,
     keys: DashMap<Caller, Identity>,
     limits: Arc<dyn Limits>,
+}
+
+/// The answer to a payment that another instance has handed over.
+#[derive(Debug)]
+pub enum Received {
+    /// The settlement begins here; its caller waits elsewhere.
+    New(Arc<Entry>),
+    /// It was received before, and is under way here.
+    Here,
+    /// It cannot be begun beside others now.
+    Refused,
 }
 
 /// The answer to a claim.
@@ -98,6 +110,32 @@ impl Registry {
         }
     }
 
+    /// Takes up a payment that was handed over, whose caller waits until a time. Where
+    /// that is a caller of this instance, which had no gas wallet for it, the payment
+    /// keeps what it has taken of the limits.
+    pub async fn receive(&self, facts: Arc<Facts>, share: Share, until: Instant, now: Millis) -> Received {
+        let entry = match self.entries.entry(facts.identity) {
+            Slot::Occupied(there) if there.get().is_received() => return Received::Here,
+            Slot::Occupied(mut there) if there.get().facts.id == facts.id => {
+                let entry = Arc::new(Entry::received(facts, there.get().share.clone(), until));
+                there.insert(Arc::clone(&entry));
+                return Received::New(entry);
+            }
+            Slot::Vacant(free) if self.take_key(&facts) => {
+                let entry = Arc::new(Entry::received(facts, share, until));
+                free.insert(Arc::clone(&entry));
+                entry
+            }
+            Slot::Occupied(_) | Slot::Vacant(_) => return Received::Refused,
+        };
+        if self.limits.take(&entry.share, now).await.is_ok() {
+            return Received::New(entry);
+        }
+        self.remove(&entry);
+        entry.set(Progress::Dropped(Dropped::Refused));
+        Received::Refused
+    }
+
     /// Takes up a settlement that the store holds from before: nobody waits.
     pub async fn resume(&self, facts: Arc<Facts>, share: Share, hash: &str) -> Arc<Entry> {
         if facts.caller.key.is_some() {
@@ -157,7 +195,7 @@ impl Registry {
     /// Returns true when it was there: an older entry does not end a newer one.
     fn remove(&self, entry: &Entry) -> bool {
         let identity = entry.facts.identity;
-        let removed = self.entries.remove_if(&identity, |_, there| there.facts.id == entry.facts.id).is_some();
+        let removed = self.entries.remove_if(&identity, |_, there| std::ptr::eq(Arc::as_ptr(there), entry)).is_some();
         if removed && entry.facts.caller.key.is_some() {
             self.keys.remove_if(&entry.facts.caller, |_, there| *there == identity);
         }

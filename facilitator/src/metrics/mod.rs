@@ -24,12 +24,12 @@ use metrics::{counter, gauge, histogram};
 
 use self::names::{
     CLOCK_SKEW, COMMIT_FAILURES, COMMIT_REQUESTS, COMMIT_SECONDS, COMMITS, CONNECTIONS_DROPPED, CONNECTIONS_REFUSED,
-    FAILED_EXECUTED, FEE_CEILING_REACHED, HEAD_AGE, HEAD_BLOCK, HTTP_CONNECTIONS, HTTP_REQUESTS, HTTP_SECONDS,
-    IN_FLIGHT, INSTANCES, LEASES_LOST, LEASES_TAKEN, LOG_LINES_DROPPED, LOST, MARKS, NETWORK_OPEN, NODE_LAG, NODE_UP,
-    NOTES_DROPPED, OLDEST_AGE, PANICS, PAUSED, RATE_LIMITED, READY, REDIS_BREAKER, REDIS_COMMANDS, REDIS_SECONDS,
-    REORGED, REPLACEMENTS, SETTLE_ANSWERS, SETTLE_SECONDS, SETTLEMENTS, STAGE_SECONDS, STORE_BYTES, STORE_WAL_BYTES,
-    TRANSACTION_SETTLEMENTS, UNVERIFIED, VERIFY_ANSWERS, WALLET_BALANCE, WALLET_BALANCE_MIN, WALLET_IN_FLIGHT,
-    WALLET_IN_FLIGHT_MAX, WALLET_REFUSED, WALLET_RUNWAY, WALLET_STATE,
+    FAILED_EXECUTED, FEE_CEILING_REACHED, HAND_OVERS, HANDED_OVER, HEAD_AGE, HEAD_BLOCK, HTTP_CONNECTIONS,
+    HTTP_REQUESTS, HTTP_SECONDS, IN_FLIGHT, INSTANCES, LEASES_LOST, LEASES_TAKEN, LOG_LINES_DROPPED, LOST, MARKS,
+    NETWORK_OPEN, NODE_LAG, NODE_UP, NOTES_DROPPED, OLDEST_AGE, PANICS, PAUSED, RATE_LIMITED, READY, REDIS_BREAKER,
+    REDIS_COMMANDS, REDIS_SECONDS, REORGED, REPLACEMENTS, SETTLE_ANSWERS, SETTLE_SECONDS, SETTLEMENTS, STAGE_SECONDS,
+    STORE_BYTES, STORE_WAL_BYTES, TRANSACTION_SETTLEMENTS, UNVERIFIED, VERIFY_ANSWERS, WALLET_BALANCE,
+    WALLET_BALANCE_MIN, WALLET_IN_FLIGHT, WALLET_IN_FLIGHT_MAX, WALLET_REFUSED, WALLET_RUNWAY, WALLET_STATE,
 };
 use crate::settlement::{Facts, State};
 
@@ -277,6 +277,44 @@ pub fn lease_taken(network: &Network) {
 /// Counts a gas wallet that another instance took from this one.
 pub fn lease_lost(network: &Network) {
     counter!(LEASES_LOST, "network" => network.to_string()).increment(1);
+}
+
+/// An event of a payment that one instance hands over to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandOver {
+    /// This instance has handed it over.
+    Made,
+    /// Its caller has left before another began it.
+    Withdrawn,
+    /// This instance has taken it.
+    Received,
+    /// This instance could not begin it.
+    HandedBack,
+}
+
+impl HandOver {
+    /// Every event.
+    pub(crate) const ALL: [Self; 4] = [Self::Made, Self::Withdrawn, Self::Received, Self::HandedBack];
+
+    /// Its label.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Made => "made",
+            Self::Withdrawn => "withdrawn",
+            Self::Received => "received",
+            Self::HandedBack => "handed_back",
+        }
+    }
+}
+
+/// Counts an event of a payment that is handed over.
+pub fn hand_over(network: &Network, event: HandOver) {
+    counter!(HAND_OVERS, "network" => network.to_string(), "event" => event.word()).increment(1);
+}
+
+/// Notes one payment more, or less, that this instance has handed over.
+pub fn handed_over(network: &Network, change: f64) {
+    gauge!(HANDED_OVER, "network" => network.to_string()).increment(change);
 }
 
 /// Counts a settled transfer that the chain took back.

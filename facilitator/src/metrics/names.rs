@@ -55,6 +55,8 @@ pub const WALLET_STATE: &str = "facilitator_gas_wallet_state";
 pub const WALLET_REFUSED: &str = "facilitator_gas_wallet_refused";
 pub const LEASES_TAKEN: &str = "facilitator_leases_taken_total";
 pub const LEASES_LOST: &str = "facilitator_leases_lost_total";
+pub const HAND_OVERS: &str = "facilitator_hand_overs_total";
+pub const HANDED_OVER: &str = "facilitator_handed_over";
 pub const COMMITS: &str = "facilitator_store_commits_total";
 pub const COMMIT_FAILURES: &str = "facilitator_store_commit_failures_total";
 pub const COMMIT_SECONDS: &str = "facilitator_store_commit_duration_seconds";
@@ -139,6 +141,12 @@ pub const CATALOGUE: &[(&str, Kind, &str)] = &[
     (WALLET_REFUSED, Gauge, "1 while no node takes the transactions of a gas wallet"),
     (LEASES_TAKEN, Counter, "Gas wallets that this instance has taken, of those that instances share"),
     (LEASES_LOST, Counter, "Gas wallets that another instance took from this one"),
+    (
+        HAND_OVERS,
+        Counter,
+        "Payments that instances hand over to each other, by event here: made, withdrawn, received, handed_back",
+    ),
+    (HANDED_OVER, Gauge, "Payments that this instance has handed over and whose callers wait here"),
     (COMMITS, Counter, "Commits of the store"),
     (COMMIT_FAILURES, Counter, "Commits of the store that failed"),
     (COMMIT_SECONDS, Histogram(SHORT), "Time of one commit"),

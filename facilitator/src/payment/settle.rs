@@ -2,10 +2,12 @@
 //!
 //! A request goes through five steps: is the payment known already (then it
 //! joins, or is a duplicate) → is it good → claim it → hand it to the submitter
-//! → wait. Nothing is claimed before every check has passed; the settlement
+//! → wait. Where another instance has the gas wallet, it is handed over to that
+//! one. Nothing is claimed before every check has passed; the settlement
 //! goes on when the request has left. The replay guard is told before the store
 //! is asked, when the claim was not made, and when the success was given away.
 
+mod hand_over;
 mod known;
 mod mark;
 mod wait;
@@ -16,6 +18,7 @@ use chains_core::{
     Payment,
     protocol::Request,
     scheme::{Authorization, Occasion, Verdict, VerifiedPayment},
+    transaction::Plan,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -47,6 +50,10 @@ struct Call<'a> {
     payer: OnceLock<String>,
     /// The settlement with its transaction, once another owner goes on with it.
     under_way: OnceLock<(SettlementId, String)>,
+    /// Set once the payment was handed over to another instance: it is not again.
+    handed_over: OnceLock<()>,
+    /// Set once its gas wallet went to another instance while it waited for it.
+    moved: OnceLock<()>,
 }
 
 impl Call<'_> {
@@ -58,6 +65,22 @@ impl Call<'_> {
     /// Notes that another owner of the gas wallet goes on with the settlement.
     fn is_under_way(&self, id: SettlementId, transaction: &str) {
         self.under_way.get_or_init(|| (id, transaction.to_owned()));
+    }
+
+    /// Notes that the payment is handed over, or may be: from here on somebody may begin it.
+    fn is_handed_over(&self, id: SettlementId) {
+        self.handed_over.get_or_init(|| ());
+        self.is_under_way(id, "");
+    }
+
+    /// The id of this instance, where the payment, or any, may be handed over to another.
+    fn hands_over(&self, plan: Option<&Plan>) -> Option<&str> {
+        self.submitter.hands_over(plan).filter(|_| self.handed_over.get().is_none())
+    }
+
+    /// Returns true, once, where another instance may begin a payment whose gas wallet was taken from here.
+    fn moves_on(&self) -> bool {
+        self.hands_over(None).is_some() && self.moved.set(()).is_ok()
     }
 
     /// The answer where no better one is to be had: nothing was begun, unless
@@ -112,7 +135,19 @@ impl Payments {
         authorization.payer().clone_into(&mut asked.payer);
         let (payment, authorization) = (&payment, &*authorization);
         let (submitter, caller, payer, under_way) = (&submitter, &caller, OnceLock::new(), OnceLock::new());
-        let call = Call { payment, authorization, caller, request_id, submitter, deadline, payer, under_way };
+        let (handed_over, moved) = (OnceLock::new(), OnceLock::new());
+        let call = Call {
+            payment,
+            authorization,
+            caller,
+            request_id,
+            submitter,
+            deadline,
+            payer,
+            under_way,
+            handed_over,
+            moved,
+        };
         let outcome = self.tries(&call).await;
         if let Some(payer) = call.payer.into_inner() {
             asked.payer = payer;
@@ -152,7 +187,9 @@ impl Payments {
         if !call.submitter.takes_payments() {
             return Ok(Next::unavailable(NotNow::NetworkClosed));
         }
-        if let Some(busy) = call.submitter.busy() {
+        if let Some(busy) = call.submitter.busy()
+            && call.hands_over(None).is_none()
+        {
             return Ok(Next::unavailable(not_now(busy)));
         }
         if let Err(rejection) = self.check_barred(&call.payment.network, call.authorization.payer()).await {
@@ -168,7 +205,10 @@ impl Payments {
             return self.settle_nothing(waiter).await;
         }
         let job = Job { entry: Arc::clone(waiter.entry()), plan: verified.plan, deadline: call.deadline };
-        if let Err(busy) = call.submitter.submit(job) {
+        if let Err((busy, plan)) = call.submitter.submit(job) {
+            if let Some(instance) = call.hands_over(Some(&plan)) {
+                return self.hand_over(call, waiter, plan, instance).await;
+            }
             let why = not_now(busy);
             self.registry.give_back(waiter.entry(), Dropped::Unavailable(why)).await;
             return Ok(Next::unavailable(why));

@@ -2,6 +2,8 @@
 //! while it is not turned to: so one that is left alone for the lease of a gas wallet
 //! is a process that was stopped, and goes on later as an owner that is none any more.
 
+use std::collections::HashSet;
+
 use chains_core::clock::Clock as _;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::task::JoinHandle;
@@ -14,7 +16,11 @@ use super::{
     scene::{Scene, WALLETS},
     verdict,
 };
-use crate::{payment::SettleOutcome, settlement::Transaction, store::memory::WriteFault};
+use crate::{
+    payment::SettleOutcome,
+    settlement::{Record, Transaction},
+    store::memory::WriteFault,
+};
 
 /// Steps of an ordinary run.
 const STEPS: u64 = 60_000;
@@ -48,13 +54,25 @@ struct Cluster {
     instances: [Option<Process>; INSTANCES],
     stories: Vec<Story>,
     asked: Vec<Asked>,
+    /// Payments all of whose callers were told that nothing was begun, since nobody asks for them.
+    refused: HashSet<usize>,
+    /// Payments of which a caller heard nothing, as its instance is gone.
+    unheard: HashSet<usize>,
 }
 
 impl Cluster {
     fn new(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let scene = Scene::new(&mut random);
-        Self { random, scene, instances: Default::default(), stories: vec![], asked: vec![] }
+        Self {
+            random,
+            scene,
+            instances: Default::default(),
+            stories: vec![],
+            asked: vec![],
+            refused: HashSet::new(),
+            unheard: HashSet::new(),
+        }
     }
 
     /// Runs an episode; the number of steps, and the promise that was broken, if one was.
@@ -120,6 +138,7 @@ impl Cluster {
     }
 
     fn ask(&mut self, instance: usize, story: usize) {
+        self.refused.remove(&story);
         let draft = self.stories[story].draft.clone();
         let key = self.random.random::<bool>().then(|| format!("key-of-payment-{:08}", draft.nonce));
         let request = self.scene.request(&draft);
@@ -141,21 +160,39 @@ impl Cluster {
         let there: Vec<Asked> = there;
         for Asked { instance, story, key, answer } in there {
             if let Some(process) = &self.instances[instance] {
-                self.stories[story].answers.push((key, process.answer(answer)));
+                let answer = process.answer(answer);
+                let is_refused = matches!(answer, SettleOutcome::Unavailable(_)) && !self.unheard.contains(&story);
+                if is_refused && self.asked.iter().all(|asked| asked.story != story) && self.record(story).is_none() {
+                    self.refused.insert(story);
+                }
+                self.stories[story].answers.push((key, answer));
             }
         }
     }
 
     /// Kills an instance wherever its tasks are; who waits for it hears nothing.
     fn crash(&mut self, instance: usize) {
-        self.asked.retain(|asked| asked.instance != instance);
+        let (gone, asked) = self.asked.drain(..).partition(|asked: &Asked| asked.instance == instance);
+        self.asked = asked;
+        self.unheard.extend(gone.iter().map(|asked: &Asked| asked.story));
         self.instances[instance] = None;
     }
 
     fn look(&self) -> Option<String> {
         let died = self.instances.iter().flatten().find_map(Process::died);
         let broken = died.map(|why| format!("an instance ended: {why}"));
-        broken.or_else(|| verdict::at_any_time(&self.scene)).or_else(|| self.look_at_epochs())
+        let broken = broken.or_else(|| verdict::at_any_time(&self.scene)).or_else(|| self.look_at_epochs());
+        broken.or_else(|| self.look_at_refused())
+    }
+
+    fn record(&self, story: usize) -> Option<Record> {
+        self.scene.disk.record(&self.scene.identity(&self.stories[story].draft))
+    }
+
+    /// A payment was begun after everybody had been told that it was not.
+    fn look_at_refused(&self) -> Option<String> {
+        let begun = self.refused.iter().find_map(|story| Some((story, self.record(*story)?)));
+        begun.map(|(story, record)| format!("begun for nobody: {:?} {record:?}", self.stories[*story].answers))
     }
 
     /// An owner that was none any more has given a nonce out.
@@ -228,8 +265,15 @@ fn instances_that_stop_crash_and_come_back_break_no_promise() {
 }
 
 #[test]
-fn writing_without_a_fence_and_waiting_for_nobody_elsewhere_are_found() {
-    for mutant in [Mutant::WritesUnfenced, Mutant::RecoversNothing, Mutant::ForgetsLostCommits] {
+fn mistakes_that_only_several_instances_can_make_are_found() {
+    let mutants = [
+        Mutant::WritesUnfenced,
+        Mutant::RecoversNothing,
+        Mutant::ForgetsLostCommits,
+        Mutant::ReceivesWhatIsWithdrawn,
+        Mutant::WithdrawsNothing,
+    ];
+    for mutant in mutants {
         let _seeded = mutant.seed();
         let found = (1..=EPISODES_MAX).find_map(|seed| Cluster::new(seed).run().1);
         assert!(found.is_some(), "{mutant:?} is found by no episode");

@@ -40,6 +40,10 @@ pub(crate) enum Mutant {
     ForgetsOldAttempts,
     /// Whoever has lost a gas wallet writes all the same. Only several instances can tell.
     WritesUnfenced,
+    /// A payment that was handed over is begun although it was withdrawn.
+    ReceivesWhatIsWithdrawn,
+    /// A caller whose time is over is told that nothing was begun, and the payment stays handed over.
+    WithdrawsNothing,
 }
 
 /// All of them.

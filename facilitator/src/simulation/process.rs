@@ -15,7 +15,7 @@ use crate::{
     settlement::{Caller, Key},
     store::{Store, memory::MemoryStore},
     submitter::{
-        Context, Submitter,
+        Context, PutOff, Submitter,
         lease::{LeaseOwnership, Me},
         ownership::{Ownership, StoreLockOwnership},
         status::NetworkStatus,
@@ -63,6 +63,7 @@ impl Process {
             clock: scene.clock.clone(),
             ownership: ownership(Arc::clone(&store), &lifecycle),
             status: NetworkStatus::default(),
+            put_off: PutOff::default(),
             accept_foreign_nonces: true,
         };
         let submitter = Arc::new(Submitter::start(Arc::new(context), &lifecycle));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chains_core::chain::Chain;
+use chains_core::{chain::Chain, transaction::Plan};
 
 use super::{
     context::Context,
@@ -44,10 +44,19 @@ impl Submitter {
     /// Hands a claimed payment to the best worker: one that is well, and has the least to do.
     ///
     /// # Errors
-    /// Nothing was begun; the caller gives the claim back.
-    pub fn submit(&self, job: Job) -> Result<(), Busy> {
+    /// Nothing was begun; the caller hands the payment over, or gives the claim back.
+    pub fn submit(&self, job: Job) -> Result<(), (Busy, Plan)> {
         let work = Work::begin(job, self.context.now().seconds());
-        self.dispatcher.hand_over(Box::new(work)).map_err(|(busy, _)| busy)
+        self.dispatcher.hand_over(Box::new(work)).map_err(|(busy, work)| (busy, work.plan))
+    }
+
+    /// The id of this instance, where another one has a gas wallet that may send this
+    /// payment, or any payment.
+    pub fn hands_over(&self, plan: Option<&Plan>) -> Option<&str> {
+        let wanted = plan.and_then(|plan| plan.gas_wallet.as_deref());
+        let may = |wallet: &WalletStatus| wanted.is_none_or(|wanted| wallet.wallet == wanted) && wallet.is_elsewhere();
+        let instance = self.context.ownership.instance()?;
+        self.dispatcher.wallets().iter().any(|wallet| may(wallet)).then_some(instance)
     }
 
     /// Returns why no payment can be begun now; `None` when one can. Asked
@@ -119,7 +128,7 @@ impl Submitter {
 
     /// The most that the gas wallet loses should this payment fail on chain, in
     /// the coin's atomic units; zero when it cannot be said now.
-    pub fn at_risk(&self, plan: &chains_core::transaction::Plan) -> chains_core::Amount {
+    pub fn at_risk(&self, plan: &Plan) -> chains_core::Amount {
         self.context.at_risk(plan)
     }
 }

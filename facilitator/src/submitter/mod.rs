@@ -13,6 +13,7 @@
 //! | [`decide`] | the rules, pure: what follows from an answer or an observation |
 //! | [`handle`] | the submitter as requests see it |
 //! | `dispatch` | the choice of the worker that begins a payment |
+//! | `handed_over` | payments that other instances have handed over |
 //! | `network` | the task that opens a network, and starts everything else of it |
 //! | `wallet` | the life of a gas wallet here: waited for, worked with, given back |
 //! | `recovery` | settlements from before a restart, or of another owner's |
@@ -41,6 +42,7 @@ mod dispatch;
 mod effects;
 mod finality;
 mod forecast;
+mod handed_over;
 pub mod handle;
 mod investigation;
 mod job;
@@ -59,7 +61,7 @@ mod wallet;
 mod watch;
 mod worker;
 
-pub use context::Context;
+pub use context::{Context, PutOff};
 pub use dispatch::Busy;
 pub use handle::Submitter;
 pub use job::Job;

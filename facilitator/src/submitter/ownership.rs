@@ -28,8 +28,13 @@ pub trait Ownership: Send + Sync {
     /// Gives a wallet back whose worker has ended.
     async fn release(&self, holding: &Holding);
 
-    /// The name of another owner, who is there. Asked while a wallet is waited for.
+    /// The name of another owner, who is there, or is about to be. Asked while a wallet
+    /// is waited for, and when it is left.
     fn owner_elsewhere(&self, network: &Network, gas_wallet: &str) -> Option<String>;
+
+    /// The id of this instance among those that share the wallets; `None` where it has
+    /// them all.
+    fn instance(&self) -> Option<&str>;
 }
 
 /// A wallet in the hands of its owner.
@@ -124,6 +129,10 @@ impl Ownership for StoreLockOwnership {
     async fn release(&self, _: &Holding) {}
 
     fn owner_elsewhere(&self, _: &Network, _: &str) -> Option<String> {
+        None
+    }
+
+    fn instance(&self) -> Option<&str> {
         None
     }
 }

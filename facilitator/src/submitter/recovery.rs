@@ -16,7 +16,6 @@ use super::{
 };
 use crate::{
     in_flight::Entry,
-    limits::Share,
     settlement::{Facts, StepState, Transaction, TransactionId, record::Followed},
     store::StoreError,
 };
@@ -93,18 +92,7 @@ async fn resume(
 }
 
 pub(super) async fn resume_entry(context: &Context, facts: &Arc<Facts>, plan: &Plan, hash: &str) -> Arc<Entry> {
-    let share = Share {
-        identity: facts.identity,
-        network: facts.network.clone(),
-        tenant: facts.caller.tenant.clone(),
-        payer: facts.payer.clone(),
-        payer_code: facts.payer_code.clone(),
-        exclusive: context.chain.exclusive(plan),
-        funds: None,
-        amount: facts.amount,
-        at_risk: context.at_risk(plan),
-    };
-    context.registry.resume(Arc::clone(facts), share, hash).await
+    context.registry.resume(Arc::clone(facts), context.share(facts, plan), hash).await
 }
 
 /// The time for which payments are remembered that payers have paid.

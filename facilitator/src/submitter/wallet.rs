@@ -104,6 +104,7 @@ impl Life {
     async fn wait_for_it(&self) -> Holding {
         let (context, wallet) = (&self.wallets.context, &self.status.wallet);
         let mut retry = RETRY.0;
+        self.status.set_elsewhere(context.ownership.owner_elsewhere(context.network(), wallet));
         loop {
             let mut acquiring = context.ownership.acquire(context.network(), wallet);
             let acquired = loop {

@@ -2,13 +2,13 @@
 
 use std::{pin::pin, sync::Arc};
 
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Call, Mark, Next};
 use crate::{
     in_flight::Entry,
     payment::{Payments, Pending, SettleOutcome},
-    settlement::{Delivered, Recipient, Record, State},
+    settlement::{Delivered, Facts, NotNow, Recipient, Record, SettlementId, State},
     store::{
         StoreError,
         archive::{Archived, ArchivedEnd, ArchivedName},
@@ -50,6 +50,9 @@ impl Payments {
             return Ok(Next::Go(None));
         }
         let Some(record) = self.store.by_identity(&identity).await? else {
+            if let Some(facts) = self.store.handed_over(&identity).await? {
+                return self.follow_handed_over(call, &facts).await;
+            }
             let archived = self.store.archived(ArchivedName::Identity(&identity)).await?;
             return Ok(archived.map_or(Next::Go(None), |archived| Next::Answer(refuse(archived))));
         };
@@ -69,12 +72,7 @@ impl Payments {
         let identity = call.authorization.identity();
         if record.facts.fingerprint == call.authorization.fingerprint() {
             call.pays(&record.facts.payer);
-            let ended = self.elsewhere.end_of(record.id());
-            let mut ended = pin!(ended.notified());
-            // From here on an end is noticed: it may have come before.
-            ended.as_mut().enable();
-            let is_open = self.store.by_identity(&identity).await?.is_some_and(|now| now.state == State::Open);
-            if !is_open || timeout_at(call.deadline, ended).await.is_ok() {
+            if self.ends_elsewhere(record.id(), call.deadline).await? {
                 return Ok(Next::Again);
             }
         }
@@ -82,8 +80,34 @@ impl Payments {
         Ok(Next::Answer(self.stored(call, record).await?))
     }
 
+    /// The same for a payment that another instance has handed over, or another request of this one.
+    async fn follow_handed_over(&self, call: &Call<'_>, facts: &Facts) -> Result<Next<Option<Arc<Entry>>>, StoreError> {
+        if facts.fingerprint != call.authorization.fingerprint() {
+            return Ok(Next::unavailable(NotNow::AnotherRequest));
+        }
+        call.pays(&facts.payer);
+        if self.ends_elsewhere(facts.id, call.deadline).await? {
+            return Ok(Next::Again);
+        }
+        match self.store.by_identity(&facts.identity).await? {
+            Some(record) => Ok(Next::Answer(self.stored(call, record).await?)),
+            None => Ok(Next::unavailable(NotNow::AnotherRequest)),
+        }
+    }
+
+    /// Waits until a settlement that is not followed here is neither open nor handed over any more; `false` at the
+    /// deadline.
+    pub(super) async fn ends_elsewhere(&self, id: SettlementId, deadline: Instant) -> Result<bool, StoreError> {
+        let ended = self.elsewhere.end_of(id);
+        let mut ended = pin!(ended.notified());
+        // From here on an end is noticed: it may have come before.
+        ended.as_mut().enable();
+        let is_open = !self.store.open_of(&[id]).await?.is_empty();
+        Ok(!is_open || timeout_at(deadline, ended).await.is_ok())
+    }
+
     /// Answers from a stored settlement that is not under way here, or not any more.
-    async fn stored(&self, call: &Call<'_>, record: Record) -> Result<SettleOutcome, StoreError> {
+    pub(super) async fn stored(&self, call: &Call<'_>, record: Record) -> Result<SettleOutcome, StoreError> {
         let (id, facts) = (record.id(), &record.facts);
         call.pays(&facts.payer);
         let same_request = facts.fingerprint == call.authorization.fingerprint();

@@ -107,6 +107,7 @@ fn answer(call: &Call<'_>, entry: &Entry, end: Option<Progress>) -> Next<()> {
             call.is_under_way(id, &hash);
             return Next::Again;
         }
+        Progress::Dropped(Dropped::Unavailable(NotNow::GasWalletTaken)) if call.moves_on() => return Next::Again,
         Progress::Dropped(Dropped::Unavailable(why)) => return Next::unavailable(why),
         Progress::Dropped(Dropped::Rejected(rejection)) => SettleOutcome::Rejected(rejection),
         Progress::Dropped(Dropped::OverBudget(over)) => {

@@ -154,7 +154,7 @@ impl Tables {
         for change in changes {
             match change {
                 Change::Receive { id } => {
-                    let is_there = self.handed_over.contains_key(id);
+                    let is_there = self.handed_over.contains_key(id) || mistake!(ReceivesWhatIsWithdrawn);
                     claimed.extend((!is_there).then_some(*id));
                 }
                 Change::Claim { facts, .. } => {

@@ -67,7 +67,8 @@ pub struct Desk {
     pub asks: Option<oneshot::Sender<Holding>>,
     /// The wallet, while it is here.
     pub holding: Option<Holding>,
-    /// Its owner, while that is another instance which is alive.
+    /// Its owner, while that is another instance which is alive; the one that is to
+    /// take it, while this one leaves.
     pub elsewhere: Option<String>,
 }
 

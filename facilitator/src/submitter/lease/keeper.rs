@@ -219,20 +219,26 @@ impl Keeper {
 
     /// Has the worker end; whoever waits for that gives the wallet back.
     fn give_up(&mut self, (network, gas_wallet): &Wallet, is_leaving: bool) {
-        let desks = self.shared.desks.lock();
-        let holding = desks.get(&(network.clone(), gas_wallet.clone())).and_then(|desk| desk.holding.as_ref());
-        let Some(holding) = holding.filter(|holding| !holding.over().is_cancelled()) else { return };
+        let mut desks = self.shared.desks.lock();
+        let Some(desk) = desks.get_mut(&(network.clone(), gas_wallet.clone())) else { return };
+        let holding = desk.holding.clone().filter(|holding| !holding.over().is_cancelled());
+        let Some(holding) = holding else { return };
         if gas_wallet != DUTY && !is_leaving {
             tracing::info!(%network, wallet = gas_wallet, "given up: another instance has fewer gas wallets");
             self.gave_up = Some(Instant::now());
         }
+        // Known before the worker hears of it: what waits for the wallet is handed over.
+        desk.elsewhere = is_leaving.then(|| self.seen.heir(network, &self.shared.me, Instant::now())).flatten();
         holding.over().cancel();
     }
 
     fn tell_whereabouts(&self) {
-        let (me, now) = (&self.shared.me, Instant::now());
+        let (me, now, is_leaving) = (&self.shared.me, Instant::now(), self.lifecycle.drain.is_cancelled());
         for (wallet, desk) in self.shared.desks.lock().iter_mut() {
-            desk.elsewhere = if desk.holding.is_some() { None } else { self.seen.owner_elsewhere(wallet, me, now) };
+            let is_here = desk.holding.as_ref().is_some_and(|holding| !is_leaving || !holding.over().is_cancelled());
+            let owner = || self.seen.owner_elsewhere(wallet, me, now);
+            let heir = || is_leaving.then(|| self.seen.heir(&wallet.0, me, now)).flatten();
+            desk.elsewhere = if is_here { None } else { owner().or_else(heir) };
         }
     }
 }

@@ -84,4 +84,8 @@ impl Ownership for LeaseOwnership {
     fn owner_elsewhere(&self, network: &Network, gas_wallet: &str) -> Option<String> {
         self.0.desks.lock().get(&(network.clone(), gas_wallet.to_owned()))?.elsewhere.clone()
     }
+
+    fn instance(&self) -> Option<&str> {
+        Some(&self.0.me.id)
+    }
 }

@@ -147,6 +147,12 @@ impl Seen {
         serving.map(wallets).min()
     }
 
+    /// The name of another instance that is alive and serves a network: it takes what is given up.
+    pub fn heir(&self, network: &chains_core::Network, me: &Me, now: Instant) -> Option<String> {
+        let mut serving = self.others(me, now).filter(|other| other.networks.contains(network));
+        serving.next().map(|other| other.name.clone())
+    }
+
     /// The lease of a wallet as the rule sees it.
     pub fn judged(&self, wallet: &Wallet, wanted: bool, me: &Me, now: Instant) -> decide::Lease {
         decide::Lease { held: self.held(wallet, me, now), wanted, is_duty: wallet.1 == DUTY }

@@ -21,6 +21,7 @@ use crate::{
     submitter::{
         decide::batching::{self, Begin, Places},
         effects::Batch,
+        handed_over::give_back,
         job::Work,
         status::Fitness,
     },
@@ -115,7 +116,7 @@ impl Worker {
     /// Gives back payments whose callers have left: each would be begun for nobody.
     async fn give_back_unwanted(&mut self) {
         for work in self.queue.take_unwanted() {
-            self.context.registry.give_back(&work.entry, Dropped::Unwanted).await;
+            give_back(&self.context, &work.entry, Dropped::Unwanted).await;
         }
     }
 
@@ -174,7 +175,7 @@ impl Worker {
                         let (known, good): (Vec<_>, Vec<_>) =
                             works.into_iter().partition(|work| ids.contains(&work.entry.facts.id));
                         for work in known {
-                            self.context.registry.give_back(&work.entry, Dropped::KnownToStore).await;
+                            give_back(&self.context, &work.entry, Dropped::KnownToStore).await;
                         }
                         groups.extend((!good.is_empty()).then_some(good));
                     }
@@ -298,10 +299,10 @@ impl Worker {
             _ if work.stored => {
                 self.queue.defer(Work { verified_block: None, ..work }, Instant::now() + STEP_RETRY);
             }
-            Refusal::Unwanted => self.context.registry.give_back(&work.entry, Dropped::Unwanted).await,
-            Refusal::Rejected(why) => self.context.registry.give_back(&work.entry, Dropped::Rejected(why)).await,
+            Refusal::Unwanted => give_back(&self.context, &work.entry, Dropped::Unwanted).await,
+            Refusal::Rejected(why) => give_back(&self.context, &work.entry, Dropped::Rejected(why)).await,
             Refusal::Unavailable(why) => {
-                self.context.registry.give_back(&work.entry, Dropped::Unavailable(why)).await;
+                give_back(&self.context, &work.entry, Dropped::Unavailable(why)).await;
             }
         }
     }
@@ -338,10 +339,11 @@ async fn is_stored(store: &dyn Store, works: &[Work], transaction: &Transaction)
 
 /// The changes that begin the work of one transaction.
 fn changes(signed: &Signed) -> Vec<Change> {
-    let claims = signed
-        .works
-        .iter()
-        .filter(|work| !work.stored)
-        .map(|work| Change::Claim { facts: std::sync::Arc::clone(&work.entry.facts), plan: Some(work.plan.clone()) });
+    let fresh = signed.works.iter().filter(|work| !work.stored);
+    let claims = fresh.flat_map(|work| {
+        let facts = std::sync::Arc::clone(&work.entry.facts);
+        let received = work.entry.is_received().then_some(Change::Receive { id: facts.id });
+        received.into_iter().chain([Change::Claim { facts, plan: Some(work.plan.clone()) }])
+    });
     claims.chain([Change::Carry(signed.transaction.clone())]).collect()
 }

@@ -8,7 +8,7 @@ use crate::{
     in_flight::{Dropped, Entry, Progress},
     settlement::{NotNow, SettlementId},
     store::{ApplyError, Change},
-    submitter::{context::Context, effects::Batch, job::Work},
+    submitter::{context::Context, effects::Batch, handed_over::give_back, job::Work},
 };
 
 /// The reason why a worker is closed whose wallet belongs to another owner.
@@ -51,7 +51,7 @@ impl Worker {
         self.status.update(|state| state.closed = Some("the service is stopping".into()));
         self.take_rest(mail);
         for work in self.queue.drain().into_iter().filter(|work| !work.stored) {
-            self.context.registry.give_back(&work.entry, Dropped::Unavailable(NotNow::Stopping)).await;
+            give_back(&self.context, &work.entry, Dropped::Unavailable(NotNow::Stopping)).await;
         }
     }
 
@@ -59,6 +59,8 @@ impl Worker {
     /// signed for, and whoever waits for the rest asks the store, where the new owner writes.
     pub(super) async fn leave(mut self, mail: mpsc::Receiver<Mail>) {
         self.status.update(|state| state.closed = Some(TAKEN.into()));
+        let (network, wallet) = (self.context.network(), &self.status.wallet);
+        self.status.set_elsewhere(self.context.ownership.owner_elsewhere(network, wallet));
         self.take_rest(mail);
         let mut works = self.queue.drain();
         works.extend(self.questions.take_works());

@@ -129,7 +129,7 @@ impl Queue {
 
     /// Takes out the payments whose callers have left.
     pub fn take_unwanted(&mut self) -> Vec<Work> {
-        self.waiting.extract_if(.., |work| !work.stored && !work.entry.delivery().is_wanted()).collect()
+        self.waiting.extract_if(.., |work| !work.stored && !work.entry.is_wanted()).collect()
     }
 
     /// Notes that so many were verified again.
