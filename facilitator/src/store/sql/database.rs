@@ -9,7 +9,10 @@ use sqlx::{
     SqliteConnection, Transaction, Type, postgres::PgRow, sqlite::SqliteRow,
 };
 
-use super::statement::{Dialect, Script, Statement};
+use super::{
+    joint::Joint,
+    statement::{Dialect, Script, Statement},
+};
 use crate::store::{
     Size, StoreError,
     sqlite::readers::{SqliteReader, SqliteReaders},
@@ -66,7 +69,7 @@ impl Connection {
     pub fn session(&mut self) -> Session<'_> {
         match self {
             Self::Sqlite(connection) => Session::Sqlite { connection, unsent: Script::default() },
-            Self::Postgres { connection, terms } => Session::Postgres { connection, terms: *terms },
+            Self::Postgres { connection, terms } => Session::of_postgres(connection, *terms),
         }
     }
 
@@ -199,7 +202,7 @@ impl Moment {
                 }
                 Session::Sqlite { connection: &mut reader.connection, unsent }
             }
-            Self::Postgres { transaction, terms } => Session::Postgres { connection: transaction, terms: *terms },
+            Self::Postgres { transaction, terms } => Session::of_postgres(transaction, *terms),
         }
     }
 
@@ -234,6 +237,8 @@ pub(in crate::store) enum Session<'c> {
         connection: &'c mut PgConnection,
         /// The terms on which it is asked.
         terms: Terms,
+        /// Statements that go together, before or with the next one.
+        beside: Joint,
     },
 }
 
@@ -243,7 +248,11 @@ struct Answer {
     changed: u64,
 }
 
-impl Session<'_> {
+impl<'c> Session<'c> {
+    fn of_postgres(connection: &'c mut PgConnection, terms: Terms) -> Self {
+        Self::Postgres { connection, terms, beside: Joint::default() }
+    }
+
     /// The language of the database.
     pub const fn dialect(&self) -> Dialect {
         match self {
@@ -264,11 +273,51 @@ impl Session<'_> {
         }
     }
 
+    /// Runs a statement that writes to this table, at the latest before the next one, and at the same time as
+    /// others of its kind: it must not see what they write, nor they what it writes.
+    pub async fn beside(&mut self, table: &'static str, statement: Statement<'_>) -> Result<(), StoreError> {
+        if matches!(self, Self::Postgres { beside, .. } if beside.writes_to(table)) {
+            self.run_those_beside().await?;
+        }
+        match self {
+            Self::Sqlite { .. } => self.soon(statement).await.map(|_| ()),
+            Self::Postgres { beside, .. } => {
+                beside.add(table, statement);
+                Ok(())
+            }
+        }
+    }
+
+    /// The same for one whose rows are waited for, and that reads or writes these tables.
+    pub async fn all_beside<const N: usize>(
+        &mut self,
+        tables: [&str; N],
+        statement: Statement<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let joint = match self {
+            Self::Postgres { beside, .. } if !tables.iter().any(|table| beside.writes_to(table)) => {
+                std::mem::take(beside)
+            }
+            Self::Sqlite { .. } | Self::Postgres { .. } => Joint::default(),
+        };
+        self.all(joint.around(statement)).await
+    }
+
+    async fn run_those_beside(&mut self) -> Result<(), StoreError> {
+        if let Self::Postgres { connection, terms, beside } = self
+            && let Some(statement) = std::mem::take(beside).whole()
+        {
+            terms.within(statement.for_postgres(terms.named).execute(&mut **connection)).await?;
+        }
+        Ok(())
+    }
+
     /// Runs a statement; returns the number of rows that it changed.
     pub async fn run(&mut self, statement: Statement<'_>) -> Result<u64, StoreError> {
+        self.run_those_beside().await?;
         match self {
             Self::Sqlite { connection, unsent } => Ok(sqlite_answer(connection, unsent, statement).await?.changed),
-            Self::Postgres { connection, terms } => {
+            Self::Postgres { connection, terms, .. } => {
                 let done = terms.within(statement.for_postgres(terms.named).execute(&mut **connection)).await?;
                 Ok(done.rows_affected())
             }
@@ -299,11 +348,12 @@ impl Session<'_> {
 
     /// Runs a statement; returns its rows.
     pub async fn all(&mut self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
+        self.run_those_beside().await?;
         match self {
             Self::Sqlite { connection, unsent } => {
                 Ok(sqlite_rows(sqlite_answer(connection, unsent, statement).await?.rows))
             }
-            Self::Postgres { connection, terms } => {
+            Self::Postgres { connection, terms, .. } => {
                 terms.within(statement.for_postgres(terms.named).fetch_all(&mut **connection)).await.map(postgres_rows)
             }
         }

@@ -25,6 +25,7 @@ pub(super) mod archive;
 pub(super) mod database;
 mod group;
 mod hand_overs;
+mod joint;
 mod leases;
 pub(super) mod read;
 mod row;

@@ -153,10 +153,19 @@ values! {
 
 /// The values of one parameter.
 #[derive(Clone, Debug)]
-enum Argument<'a> {
+pub(super) enum Argument<'a> {
     One(Value<'a>),
     /// A column of a list of rows, for PostgreSQL.
     Column(Vec<Value<'a>>),
+}
+
+impl Argument<'_> {
+    pub(super) fn into_owned(self) -> Argument<'static> {
+        match self {
+            Self::One(value) => Argument::One(value.into_owned()),
+            Self::Column(values) => Argument::Column(values.into_iter().map(Value::into_owned).collect()),
+        }
+    }
 }
 
 /// A statement under construction, with its values.
@@ -178,6 +187,26 @@ impl<'a> Statement<'a> {
     /// A whole statement whose parameters are `$1`, `$2` and so on.
     pub fn of<const N: usize>(dialect: Dialect, sql: impl Into<String>, values: [Value<'a>; N]) -> Self {
         Self { dialect, sql: sql.into(), arguments: values.map(Argument::One).into(), numbered: true }
+    }
+
+    /// A whole statement with its arguments.
+    pub(super) fn whole(dialect: Dialect, sql: String, arguments: Vec<Argument<'a>>) -> Self {
+        Self { dialect, sql, arguments, numbered: true }
+    }
+
+    /// The text and the arguments, for a place after so many others.
+    pub(super) fn after(self, others: usize) -> (String, Vec<Argument<'a>>) {
+        let mut parts = self.sql.split('$');
+        let mut sql = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+            let (number, rest) = part.split_at(digits);
+            let number = number.parse::<usize>().map_or_else(|_| number.to_owned(), |n| (n + others).to_string());
+            sql.push('$');
+            sql.push_str(&number);
+            sql.push_str(rest);
+        }
+        (sql, self.arguments)
     }
 
     /// Adds text.

@@ -134,7 +134,7 @@ async fn insert_steps(
     let columns = ["settlement", "number", "state", "transaction_id", "gas_wallet", "plan", "valid_before"];
     let mut query = Statement::new(session.dialect(), "");
     query.insert("step", columns, values);
-    session.soon(query).await.map(|_| ())
+    session.beside("step", query).await
 }
 
 /// Stores transactions with their attempts, and puts the steps in their hands.
@@ -183,7 +183,7 @@ async fn insert_transactions(session: &mut Session<'_>, rows: &[Carry<'_>]) -> R
     let columns = ["id", "network", "gas_wallet", "nonce", "epoch", "state", "created_at"];
     let mut query = Statement::new(session.dialect(), "");
     query.insert("wallet_transaction", columns, values);
-    session.soon(query).await.map(|_| ())
+    session.beside("wallet_transaction", query).await
 }
 
 /// A step in the hands of a transaction.
@@ -213,7 +213,7 @@ async fn insert_items(session: &mut Session<'_>, rows: &[Item<'_>]) -> Result<()
     });
     let mut query = Statement::new(session.dialect(), "");
     query.insert("transaction_item", ["transaction_id", "number", "settlement", "step", "live"], values);
-    session.soon(query).await.map(|_| ())
+    session.beside("transaction_item", query).await
 }
 
 /// Stores attempts of transactions under their numbers.
@@ -236,7 +236,7 @@ pub(super) async fn insert_attempts(
     let columns = ["transaction_id", "number", "hash", "kind", "raw", "fee_terms", "fee_amount_max", "created_at"];
     let mut query = Statement::new(session.dialect(), "");
     query.insert("attempt", columns, values);
-    session.run(query).await.map(|_| ())
+    session.beside("attempt", query).await
 }
 
 /// Puts steps that were stored before in the hands of their transactions. The

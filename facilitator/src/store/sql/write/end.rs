@@ -25,14 +25,25 @@ pub(super) async fn inclusions(
 ) -> Result<(), StoreError> {
     for rows in inclusions.chunks(ROWS_MAX) {
         include_attempts(session, rows).await?;
-        let mut query = Statement::new(session.dialect(), "UPDATE wallet_transaction SET state = 'included' WHERE id");
-        query.is_one_of(rows.iter().map(|(id, _)| id.0)).push(
-            " AND state = 'open' AND EXISTS (SELECT 1 FROM attempt a \
-             WHERE a.transaction_id = wallet_transaction.id AND a.block_number IS NOT NULL)",
-        );
-        session.run(query).await?;
+        include_transactions(session, rows).await?;
     }
     Ok(())
+}
+
+async fn include_transactions(
+    session: &mut Session<'_>,
+    rows: &[(TransactionId, &Inclusion)],
+) -> Result<(), StoreError> {
+    let mut query = Statement::new(session.dialect(), "WITH ");
+    let values = rows.iter().map(|(id, inclusion)| [(*id).into(), inclusion.hash.as_str().into()]);
+    query.table("included", ["transaction_id", "hash"], values);
+    query.push(&format!(
+        " UPDATE wallet_transaction SET state = 'included' FROM included \
+         WHERE wallet_transaction.id = included.transaction_id AND wallet_transaction.state = 'open' AND EXISTS \
+         (SELECT 1 FROM attempt a WHERE a.transaction_id = included.transaction_id AND {} = included.hash)",
+        session.dialect().unindexed("a.hash")
+    ));
+    session.beside("wallet_transaction", query).await
 }
 
 async fn include_attempts(session: &mut Session<'_>, rows: &[(TransactionId, &Inclusion)]) -> Result<(), StoreError> {
@@ -56,7 +67,7 @@ async fn include_attempts(session: &mut Session<'_>, rows: &[(TransactionId, &In
          (SELECT 1 FROM wallet_transaction t WHERE t.id = included.transaction_id AND t.state = 'open')",
         session.dialect().unindexed("attempt.hash")
     ));
-    session.soon(query).await.map(|_| ())
+    session.beside("attempt", query).await
 }
 
 /// Ends settlements that have not ended, and notes in `ended`, for each call,
@@ -227,8 +238,8 @@ pub(super) async fn deliver(
     Ok(changed)
 }
 
-/// Runs a statement that returns the settlements it changed.
+/// Runs a statement that returns the settlements it changed, and looks whose transactions they have.
 async fn changed(session: &mut Session<'_>, query: Statement<'_>) -> Result<HashSet<SettlementId>, StoreError> {
-    let rows = session.all(query).await?;
+    let rows = session.all_beside(["settlement", "transaction_item"], query).await?;
     rows.iter().map(|row| Ok(SettlementId(row.get(0)?))).collect()
 }

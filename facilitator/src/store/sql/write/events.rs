@@ -60,5 +60,5 @@ async fn insert(session: &mut Session<'_>, rows: &[Event]) -> Result<(), StoreEr
          SELECT h.settlement, h.place + (SELECT coalesce(max(e.number) + 1, 0) FROM event e \
          WHERE e.settlement = h.settlement), h.kind, h.detail, h.at FROM happened h",
     );
-    session.soon(query).await.map(|_| ())
+    session.beside("event", query).await
 }

@@ -130,5 +130,5 @@ pub(super) async fn received(session: &mut Session<'_>, ids: &[SettlementId]) ->
     }
     let mut query = Statement::new(session.dialect(), "DELETE FROM handed_over WHERE id");
     query.is_one_of(ids.iter().map(|id| id.0));
-    session.soon(query).await.map(|_| ())
+    session.beside("handed_over", query).await
 }

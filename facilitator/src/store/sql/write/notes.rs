@@ -48,7 +48,7 @@ async fn mark_sent(session: &mut Session<'_>, sent: &[(SettlementId, (bool, Mill
          AND settlement.state IN ",
     );
     query.push(NOT_ENDED);
-    session.soon(query).await.map(|_| ())
+    session.beside("settlement", query).await
 }
 
 async fn keep_answers(session: &mut Session<'_>, notes: &[SendNote]) -> Result<(), StoreError> {
@@ -71,7 +71,7 @@ async fn keep_answers(session: &mut Session<'_>, notes: &[SendNote]) -> Result<(
          SELECT a.transaction_id, a.number, a.sends + sent.place, sent.answer, sent.detail, sent.at FROM sent ",
     );
     query.push(session.dialect().join()).push(" attempt a ON a.hash = sent.hash WHERE a.sends < ").bind(ANSWERS_MAX);
-    session.soon(query).await.map(|_| ())
+    session.beside("broadcast_answer", query).await
 }
 
 async fn count_sends(session: &mut Session<'_>, notes: &[SendNote]) -> Result<(), StoreError> {
@@ -87,5 +87,5 @@ async fn count_sends(session: &mut Session<'_>, notes: &[SendNote]) -> Result<()
         " UPDATE attempt SET sends = attempt.sends + sent.sends, last_sent_at = sent.at FROM sent \
          WHERE attempt.hash = sent.hash",
     );
-    session.soon(query).await.map(|_| ())
+    session.beside("attempt", query).await
 }
