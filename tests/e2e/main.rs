@@ -20,6 +20,7 @@
 //! | [`handover`] | a payment that one instance takes and another begins |
 //! | [`instances`] | several processes share a database, and each gas wallet has one owner |
 //! | [`nemesis`] | nor is anything lost or untrue when everything fails beside everything else |
+//! | [`failover`] | commits that a failover loses are told of, and nothing is paid twice for it |
 //! | [`recovery`] | what a start trusts, and what a reorg changes |
 //! | [`upgrades`] | a token that becomes another one is paid with no more |
 //! | [`wallets`] | code that tells a simulation from a transaction pays for nothing with our gas |
@@ -102,6 +103,7 @@ mod engine_unresolved;
 mod engine_wallets;
 mod exact_evm;
 mod exact_svm;
+mod failover;
 mod family_contract;
 mod faults;
 mod handover;

@@ -310,6 +310,14 @@ pub enum StoreError {
     /// The database cannot be used as it is now.
     #[error("{0}")]
     Unusable(Arc<str>),
+    /// The server is another one than this process began with, or has another
+    /// history. Commits may be lost: this process knows them, and must not go on.
+    #[error(
+        "the database's server is another one than when this process started, or has another history: a failover or a \
+         restored backup may have lost commits. This process ends; when it starts again it compares each gas wallet \
+         with the chain before it signs"
+    )]
+    OtherHistory,
     /// A row holds what this program never writes.
     #[error("row {row} of {table} cannot be read: {column} is not what this program writes")]
     Inconsistent {

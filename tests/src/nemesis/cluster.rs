@@ -25,6 +25,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A process that has ended by itself starts again so much later.
 const RESTART_AFTER: Duration = Duration::from_millis(500);
 
+/// Milliseconds for which a process that ends by itself may take nothing new, and answers what is in flight.
+const LEAVES_FOR: u64 = 10_000;
+
 /// The longest that an instance may take to say that it lives.
 const HEALTH_MAX: Duration = Duration::from_millis(500);
 
@@ -159,7 +162,7 @@ impl Instance {
             state.exits.push(code);
         }
         let now = self.recorder.now();
-        state.absent.get_or_insert(now.saturating_sub(1_000));
+        state.absent.get_or_insert(now.saturating_sub(LEAVES_FOR));
         true
     }
 

@@ -119,7 +119,7 @@ impl Run {
         self.judge(&undecided).await;
     }
 
-    /// Has a replica take the server's place, and each instance start again, as operators are told to do.
+    /// Has a replica take the server's place: each instance ends by itself, and starts again.
     ///
     /// # Panics
     /// If the replica takes no writes.
@@ -133,7 +133,8 @@ impl Run {
             instance.ways.database.lead_to(Target::of_database(&url));
         }
         for instance in &world.instances {
-            instance.terminate();
+            let ended = || std::future::ready((!instance.exits().is_empty()).then_some(()));
+            eventually("it ends by itself, as it has seen another history", ended).await;
             is_ready(instance).await;
         }
     }

@@ -190,11 +190,6 @@ impl Way {
     }
 }
 
-/// The refusal of a server that is another one than before.
-const CHANGED: &str = "the database's server is another one than when this process started, or has another history: a \
-     failover or a restored backup may have lost commits. Restart this process: it compares each gas wallet with the \
-     chain before it signs";
-
 /// A server and its history, which is another one from a promotion on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Server(String);
@@ -213,7 +208,7 @@ impl Server {
 
     /// Makes sure that a connection leads to this one.
     pub async fn check(&self, connection: &mut Connection) -> Result<(), StoreError> {
-        if Self::of(connection).await? == *self { Ok(()) } else { Err(StoreError::Unusable(CHANGED.into())) }
+        if Self::of(connection).await? == *self { Ok(()) } else { Err(StoreError::OtherHistory) }
     }
 }
 

@@ -66,6 +66,10 @@ impl Keeper {
             }
             let turn = stop.run_until_cancelled(self.turn()).await;
             if let Some(done) = turn {
+                if let Err(error @ StoreError::OtherHistory) = &done {
+                    // Nothing that it knows is to be relied on; whoever keeps it running starts it again.
+                    self.lifecycle.refuse(error.to_string());
+                }
                 self.tell(done.err());
             }
         }
