@@ -1,11 +1,12 @@
 //! Several instances under faults of every kind at once: nothing is lost, nothing is paid twice, nobody is told
 //! anything untrue.
 //!
-//! `NEMESIS_SECONDS` sets the length of the faults, `NEMESIS_SEED` draws them.
+//! `NEMESIS_SECONDS` sets the length of the faults, `NEMESIS_SEED` draws them, `NEMESIS_SOLANA=1` has payments on Solana
+//! beside those on EVM.
 
 use std::time::Duration;
 
-use e2e::nemesis::{replica, run::Run, schedule::Lane};
+use e2e::nemesis::{replica, run::Run, schedule::Lane, solana::Solana};
 
 /// The length of the faults unless told otherwise, in seconds.
 const SECONDS: u64 = 75;
@@ -20,20 +21,26 @@ fn seed() -> u64 {
     setting("NEMESIS_SEED").unwrap_or_else(|| u64::from(rand::random::<u16>()))
 }
 
+fn seconds() -> Duration {
+    Duration::from_secs(setting("NEMESIS_SECONDS").unwrap_or(SECONDS))
+}
+
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_lost_or_paid_twice_by_three_instances_under_every_fault() {
-    let run = Run::start(seed()).await;
-    run.suffer(&Lane::ALL, Duration::from_secs(setting("NEMESIS_SECONDS").unwrap_or(SECONDS)), async {}).await;
+    let solana =
+        if setting("NEMESIS_SOLANA").is_some_and(|wanted| wanted > 0) { Some(Solana::start().await) } else { None };
+    let run = Run::start(seed(), solana).await;
+    run.suffer(&Lane::ALL, seconds(), async {}).await;
 }
 
 /// The database fails over to a replica that had every commit that was answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_lost_or_paid_twice_when_the_database_fails_over_to_a_replica_with_every_commit() {
-    let run = Run::start(seed()).await;
+    let run = Run::start(seed(), None).await;
     let replica = replica::follow(&run.world.postgres.url("postgres"));
     replica::need_quorum(&run.world.postgres);
     let meanwhile = async {

@@ -24,10 +24,10 @@ use crate::{
 pub const CALLERS: u64 = 8;
 
 /// The longest that a caller waits who does not go away by its own will.
-const ANSWER_MAX: Duration = Duration::from_mins(1);
+pub(super) const ANSWER_MAX: Duration = Duration::from_mins(1);
 
 /// The time until a caller asks again.
-const AGAIN_AFTER: Duration = Duration::from_millis(200);
+pub(super) const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// The behaviour of a caller towards one payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,7 +210,8 @@ impl Answer {
     }
 }
 
-fn answer(status: u16, text: &str) -> Answer {
+/// Reads an answer to `/settle`.
+pub(super) fn answer(status: u16, text: &str) -> Answer {
     let body: Value = serde_json::from_str(text).unwrap_or_default();
     let member = |name: &str| body[name].as_str().unwrap_or("").to_owned();
     let is_begun = body["extra"]["settlementId"].is_string();

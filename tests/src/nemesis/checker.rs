@@ -310,7 +310,8 @@ fn nothing_is_unfinished(index: &Index<'_>) -> Vec<String> {
     let settlements = index.history.tables.settlements.iter().filter(is_open).map(|open| format!("{open:?}"));
     let places =
         index.history.tables.places.iter().filter(|place| place.state == "open").map(|open| format!("{open:?}"));
-    settlements.chain(places).collect()
+    let handed_over = index.history.tables.handed_over.iter().map(|id| format!("handed over, and nobody has it: {id}"));
+    settlements.chain(places).chain(handed_over).collect()
 }
 
 fn silence_is_explained(index: &Index<'_>) -> Vec<String> {
@@ -321,6 +322,13 @@ fn silence_is_explained(index: &Index<'_>) -> Vec<String> {
                 && request.ended >= absence.from
         })
     };
+    // HAProxy, which repeats what was refused, breaks the connection where it finds nobody to repeat it to.
+    let was_refused = |request: &Request| {
+        let beside = |other: &&Request| other.started <= request.ended && other.ended >= request.started;
+        let refused = |other: &&Request| matches!(other.answer, Answer::Refused);
+        request.instance.is_none() && index.history.requests.iter().filter(refused).any(|other| beside(&other))
+    };
     let silent = index.history.requests.iter().filter(|request| matches!(request.answer, Answer::Nothing(_)));
-    silent.filter(|request| !was_absent(request)).map(|request| format!("no answer: {request}")).collect()
+    let unexplained = silent.filter(|request| !was_absent(request) && !was_refused(request));
+    unexplained.map(|request| format!("no answer: {request}")).collect()
 }

@@ -39,6 +39,8 @@ pub struct Surroundings {
     pub redis: Target,
     /// Its proxy before the node.
     pub node: Proxy,
+    /// The same before the second network's, where there is one.
+    pub solana: Option<Proxy>,
 }
 
 /// The ways of an instance to what it uses.
@@ -51,6 +53,8 @@ pub struct Ways {
     pub node: Arc<Link>,
     /// The proxy at the end of it.
     pub proxy: Proxy,
+    /// The proxy before the second network's node.
+    pub solana: Option<Proxy>,
     _folder: TempDir,
 }
 
@@ -104,7 +108,7 @@ impl Ways {
             .section("store", "url", format!("postgres:///postgres?host={}&user=postgres", folder.path().display()))
             .section("redis", "url", format!("unix://{}", socket.display()))
             .rpc(&[&format!("http://{port}")]);
-        (Self { database, redis, node, proxy: to.node, _folder: folder }, home)
+        (Self { database, redis, node, proxy: to.node, solana: to.solana, _folder: folder }, home)
     }
 }
 

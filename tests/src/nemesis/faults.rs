@@ -10,12 +10,13 @@ use super::{
     link::{Link, State},
     recorder::Recorder,
     schedule::{Fault, Lane, Schedule, To},
+    solana,
     store::Observer,
 };
 use crate::{
     anvil::Anvil,
     postgres::Postgres,
-    proxy::{Fault as Lost, Times},
+    proxy::{Fault as Lost, Proxy, Times},
     redis::Redis,
     stranger::SEND,
 };
@@ -116,6 +117,7 @@ impl World {
             Fault::AllWays(to, _) => self.instances.iter().for_each(|one| way_of(one, to).set(State::Open)),
             Fault::LoseSends(one) | Fault::LoseAnswers(one) | Fault::NodeFails(one) => {
                 self.instance(one).ways.proxy.heal();
+                self.instance(one).ways.solana.iter().for_each(Proxy::heal);
             }
             Fault::FeeLeap => self.base_fee(BASE_FEE).await,
             Fault::Terminate(_)
@@ -155,7 +157,10 @@ impl World {
     }
 
     fn lose(&self, one: usize, method: &str, lost: Lost) {
-        self.instance(one).ways.proxy.fail(method, lost, Times::Always);
+        self.instance(one).ways.proxy.fail(method, lost.clone(), Times::Always);
+        if let Some(proxy) = &self.instance(one).ways.solana {
+            proxy.fail(if method == SEND { solana::SEND } else { method }, lost, Times::Always);
+        }
     }
 
     async fn chain_does(&self, method: &str, parameters: serde_json::Value) {

@@ -134,6 +134,8 @@ pub struct Tables {
     pub attempts: Vec<Attempt>,
     /// Events.
     pub events: Vec<Event>,
+    /// Payments that one instance handed over and none has begun.
+    pub handed_over: Vec<String>,
 }
 
 /// A row of `settlement`.

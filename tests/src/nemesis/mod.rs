@@ -14,6 +14,7 @@
 //! | [`replica`] | a database that takes another's place |
 //! | [`clock`] | a wall clock that jumps |
 //! | [`callers`] | signs payments, and settles them in the ways that callers have |
+//! | [`solana`] | a second network, with a few payments |
 //! | [`store`], [`chain`] | the looks at the database and at the chain |
 
 pub mod callers;
@@ -28,5 +29,6 @@ pub mod recorder;
 pub mod replica;
 pub mod run;
 pub mod schedule;
+pub mod solana;
 pub mod store;
 pub mod story;

@@ -18,6 +18,7 @@ use super::{
     recorder::Recorder,
     replica,
     schedule::{Lane, has_reorgs},
+    solana::{self, Solana},
     store::Observer,
 };
 use crate::{
@@ -57,21 +58,22 @@ pub struct Run {
     /// Everything that a fault may hit.
     pub world: Arc<World>,
     desk: Arc<Desk>,
+    solana: Option<Arc<Solana>>,
     _balancer: Balancer,
 }
 
 impl Run {
-    /// Starts everything.
+    /// Starts everything, beside a second network where there is one.
     ///
     /// # Panics
     /// If something does not start.
-    pub async fn start(seed: u64) -> Self {
+    pub async fn start(seed: u64, solana: Option<Arc<Solana>>) -> Self {
         let chain = Arc::new(Anvil::start_with(&["--block-time", "1", "--slots-in-an-epoch", "2"]).await);
         let payers = payers(&chain, seed).await;
         let (recorder, redis) = (Recorder::default(), Redis::start().await);
         let first = Home::on(&*chain)
             .stored_in(Stored::Postgres)
-            .wallets(&WALLETS.map(|(_, key)| key))
+            .wallets(&wallets(seed))
             .server("settle_wait", "5s")
             .server("drain_delay", "1s")
             .network("fee_per_gas_max", "500000000000")
@@ -84,7 +86,14 @@ impl Run {
             let node = Proxy::before(&chain.node.url).await;
             chain::witness(&node, &recorder, &observer);
             let (database, redis) = (Target::of_database(&postgres.url("postgres")), Target::Socket(redis.socket()));
-            let (ways, home) = Ways::open(Surroundings { database, redis, node }, home).await;
+            let (home, second) = match &solana {
+                Some(solana) => {
+                    let (home, proxy) = solana.serve_too(home).await;
+                    (home, Some(proxy))
+                }
+                None => (home, None),
+            };
+            let (ways, home) = Ways::open(Surroundings { database, redis, node, solana: second }, home).await;
             let instance = Instance::start(number, home, ways, &recorder);
             is_ready(&instance).await;
             instances.push(instance);
@@ -95,7 +104,7 @@ impl Run {
             Desk::new(urls, balancer.url.clone(), Arc::clone(&chain), payers, recorder.clone(), has_reorgs(seed));
         let (redis, told) = (Mutex::new(redis), std::sync::Mutex::default());
         let world = Arc::new(World { instances, redis, postgres, observer, chain, recorder, told });
-        Self { seed, world, desk: Arc::new(desk), _balancer: balancer }
+        Self { seed, world, desk: Arc::new(desk), solana, _balancer: balancer }
     }
 
     /// Calls, and faults of these lanes beside each other, for so long, while something else happens as well. Then
@@ -106,7 +115,13 @@ impl Run {
     pub async fn suffer(&self, lanes: &[Lane], time: Duration, meanwhile: impl Future<Output = ()>) {
         let (seed, until) = (self.seed, Instant::now() + time);
         let callers = (0..CALLERS).map(|one| tokio::spawn(Arc::clone(&self.desk).call(seed * 100 + one, until)));
-        let callers: Vec<_> = callers.collect();
+        let mut callers: Vec<_> = callers.collect();
+        for number in 0..solana::CALLERS {
+            if let Some(solana) = &self.solana {
+                let calls = Arc::clone(solana).call(self.desk.instances.clone(), seed * 100 + CALLERS + number, until);
+                callers.push(tokio::spawn(calls));
+            }
+        }
         // Here, not in tasks: servers die with the thread that starts them.
         let trouble = lanes.iter().map(|lane| self.world.trouble(seed, *lane, until));
         tokio::join!(futures::future::join_all(trouble), meanwhile);
@@ -148,6 +163,9 @@ impl Run {
         assert!(undecided.is_empty(), "seed {seed}: {undecided:?}\n{facts}\n{}", self.log());
         assert!(history.transfers().count() > 20, "seed {seed}: {facts}\n{}", self.log());
         assert!(!self.log().contains("panicked"), "seed {seed}: {}", self.log());
+        if let Some(solana) = &self.solana {
+            solana.judge(&self.world.observer).await;
+        }
         let first = self.world.instances.first().expect("an instance");
         first.home.assert_audit();
     }
@@ -179,6 +197,12 @@ impl Run {
         let logs = self.world.instances.iter().map(|one| format!("\n--- {}\n{}", one.home.url, one.home.log()));
         format!("{told}{}", logs.collect::<String>())
     }
+}
+
+/// The keys of the gas wallets of a run: with less than one for each instance, payments are handed over.
+fn wallets(seed: u64) -> Vec<&'static str> {
+    let most = [2, 4, 3][usize::try_from(seed % 3).unwrap_or_default()];
+    WALLETS.into_iter().map(|(_, key)| key).take(most).collect()
 }
 
 /// Waits until an instance takes payments.

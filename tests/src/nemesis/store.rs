@@ -59,10 +59,11 @@ impl Observer {
         Some(!rows.is_empty())
     }
 
-    /// The number of settlements and transactions that have not ended; `None` when it does not answer.
+    /// The number of settlements and transactions that have not ended, and of payments that were handed over and not
+    /// begun; `None` when it does not answer.
     pub async fn unfinished(&self) -> Option<i64> {
         let sql = "SELECT (SELECT count(*) FROM settlement s WHERE s.state NOT IN ('settled', 'failed')) \
-             + (SELECT count(*) FROM wallet_transaction t WHERE t.state = 'open')";
+             + (SELECT count(*) FROM wallet_transaction t WHERE t.state = 'open') + (SELECT count(*) FROM handed_over)";
         self.ask(sql).await?.first()?.try_get(0).ok()
     }
 
@@ -70,6 +71,16 @@ impl Observer {
     pub async fn unfinalized(&self) -> Option<i64> {
         let sql = "SELECT count(*) FROM settlement s WHERE s.state = 'settled' AND s.finalized_at IS NULL";
         self.ask(sql).await?.first()?.try_get(0).ok()
+    }
+
+    /// The number of settled settlements of a network.
+    ///
+    /// # Panics
+    /// If the server does not answer.
+    pub async fn settled(&self, network: &str) -> u64 {
+        let sql = format!("SELECT count(*) FROM settlement s WHERE s.network = '{network}' AND s.state = 'settled'");
+        let rows = self.ask_within(&sql, TABLE_MAX).await.expect("an answer");
+        number(rows.first().expect("a row"), 0)
     }
 
     /// Reads all tables; `None` when the server does not answer.
@@ -81,11 +92,13 @@ impl Observer {
         let attempts = "SELECT a.transaction_id::text, a.hash FROM attempt a ORDER BY a.transaction_id, a.number";
         let events =
             "SELECT e.settlement::text, e.number, e.kind, e.detail FROM event e ORDER BY e.settlement, e.number";
+        let handed_over = "SELECT h.id::text FROM handed_over h ORDER BY h.id";
         Some(Tables {
             settlements: self.table(settlements, settlement).await?,
             places: self.table(places, place).await?,
             attempts: self.table(attempts, attempt).await?,
             events: self.table(events, event).await?,
+            handed_over: self.table(handed_over, |row| text(row, 0)).await?,
         })
     }
 

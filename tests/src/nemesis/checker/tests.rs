@@ -83,6 +83,7 @@ fn good() -> History {
             attempts: vec![attempt("p1", "0xa"), attempt("p2", "0xb"), attempt("p2", "0xc")],
             events: [events("s1", &["signed", "settled", "delivered"]), events("s2", &["signed", "bumped", "failed"])]
                 .concat(),
+            handed_over: vec![],
         },
     }
 }
@@ -101,7 +102,7 @@ fn each_broken_history_lacks_its_property() {
         AnswersAgree, EpochsRise, EveryTransferIsSettled, NothingIsPaidThatFailed, NothingIsUnfinished, OneSuccess,
         OneTransactionForEachNonce, SilenceIsExplained, StoredBeforeSent, StoriesAreLawful,
     };
-    let cases: [Case; 27] = [
+    let cases: [Case; 28] = [
         ("two strangers succeed", |h| h.requests[2].answer = Answer::Success("0xa".to_owned()), OneSuccess),
         (
             "two keys succeed",
@@ -154,6 +155,7 @@ fn each_broken_history_lacks_its_property() {
         ("another transaction", |h| h.requests[2].answer = Answer::Duplicate("0xb".to_owned()), AnswersAgree),
         ("a failure that is none", |h| h.tables.settlements[1].state = "settled".to_owned(), AnswersAgree),
         ("a settlement stays open", |h| h.tables.settlements[1].state = "broadcast".to_owned(), NothingIsUnfinished),
+        ("a payment stays handed over", |h| h.tables.handed_over.push("s9".to_owned()), NothingIsUnfinished),
         ("a transfer stays unsure", |h| h.tables.settlements[0].finalized = false, NothingIsUnfinished),
         ("a transaction stays open", |h| h.tables.places[1].state = "open".to_owned(), NothingIsUnfinished),
         ("nobody was away", |h| h.absences[0].instance = 2, SilenceIsExplained),
