@@ -110,7 +110,7 @@ impl Seed {
     /// Seeds one chain; returns its payment, as `--json` shows it.
     async fn seed<L: Local>(&self, chain: &L) -> anyhow::Result<Value> {
         self.until(async || chain.prepare().await).await?;
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build()?;
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build()?;
         let request = self.until(async || good(&client, &self.facilitator, body(chain.payment().await?)).await).await?;
         let (network, payee) = (L::NETWORK, &request["paymentRequirements"]["payTo"]);
         let parties = format!("from {} to {}", chain.payer(), payee.as_str().unwrap_or_default());
