@@ -293,6 +293,7 @@ mod tests {
     use chains_core::chain::Strangers;
 
     use super::*;
+    use crate::settlement::SettlementId;
 
     const CLEAN: Standing = Standing { clean: true, paid: 0, under_way: 0 };
     const FAILED: Standing = Standing { clean: false, ..CLEAN };
@@ -318,7 +319,7 @@ mod tests {
 
     fn loss(share: &Share, at: u64) -> Loss {
         let (payer, tenant, payer_code) = (share.payer.clone(), share.tenant.clone(), share.payer_code.clone());
-        Loss { payer, tenant, payer_code, fee_paid: share.at_risk, at: Millis(at) }
+        Loss { id: SettlementId::fresh(), payer, tenant, payer_code, fee_paid: share.at_risk, at: Millis(at) }
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The limits of one process.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use chains_core::{Amount, Identity, Network, chain::LossBudget, clock::Millis, scheme::Funds};
+
+use parking_lot::Mutex;
 
 use super::{
     Barred, Limits, Refused, Share, SpokenFor,
@@ -15,7 +17,7 @@ use super::{
     payer_failures::{Credit, FailureLimit, NotAdmitted, PayerFailures},
     spending::Spending,
 };
-use crate::settlement::record::Loss;
+use crate::settlement::{SettlementId, record::Loss};
 
 /// The limits of one process.
 #[derive(Debug)]
@@ -24,14 +26,19 @@ pub struct LocalLimits {
     failures: PayerFailures,
     exclusive: Exclusive,
     budgets: HashMap<Network, Budgets>,
+    /// The settlements whose losses were counted, the newest of them.
+    counted: Mutex<BTreeSet<SettlementId>>,
 }
+
+/// Settlements whose losses are remembered as counted: as many as the store tells of.
+const COUNTED_MAX: usize = 65_536;
 
 impl LocalLimits {
     /// Nothing taken, nothing lost. The budgets are those of each network.
     pub fn new(limit: FailureLimit, budgets: impl IntoIterator<Item = (Network, LossBudget)>) -> Self {
         let budgets = budgets.into_iter().map(|(network, limits)| (network, Budgets::new(limits))).collect();
         let (spending, failures, exclusive) = (Spending::default(), PayerFailures::new(limit), Exclusive::default());
-        Self { spending, failures, exclusive, budgets }
+        Self { spending, failures, exclusive, budgets, counted: Mutex::default() }
     }
 
     fn try_take(&self, share: &Share, now: Millis) -> Result<(), Refused> {
@@ -53,6 +60,16 @@ impl LocalLimits {
             Some(funds) => self.spending.reserve(funds, *identity, share.amount).map_err(Refused::Wait),
             None => Ok(()),
         }
+    }
+
+    /// Returns true the first time that a settlement's loss is told.
+    fn counts(&self, id: SettlementId) -> bool {
+        let mut counted = self.counted.lock();
+        let is_new = counted.insert(id);
+        if counted.len() > COUNTED_MAX {
+            counted.pop_first();
+        }
+        is_new
     }
 
     /// A payer that has paid here before, and has others under way, waits for those instead.
@@ -140,6 +157,9 @@ impl Limits for LocalLimits {
     }
 
     async fn lost(&self, network: &Network, loss: &Loss) {
+        if !self.counts(loss.id) {
+            return;
+        }
         self.failures.record(network, &loss.payer, loss.at);
         if let Some(budgets) = self.budgets.get(network) {
             budgets.lost(loss);

@@ -9,9 +9,9 @@
 //! | [`local`] | all of these in this process |
 //! | [`rates`] | the requests of API keys in a time, and under way; shared by Redis |
 //!
-//! [`Limits`] is the seam: one process keeps them in memory, several will share
-//! them. An empty memory loses no money: the chain still judges, and what was
-//! lost before a restart is read from the store.
+//! [`Limits`] is the seam. They are kept in memory; what was lost before a restart, or
+//! at another instance, is read from the store. An empty memory loses no money: the
+//! chain still judges.
 
 pub mod budgets;
 pub mod exclusive;
@@ -147,7 +147,8 @@ pub trait Limits: Send + Sync {
     /// are noted.
     async fn paid_before(&self, network: &Network, payers: &[String]);
 
-    /// Notes that a payment failed on chain, at the gas wallet's cost.
+    /// Notes that a payment failed on chain, at the gas wallet's cost, here or at another
+    /// instance. Each settlement's loss counts once.
     async fn lost(&self, network: &Network, loss: &Loss);
 
     /// Notes that a payment of this payer was settled.

@@ -126,11 +126,13 @@ impl PayerFailures {
         self.limit
     }
 
-    /// Notes that a payment of this payer was included and failed. In the order of time.
+    /// Notes that a payment of this payer was included and failed.
     pub fn record(&self, network: &Network, payer: &str, at: Millis) {
         let mut networks = self.networks.lock();
         let there = self.payer(&mut networks, network, payer, at);
-        there.failures.push_back(at);
+        // One of another instance may come late.
+        let place = there.failures.partition_point(|other| *other <= at);
+        there.failures.insert(place, at);
         there.paid /= 2;
         while there.failures.len() > self.limit.failures_max {
             there.failures.pop_front();

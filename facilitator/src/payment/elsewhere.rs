@@ -13,14 +13,14 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Notify, watch},
+    sync::Notify,
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     settlement::SettlementId,
-    store::{Notice, Store},
+    store::{Store, next_notice},
 };
 
 /// The time between two looks while the store gives notice, and while it does not.
@@ -73,7 +73,7 @@ impl Elsewhere {
             }
             let most = if gives_notice { LOOK_EVERY.0 } else { LOOK_EVERY.1 };
             tokio::select! {
-                _ = timeout(most, changed(&mut notices)) => {}
+                _ = timeout(most, next_notice(&mut notices)) => {}
                 () = self.wanted.notified() => {}
             }
             tokio::time::sleep_until(began + LOOK_MIN).await;
@@ -93,12 +93,5 @@ impl Elsewhere {
                 ended.notify_waiters();
             }
         }
-    }
-}
-
-/// Waits for a notice; for ever where none ever comes.
-async fn changed(notices: &mut watch::Receiver<Notice>) {
-    if notices.changed().await.is_err() {
-        std::future::pending::<()>().await;
     }
 }

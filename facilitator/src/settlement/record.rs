@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chains_core::{Amount, clock::Millis, observation::BlockRef};
+use chains_core::{Amount, Identity, clock::Millis, observation::BlockRef, transaction::Plan};
 
 use super::{Facts, Recipient, SettlementId, State, Status, Step, Transaction};
 
@@ -131,9 +131,26 @@ pub struct Event {
     pub at: Millis,
 }
 
+/// A payment under way of some payer: open, or handed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnderWay {
+    /// The settlement that it is, or becomes.
+    pub id: SettlementId,
+    /// The payment's one name.
+    pub identity: Identity,
+    /// The token.
+    pub asset: String,
+    /// The amount that moves, in the token's atomic units.
+    pub amount: Amount,
+    /// Its last step.
+    pub plan: Plan,
+}
+
 /// Gas that a payment cost which failed on chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
+    /// The settlement: its loss counts once, whoever tells of it.
+    pub id: SettlementId,
     /// The account that was to pay.
     pub payer: String,
     /// The name of the API key that asked.

@@ -34,7 +34,7 @@ pub use lease::{Instance, Kept, Lease, Leases};
 use self::archive::{Archive, ArchiveCursor, Archived, ArchivedName, ArchivedNonces, Bounds, Departure};
 use crate::settlement::{
     Caller, Recipient, Record, SettlementId, Status, Timeline, Transaction,
-    record::{Due, Followed, Loss},
+    record::{Due, Followed, Loss, UnderWay},
 };
 
 /// The store of settlements. A method returns when its effect is durable.
@@ -113,6 +113,10 @@ pub trait Store: Leases + HandOvers {
     /// Those of these settlements that are open, or handed over and not begun. Called
     /// while requests wait for settlements that another process follows.
     async fn open_of(&self, ids: &[SettlementId]) -> Result<Vec<SettlementId>, StoreError>;
+
+    /// The payments of a payer that are open, or handed over and waited for, oldest
+    /// first. Called for every claim where other instances are there.
+    async fn under_way(&self, network: &Network, payer: &str) -> Result<Vec<UnderWay>, StoreError>;
 
     /// The notices that the processes of the store give each other. One may get lost.
     fn notices(&self) -> Notices;
@@ -246,6 +250,13 @@ impl Notices {
     pub fn none() -> Self {
         let (ended, work) = (watch::channel(Notice::default()).1, watch::channel(Notice::default()).1);
         Self { ended, work }
+    }
+}
+
+/// Waits for a notice; for ever where none ever comes.
+pub async fn next_notice(notices: &mut watch::Receiver<Notice>) {
+    if notices.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

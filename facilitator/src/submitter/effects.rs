@@ -103,7 +103,7 @@ impl End {
             (State::Settled(_), _) => limits.paid(&facts.network, &facts.payer).await,
             (State::Failed(_), Some(fee_paid)) => {
                 let (payer, payer_code) = (facts.payer.clone(), facts.payer_code.clone());
-                let loss = Loss { payer, payer_code, tenant: facts.caller.tenant.clone(), fee_paid, at };
+                let loss = Loss { id: facts.id, payer, payer_code, tenant: facts.caller.tenant.clone(), fee_paid, at };
                 limits.lost(&facts.network, &loss).await;
             }
             (State::Failed(_) | State::Unresolved { .. } | State::Open, _) => {}

@@ -4,10 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -19,7 +16,7 @@ use crate::{
     in_flight::{Dropped, Entry, registry::Received},
     metrics::{self, HandOver},
     settlement::NotNow,
-    store::{HandedOver, Notice, StoreError},
+    store::{HandedOver, StoreError, next_notice},
 };
 
 /// Payments that are taken at a time.
@@ -48,7 +45,7 @@ async fn repeat(context: &Context, dispatcher: &Dispatcher, owner: &str) {
         }
         in_doubt = taken.is_err();
         let most = if gives_notice { LOOK_EVERY.0 } else { LOOK_EVERY.1 };
-        if timeout(most, changed(&mut notices)).await.is_err() {
+        if timeout(most, next_notice(&mut notices)).await.is_err() {
             let_go_of_what_was_put_off(context, owner).await;
         }
     }
@@ -131,12 +128,5 @@ async fn hand_back(context: &Context, entry: &Entry, why: &Dropped, owner: &str)
     if let Err(error) = told {
         let request_id = &entry.facts.request_id;
         tracing::debug!(request_id, settlement_id = %id, %error, "a payment could not be handed back; its time ends it");
-    }
-}
-
-/// Waits for a notice; for ever where none ever comes.
-async fn changed(notices: &mut watch::Receiver<Notice>) {
-    if notices.changed().await.is_err() {
-        std::future::pending::<()>().await;
     }
 }

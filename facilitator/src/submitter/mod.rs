@@ -29,6 +29,7 @@
 //! | [`status`] | what `/ready` and metrics see |
 //! | `watch` | gauges, the looks at the nodes, and what is said again while it lasts |
 //! | `forecast` | how long gas money lasts |
+//! | `losses` | what failures have cost, before a restart and at other instances |
 //! | `context`, `job`, `mail`, `trouble`, `view` | what they share |
 //!
 //! Invariant: no bytes are sent that [`Store::apply`](crate::store::Store::apply)
@@ -47,6 +48,7 @@ pub mod handle;
 mod investigation;
 mod job;
 pub mod lease;
+mod losses;
 mod mail;
 mod network;
 pub mod ownership;

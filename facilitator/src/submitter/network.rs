@@ -10,7 +10,7 @@ use futures::{FutureExt as _, future::join_all};
 use super::{
     context::Context,
     dispatch::Dispatcher,
-    finality, handed_over, proof, recovery,
+    finality, handed_over, losses, proof,
     status::{Condition, WalletStatus},
     tracker::{self, Listeners},
     trouble::{RETRY, Trouble, keeps_closed},
@@ -43,6 +43,7 @@ pub(super) async fn run(context: Arc<Context>, dispatcher: Arc<Dispatcher>, life
     start("gas wallets that are no longer configured", retired.boxed());
     let unresolved = unresolved::run(Arc::clone(&context), Arc::clone(&dispatcher), stop.clone());
     start("unresolved", unresolved.boxed());
+    start("losses elsewhere", losses::run(Arc::clone(&context), stop.clone()).boxed());
     let handed_over = handed_over::run(Arc::clone(&context), Arc::clone(&dispatcher), stop.clone());
     start("handed-over payments", handed_over.boxed());
     start("finality check", finality::run(context, dispatcher, stop).boxed());
@@ -65,7 +66,7 @@ async fn prove(context: &Context) {
 
 async fn attempt(context: &Context, remembered: &mut bool) -> Result<(), Trouble> {
     if !*remembered {
-        recovery::remember_losses(context).await?;
+        losses::remember(context).await?;
         *remembered = true;
     }
     context.chain.prove().await?;

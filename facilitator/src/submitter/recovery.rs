@@ -4,10 +4,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
-use chains_core::{clock::Millis, transaction::Plan};
+use chains_core::transaction::Plan;
 
 use super::{
     context::Context,
@@ -93,25 +92,4 @@ async fn resume(
 
 pub(super) async fn resume_entry(context: &Context, facts: &Arc<Facts>, plan: &Plan, hash: &str) -> Arc<Entry> {
     context.registry.resume(Arc::clone(facts), context.share(facts, plan), hash).await
-}
-
-/// The time for which payments are remembered that payers have paid.
-const PAID_MEMORY: Duration = Duration::from_hours(24);
-
-/// Payers that failed before the restart are still known, and so is what they cost; those that paid are no strangers.
-pub(super) async fn remember_losses(context: &Context) -> Result<(), StoreError> {
-    let (limits, network) = (context.registry.limits(), context.network());
-    if limits.counts_strangers(network) {
-        let since = context.now().0.saturating_sub(millis(PAID_MEMORY));
-        limits.paid_before(network, &context.store.payers(network, Millis(since)).await?).await;
-    }
-    let since = context.now().0.saturating_sub(millis(limits.memory()));
-    for loss in context.store.losses(network, Millis(since)).await? {
-        limits.lost(network, &loss).await;
-    }
-    Ok(())
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -7,7 +7,7 @@ use futures::future::join_all;
 
 use super::{Backend, build::*, leases::instance};
 use crate::{
-    settlement::{Facts, SettlementId},
+    settlement::{Facts, SettlementId, record::UnderWay},
     store::{Change, HandedOver, Store, Waiting},
 };
 
@@ -178,6 +178,32 @@ pub(crate) async fn what_nobody_waits_for_any_more_is_taken_by_nobody(backend: &
     let again = facts(1);
     assert!(hand_over(&*store, &again).await, "it takes the place of one that is over");
     assert_eq!(take(&*store, "the test").await, [again.id]);
+    store.close().await;
+}
+
+pub(crate) async fn what_a_payer_has_under_way_is_told_open_or_handed_over(backend: &impl Backend) {
+    let store = shared(backend).await;
+    let of_payer = |number| Facts { payer: "0xPayer".into(), ..facts(number) };
+    let elsewhere = Facts { network: other_network(), ..of_payer(5) };
+    let all = [of_payer(1), of_payer(2), of_payer(3), facts(4), elsewhere, of_payer(6)];
+    let begun: Vec<_> = (1..).zip(&all[..5]).map(|(nonce, facts)| begun_as(facts.clone(), nonce)).collect();
+    apply(&*store, begun.iter().flat_map(Begun::begin).collect()).await;
+    let next = Plan::new("{\"second\":1}");
+    let goes_on = Change::NextStep { id: begun[1].id(), done: 0, plan: next.clone() };
+    apply(&*store, vec![goes_on, begun[2].include(), begun[2].settle()]).await;
+    assert!(hand_over(&*store, &all[5]).await);
+    let over = Facts { payer: "0xPayer".into(), ..facts(7) };
+    assert!(store.hand_over(payment(&over, plan(), Duration::ZERO), "acceptor").await.expect("asked"));
+    let under_way = |facts: &Facts, plan| UnderWay {
+        id: facts.id,
+        identity: facts.identity,
+        asset: facts.asset.clone(),
+        amount: facts.amount,
+        plan,
+    };
+    let expected = [under_way(&all[0], plan()), under_way(&all[1], next), under_way(&all[5], plan())];
+    assert_eq!(store.under_way(&network(), "0xPayer").await.expect("read"), expected);
+    assert_eq!(store.under_way(&network(), "0xNobody").await.expect("read"), []);
     store.close().await;
 }
 

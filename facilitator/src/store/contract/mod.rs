@@ -151,6 +151,7 @@ macro_rules! engine_contract {
                 a_payment_that_was_withdrawn_is_free,
                 what_nobody_waits_for_any_more_is_taken_by_nobody,
                 a_payment_that_was_begun_meanwhile_is_not_received,
+                what_a_payer_has_under_way_is_told_open_or_handed_over,
             }
             leases {
                 a_lease_is_taken_by_whoever_saw_it_as_it_is,

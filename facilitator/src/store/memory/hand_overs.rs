@@ -5,14 +5,21 @@ use std::{sync::Arc, time::Instant};
 use async_trait::async_trait;
 use chains_core::{Identity, Network};
 
-use super::{
-    MemoryStore,
-    tables::{Offer, Tables},
-};
+use super::{MemoryStore, tables::Tables};
 use crate::{
     settlement::{Facts, SettlementId},
     store::{HandOvers, HandedOver, StoreError, Waiting},
 };
+
+/// A payment that is handed over.
+#[derive(Clone, Debug)]
+pub(super) struct Offer {
+    pub payment: HandedOver,
+    /// The time until which its caller waits.
+    pub until: Instant,
+    /// The owner of gas wallets that has it in its queue.
+    pub taken_by: Option<String>,
+}
 
 impl Tables {
     /// A payment that is handed over and waited for.

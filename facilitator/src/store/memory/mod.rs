@@ -13,10 +13,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
 
 use async_trait::async_trait;
-use chains_core::{Identity, Network, clock::Millis};
+use chains_core::{Identity, Network, clock::Millis, transaction::Plan};
 use parking_lot::Mutex;
 
 use self::tables::{Row, Tables};
@@ -24,7 +25,7 @@ use crate::{
     settlement::{
         AttemptKind, Caller, Facts, Failed, Recipient, Record, SettlementId, State, Timeline, Transaction,
         TransactionState,
-        record::{Due, Event, Followed, Loss, Sends},
+        record::{Due, Event, Followed, Loss, Sends, UnderWay},
     },
     store::{
         ApplyError, Change, Fence, Notices, OperatorWord, Query, SendNote, Size, Store, StoreError,
@@ -233,6 +234,26 @@ impl Store for MemoryStore {
             is_open || tables.handed_over.contains_key(id)
         };
         self.read(|tables| ids.iter().filter(|id| is_open(tables, id)).copied().collect())
+    }
+
+    async fn under_way(&self, network: &Network, payer: &str) -> Result<Vec<UnderWay>, StoreError> {
+        let of_payer = |facts: &Facts| facts.network == *network && facts.payer == payer;
+        let under_way = |facts: &Facts, plan: &Plan| UnderWay {
+            id: facts.id,
+            identity: facts.identity,
+            asset: facts.asset.clone(),
+            amount: facts.amount,
+            plan: plan.clone(),
+        };
+        self.read(|tables| {
+            let open = tables.settlements.values().filter(|row| row.state == State::Open && of_payer(&row.facts));
+            let open = open.filter_map(|row| Some(under_way(&row.facts, &row.steps.last()?.plan)));
+            let waiting = tables.handed_over.values().filter(|offer| offer.until > Instant::now());
+            let waiting = waiting.map(|offer| &offer.payment).filter(|payment| of_payer(&payment.facts));
+            let mut all: Vec<_> = open.chain(waiting.map(|payment| under_way(&payment.facts, &payment.plan))).collect();
+            all.sort_by_key(|payment| payment.id);
+            all
+        })
     }
 
     fn notices(&self) -> Notices {

@@ -3,18 +3,18 @@
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
-    time::Instant,
 };
 
 use chains_core::{Identity, Network, clock::Millis, transaction::Plan};
 
+use super::hand_overs::Offer;
 use crate::{
     settlement::{
         Attempt, AttemptKind, Caller, Delivered, Facts, Recipient, Record, Settled, SettlementId, State, Status, Step,
         StepNumber, StepState, Transaction, TransactionId, TransactionState,
         record::{Event, Followed, Loss},
     },
-    store::{ApplyError, Change, Fence, HandedOver, Instance, SendNote, StoreError},
+    store::{ApplyError, Change, Fence, Instance, SendNote, StoreError},
 };
 
 /// A settlement with its steps and its story.
@@ -56,16 +56,6 @@ impl Default for Owner {
     fn default() -> Self {
         Self { id: String::new(), name: String::new(), epoch: 0, beat: 0, renewed_at: Millis(0) }
     }
-}
-
-/// A payment that is handed over.
-#[derive(Clone, Debug)]
-pub(super) struct Offer {
-    pub payment: HandedOver,
-    /// The time until which its caller waits.
-    pub until: Instant,
-    /// The owner of gas wallets that has it in its queue.
-    pub taken_by: Option<String>,
 }
 
 /// All rows. A copy is cheap: rows are shared until they change.
@@ -487,7 +477,14 @@ impl Tables {
         let fee_paid = paid.fold(chains_core::Amount::ZERO, |sum, fee| sum.checked_add(fee).unwrap_or(sum));
         let (payer, payer_code) = (row.facts.payer.clone(), row.facts.payer_code.clone());
         let tenant = row.facts.caller.tenant.clone();
-        (!fee_paid.is_zero()).then_some(Loss { payer, tenant, payer_code, fee_paid, at: row.ended_at? })
+        (!fee_paid.is_zero()).then_some(Loss {
+            id: row.facts.id,
+            payer,
+            tenant,
+            payer_code,
+            fee_paid,
+            at: row.ended_at?,
+        })
     }
 }
 

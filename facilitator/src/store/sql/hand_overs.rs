@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use chains_core::{Identity, Network, transaction::Plan};
+use chains_core::{Identity, Network};
 
 use super::{
     SqlStore,
@@ -119,7 +119,9 @@ fn waiting(dialect: Dialect) -> String {
 /// A payment that was taken, from the columns of [`FACTS`], those of its step, and the time that is left.
 pub(super) fn handed_over(row: &Row) -> Result<HandedOver, StoreError> {
     let read = Reader::new(row, "handed_over", "id");
-    let plan = Plan::new(read.text("plan")?).sent_by(read.maybe_text("gas_wallet")?);
-    let plan = plan.valid_before(read.maybe_number("valid_before")?);
-    Ok(HandedOver { facts: row::facts(&read)?.into(), plan, wait: Duration::from_millis(read.number("rest")?) })
+    Ok(HandedOver {
+        facts: row::facts(&read)?.into(),
+        plan: row::plan(&read)?,
+        wait: Duration::from_millis(read.number("rest")?),
+    })
 }

@@ -59,7 +59,7 @@ use super::{
 };
 use crate::settlement::{
     Caller, Recipient, Record, SettlementId, Timeline, Transaction,
-    record::{Due, Followed, Loss},
+    record::{Due, Followed, Loss, UnderWay},
 };
 
 /// Connections for the look-ups of the engine. More do not help: a look-up is a
@@ -246,6 +246,10 @@ impl Store for SqlStore {
 
     async fn open_of(&self, ids: &[SettlementId]) -> Result<Vec<SettlementId>, StoreError> {
         read::open_of(&self.readers, ids).await
+    }
+
+    async fn under_way(&self, network: &Network, payer: &str) -> Result<Vec<UnderWay>, StoreError> {
+        read::under_way(&self.readers, network, payer).await
     }
 
     fn notices(&self) -> Notices {

@@ -101,6 +101,10 @@ impl<'r> Reader<'r> {
         self.get(column)
     }
 
+    pub(super) fn identity(&self, column: &'static str) -> Result<Identity, StoreError> {
+        self.bytes(column).map(Identity::from_bytes)
+    }
+
     pub(super) fn settlement(&self, column: &'static str) -> Result<SettlementId, StoreError> {
         self.id(column).map(SettlementId)
     }
@@ -151,7 +155,7 @@ fn delivered(read: &Reader<'_>) -> Result<Option<Delivered>, StoreError> {
 pub(super) fn facts(read: &Reader<'_>) -> Result<Facts, StoreError> {
     Ok(Facts {
         id: read.settlement("id")?,
-        identity: Identity::from_bytes(read.bytes("identity")?),
+        identity: read.identity("identity")?,
         fingerprint: Fingerprint::from_bytes(read.bytes("fingerprint")?),
         caller: Caller { tenant: read.text("tenant")?, key: read.maybe_text("idempotency_key")?.map(Key::from_stored) },
         request_id: read.text("request_id")?,
@@ -203,9 +207,13 @@ pub(super) fn step(row: &Row) -> Result<(SettlementId, Step), StoreError> {
         "done" => StepState::Done(read.transaction("transaction_id")?),
         _ => return Err(read.wrong("state")),
     };
+    Ok((read.settlement("settlement")?, Step { number: read.small("number")?, plan: plan(&read)?, state }))
+}
+
+/// A plan, from the columns `plan`, `gas_wallet` and `valid_before`.
+pub(super) fn plan(read: &Reader<'_>) -> Result<Plan, StoreError> {
     let plan = Plan::new(read.text("plan")?).sent_by(read.maybe_text("gas_wallet")?);
-    let plan = plan.valid_before(read.maybe_number("valid_before")?);
-    Ok((read.settlement("settlement")?, Step { number: read.small("number")?, plan, state }))
+    Ok(plan.valid_before(read.maybe_number("valid_before")?))
 }
 
 /// The columns that [`attempt`] reads; `FROM attempt a JOIN wallet_transaction t` follows.

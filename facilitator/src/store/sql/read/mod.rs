@@ -5,11 +5,13 @@
 //! | `due` | settled transfers that are due for the finality check |
 //! | `find` | settlements by what operators and tenants ask |
 //! | `followed` | settlements with their steps and transactions |
+//! | `under_way` | a payer's payments under way |
 //! | this one | everything else |
 
 mod due;
 mod find;
 mod followed;
+mod under_way;
 
 use std::ops::Range;
 
@@ -21,6 +23,7 @@ pub(super) use self::{
     due::due_for_finality,
     find::find,
     followed::{executable, failed_by_block, followed_of, open_settlements, timeline, unresolved},
+    under_way::under_way,
 };
 use super::{
     database::{Pool, Row},
@@ -53,6 +56,7 @@ pub(in crate::store) fn queries(dialect: Dialect, network: &Network) -> Vec<Stat
         TRANSACTIONS_AT.to_owned(),
         losses_sql(dialect),
         payers_sql(dialect),
+        under_way::sql(dialect),
         HIGHEST_NONCE.to_owned(),
         super::archive::NONCES.to_owned(),
     ];
@@ -184,30 +188,30 @@ pub(super) async fn payers(pool: &Pool, network: &Network, since: Millis) -> Res
 pub(super) async fn losses(pool: &Pool, network: &Network, since: Millis) -> Result<Vec<Loss>, StoreError> {
     let values = [network.as_str().into(), int(since.0).into(), LOSSES_MAX.into()];
     let query = Statement::of(pool.dialect(), losses_sql(pool.dialect()), values);
-    let mut losses: Vec<(SettlementId, Loss)> = Vec::new();
+    let mut losses: Vec<Loss> = Vec::new();
     for row in pool.all(query).await?.iter().rev() {
-        let (id, loss) = loss(row)?;
+        let loss = loss(row)?;
         match losses.last_mut() {
-            Some((last, sum)) if *last == id => {
+            Some(sum) if sum.id == loss.id => {
                 sum.fee_paid = sum.fee_paid.checked_add(loss.fee_paid).unwrap_or(Amount::MAX);
             }
-            _ => losses.push((id, loss)),
+            _ => losses.push(loss),
         }
     }
-    Ok(losses.into_iter().map(|(_, loss)| loss).collect())
+    Ok(losses)
 }
 
-fn loss(row: &Row) -> Result<(SettlementId, Loss), StoreError> {
+fn loss(row: &Row) -> Result<Loss, StoreError> {
     let read = Reader::new(row, "settlement", "id");
     let fee_paid: Amount = read.parsed("fee_paid")?;
     let number = |column| usize::try_from(read.number(column)?).map_err(|_| read.wrong(column));
     let (place, items) = (number("place")?, number("items")?);
-    let loss = Loss {
+    Ok(Loss {
+        id: read.settlement("id")?,
         payer: read.text("payer")?,
         tenant: read.text("tenant")?,
         payer_code: read.maybe_text("payer_code")?,
         fee_paid: fee_paid.share(place, items),
         at: read.time("ended_at")?,
-    };
-    Ok((read.settlement("id")?, loss))
+    })
 }
