@@ -151,7 +151,7 @@ pub async fn start(
         let following = FollowedFile::new(path, environment.clone(), Changeable { ring, pause, networks });
         lifecycle.tasks.spawn(following.follow(lifecycle.stop.clone()));
     }
-    let (gate, options) = (Arc::new(Gate::new(redis)), Arc::new(options));
+    let (gate, options) = (Arc::new(Gate::new(redis, move || ownership.instances())), Arc::new(options));
     let api = Api { payments: Arc::clone(&payments), keys, gate, options };
     let address = public.local_addr()?;
     lifecycle.tasks.spawn(http::admin::upkeep(metrics.clone(), lifecycle.stop.clone()));

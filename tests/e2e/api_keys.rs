@@ -16,9 +16,9 @@ use toml::Table;
 use crate::redis_guard::{counted, with};
 
 /// A token and its SHA-256.
-type Token = (&'static str, &'static str);
+pub(crate) type Token = (&'static str, &'static str);
 
-const FIRST: Token =
+pub(crate) const FIRST: Token =
     ("test-token-0000000000000001", "4d6c39192af87696ddddcf065123941ea0f36007cb656145350788b93a0366d8");
 const SECOND: Token =
     ("test-token-0000000000000002", "b76a0f753a6b43e03281c148fe878067917bdcf299bc865eea83c927d043c366");
@@ -35,13 +35,13 @@ fn key(name: &str, (_, sha256): Token) -> Table {
     ])
 }
 
-fn limited(name: &str, token: Token, rate: &str) -> Table {
+pub(crate) fn limited(name: &str, token: Token, rate: &str) -> Table {
     let mut key = key(name, token);
     key.insert("rate".to_owned(), table([("verify", rate.into())]).into());
     key
 }
 
-fn with_keys(home: Home, keys: Vec<Table>) -> Home {
+pub(crate) fn with_keys(home: Home, keys: Vec<Table>) -> Home {
     home.section("auth", "mode", "api_key").section("auth", "keys", keys)
 }
 
@@ -124,7 +124,7 @@ async fn unanswered(homes: &[Home]) -> usize {
 
 /// Requests to `/verify` of all services in turn: those that were let through, and the longest wait that the others
 /// were told.
-async fn burst(services: &[Arc<Service>], token: Token, requests: usize) -> (usize, u64) {
+pub(crate) async fn burst(services: &[Arc<Service>], token: Token, requests: usize) -> (usize, u64) {
     let asked = (0..requests).map(|number| {
         let url = services[number % services.len()].url.clone();
         async move { ask(&url, "/verify", token, &Draft::default().v2()).await }

@@ -49,6 +49,7 @@
 //! | [`engine_svm`] | the same on Solana |
 //! | [`abuse`] | bad input spends nothing and gets a clear answer |
 //! | [`payers`] | the same money serves once, and who costs gas for nothing is not served for long |
+//! | [`payers_elsewhere`] | what one instance has seen of payers and callers, the others know |
 //! | [`abuse_svm`] | a signed message is one payment however it is written; what fails leaves nothing behind |
 //! | [`validity`] | a payment is valid when the chain will take it |
 //! | [`redis_guard`], [`redis_faults`] | instances that share a Redis refuse early, and need it for nothing |
@@ -114,6 +115,7 @@ mod metrics;
 mod nemesis;
 mod pause;
 mod payers;
+mod payers_elsewhere;
 mod permit2_evm;
 mod recovery;
 mod redis_faults;

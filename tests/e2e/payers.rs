@@ -12,9 +12,9 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 /// Of the payer's 1,000,000,000,000 two of these can be paid.
-const LARGE: u64 = 400_000_000_000;
+pub(crate) const LARGE: u64 = 400_000_000_000;
 
-fn large() -> Draft {
+pub(crate) fn large() -> Draft {
     Draft { value: U256::from(LARGE), ..Draft::default() }
 }
 
@@ -95,7 +95,7 @@ async fn verified_payments_hold_their_part_where_the_operator_wants_it() {
 }
 
 /// Spends a little of the money that a pending payment needs, in a block before it.
-async fn fail_one(chain: &Anvil, service: &Service) -> Answer {
+pub(crate) async fn fail_one(chain: &Anvil, service: &Service) -> Answer {
     chain.node.stop_blocks().await;
     let balance = chain.node.token_balance(USDC, PAYER).await;
     let all = Draft { value: U256::from(balance), ..Draft::default() }.v2();

@@ -1,5 +1,6 @@
 //! `doctor`: what was seen, what it means, how to fix it.
 
+mod instances;
 mod offline;
 mod redis;
 mod runway;
@@ -96,6 +97,7 @@ async fn ask(chain: &Arc<dyn Chain>, store: Option<&dyn Store>) -> Vec<Finding> 
     let mut findings = chain.doctor().await;
     if let Some(store) = store {
         findings.extend(runway::check(&**chain, store, SystemClock.now()).await);
+        findings.extend(instances::check(&**chain, store, SystemClock.now()).await);
     }
     findings.into_iter().map(|finding| finding.on(chain.network())).collect()
 }

@@ -10,6 +10,7 @@
 mod hand_over;
 mod known;
 mod mark;
+mod under_way;
 mod wait;
 
 use std::sync::{Arc, OnceLock};
@@ -235,7 +236,16 @@ impl Payments {
                 return Next::Answer(SettleOutcome::Rejected(rejection));
             }
             let facts = Arc::new(self.facts(call, &verified, claimed_block));
-            let share = share(call, &facts, &verified);
+            let mut share = share(call, &facts, &verified);
+            match self.beside_others(call, &mut share).await {
+                Ok(Next::Go(())) => {}
+                Ok(Next::Again) => continue,
+                Ok(Next::Answer(outcome)) => return Next::Answer(outcome),
+                Err(error) => {
+                    tracing::error!(request_id = call.request_id, %error, "a payment could not be claimed: the store failed");
+                    return Next::Answer(call.give_up(NotNow::Store));
+                }
+            }
             match self.registry.claim(facts, share, self.clock.now()).await {
                 Claim::New(waiter) => return Next::Go(Claimed { waiter, verified }),
                 Claim::UnderWay(entry) => {

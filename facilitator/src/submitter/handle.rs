@@ -50,6 +50,11 @@ impl Submitter {
         self.dispatcher.hand_over(Box::new(work)).map_err(|(busy, work)| (busy, work.plan))
     }
 
+    /// The instances that share the gas wallets, this one among them.
+    pub fn instances(&self) -> u32 {
+        self.context.ownership.instances()
+    }
+
     /// The id of this instance, where another one has a gas wallet that may send this
     /// payment, or any payment.
     pub fn hands_over(&self, plan: Option<&Plan>) -> Option<&str> {

@@ -35,6 +35,9 @@ pub trait Ownership: Send + Sync {
     /// The id of this instance among those that share the wallets; `None` where it has
     /// them all.
     fn instance(&self) -> Option<&str>;
+
+    /// The instances that are alive and share the wallets, this one among them.
+    fn instances(&self) -> u32;
 }
 
 /// A wallet in the hands of its owner.
@@ -134,5 +137,9 @@ impl Ownership for StoreLockOwnership {
 
     fn instance(&self) -> Option<&str> {
         None
+    }
+
+    fn instances(&self) -> u32 {
+        1
     }
 }

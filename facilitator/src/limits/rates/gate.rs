@@ -61,15 +61,19 @@ impl Drop for Admitted {
 /// that what is remembered has a bound.
 pub struct Gate {
     redis: Option<RedisClient>,
+    /// The instances that share the gas wallets, this one among them.
+    sharing: Box<dyn Fn() -> u32 + Send + Sync>,
     started: Instant,
     taken: DashMap<(String, &'static str), u64>,
     under_way: DashMap<String, Arc<AtomicU32>>,
 }
 
 impl Gate {
-    /// Nothing used up. Rates are shared by this Redis, where there is one.
-    pub fn new(redis: Option<RedisClient>) -> Self {
-        Self { redis, started: Instant::now(), taken: DashMap::new(), under_way: DashMap::new() }
+    /// Nothing used up. Rates are shared by this Redis, where there is one; where there is none, or it does not
+    /// answer, each of the instances has its part. `sharing`: those that share the gas wallets, this one among them.
+    pub fn new(redis: Option<RedisClient>, sharing: impl Fn() -> u32 + Send + Sync + 'static) -> Self {
+        let sharing = Box::new(sharing);
+        Self { redis, sharing, started: Instant::now(), taken: DashMap::new(), under_way: DashMap::new() }
     }
 
     /// Lets a request of a caller through on a route, or says why not. Called before anything of it is read.
@@ -88,7 +92,7 @@ impl Gate {
     }
 
     fn instances(&self) -> u32 {
-        self.redis.as_ref().map_or(1, RedisClient::instances)
+        self.redis.as_ref().map_or(1, RedisClient::instances).max((self.sharing)())
     }
 
     fn begin(&self, caller: &str, max: u32) -> Result<Admitted, Over> {
@@ -132,7 +136,7 @@ mod tests {
 
     #[tokio::test]
     async fn callers_have_limits_of_their_own_and_what_ends_makes_room() {
-        let gate = Gate::new(None);
+        let gate = Gate::new(None, || 1);
         let allowance = |rate: Option<&str>, in_flight_max| Allowance {
             rate: rate.map(|rate| rate.parse().expect("a rate")),
             in_flight_max,
@@ -151,5 +155,24 @@ mod tests {
         drop(first);
         assert!(gate.admit("c", "settle", two).await.is_ok());
         assert!(gate.admit("d", "settle", Allowance::default()).await.is_ok(), "no limits");
+    }
+
+    #[tokio::test]
+    async fn each_instance_has_its_part_where_nothing_is_shared() {
+        for (instances, expected) in [(1, 6), (2, 3), (3, 2), (9, 1)] {
+            let gate = Gate::new(None, move || instances);
+            let limited = Allowance { rate: Some("6/h".parse().expect("a rate")), in_flight_max: None };
+            let mut taken = 0;
+            while gate.admit("a", "settle", limited).await.is_ok() {
+                taken += 1;
+            }
+            assert_eq!(taken, expected, "{instances} instances");
+            let crowded = Allowance { rate: None, in_flight_max: Some(6) };
+            let mut under_way = vec![];
+            while let Ok(admitted) = gate.admit("b", "settle", crowded).await {
+                under_way.push(admitted);
+            }
+            assert_eq!(under_way.len(), expected, "{instances} instances");
+        }
     }
 }

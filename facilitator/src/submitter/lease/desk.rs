@@ -1,6 +1,9 @@
 //! The parts that the keeper of the leases and those who wait for wallets share.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU32},
+};
 
 use chains_core::{
     Network,
@@ -58,6 +61,8 @@ pub struct Shared {
     pub desks: Mutex<BTreeMap<Wallet, Desk>>,
     /// Somebody waits for a wallet that was not waited for before.
     pub asked: Notify,
+    /// The other instances that are alive.
+    pub others: AtomicU32,
 }
 
 /// A wallet as the keeper and whoever waits for it know it.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -160,6 +160,8 @@ impl Keeper {
         let (leases, instances) = (self.shared.store.leases().await?, self.shared.store.instances().await?);
         let now = Instant::now();
         self.seen.note(leases, instances, now);
+        let others = u32::try_from(self.seen.others(&self.shared.me, now).count()).unwrap_or(u32::MAX);
+        self.shared.others.store(others, Ordering::Relaxed);
         for id in self.seen.forgotten(&self.shared.me, now) {
             self.shared.store.forget_instance(&id).await?;
         }

@@ -18,7 +18,13 @@ mod seen;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use chains_core::{Network, clock::Clock};
@@ -42,7 +48,15 @@ impl LeaseOwnership {
     /// is given up at once if another instance is there.
     pub fn start(store: Arc<dyn Store>, me: Me, clock: Arc<dyn Clock>, lifecycle: &Lifecycle) -> Self {
         let desks = Mutex::new(BTreeMap::new());
-        let shared = Arc::new(Shared { store, me, clock, renewed: Renewed::now(), desks, asked: Notify::new() });
+        let shared = Arc::new(Shared {
+            store,
+            me,
+            clock,
+            renewed: Renewed::now(),
+            desks,
+            asked: Notify::new(),
+            others: AtomicU32::new(0),
+        });
         let keeper = Keeper::new(Arc::clone(&shared), lifecycle.clone());
         lifecycle.supervise("keeper of the leases", keeper.run());
         Self(shared)
@@ -87,5 +101,9 @@ impl Ownership for LeaseOwnership {
 
     fn instance(&self) -> Option<&str> {
         Some(&self.0.me.id)
+    }
+
+    fn instances(&self) -> u32 {
+        self.0.others.load(Ordering::Relaxed).saturating_add(1)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    sync::atomic::AtomicU32,
     time::{Duration, Instant as Wall},
 };
 
@@ -40,7 +41,8 @@ impl Running {
         let (renewed, asked) = (Renewed::now(), Notify::new());
         let (clock, desks) = (Arc::new(SystemClock), Mutex::default());
         let kept: Arc<dyn Store> = store.clone();
-        let shared = Arc::new(Shared { store: kept, me, clock, renewed, desks, asked });
+        let others = AtomicU32::new(0);
+        let shared = Arc::new(Shared { store: kept, me, clock, renewed, desks, asked, others });
         let ownership = LeaseOwnership(Arc::clone(&shared));
         let (here, mut tasks) = (Arc::<Mutex<BTreeMap<_, _>>>::default(), JoinSet::new());
         tasks.spawn(Keeper::new(shared, lifecycle.clone()).run());
