@@ -12,6 +12,9 @@ use uuid::Uuid;
 
 use crate::settlement::{SettlementId, TransactionId};
 
+/// Values of a query of SQLite's whose compiled form is kept: some payments' worth.
+const KEPT_VALUES_MAX: usize = 256;
+
 /// The language of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Dialect {
@@ -378,9 +381,10 @@ impl Script {
     }
 
     /// The query. Its text is this program's own: whatever comes from outside
-    /// is one of its values.
+    /// is one of its values. One with many values is not kept: it has as many
+    /// forms as groups have sizes, and each compiled one takes hundreds of KiB.
     pub fn query(self) -> Query<'static, Sqlite, SqliteArguments> {
-        let query = sqlx::query(AssertSqlSafe(self.sql));
+        let query = sqlx::query(AssertSqlSafe(self.sql)).persistent(self.values.len() <= KEPT_VALUES_MAX);
         self.values.into_iter().fold(query, |query, value| match value {
             Value::Number(number) => query.bind(number),
             Value::Flag(flag) => query.bind(i64::from(flag)),

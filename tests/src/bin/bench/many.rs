@@ -61,7 +61,7 @@ const LIMITED: Scene = Scene {
 };
 
 const SCENES: [Scene; 6] = [
-    Scene { name: "many: 1 wallet, 800 callers, batch = auto", wallets: 1, callers: 800, payments: 6_000, ..EIGHT },
+    Scene { name: "many: 1 wallet, 600 callers, batch = auto", wallets: 1, callers: 600, payments: 6_000, ..EIGHT },
     EIGHT,
     Scene { name: "many: the same on PostgreSQL", stored: Stored::Postgres, ..EIGHT },
     Scene { name: "many: 8 wallets, 2,000 callers, batch = off", batch: "off", ..EIGHT },
@@ -111,7 +111,7 @@ impl Stage {
             .server("connections_per_ip_max", 4096)
             .network("batch", scene.batch);
         let home = if scene.batch == "auto" { home.with_batch_contract() } else { home };
-        let others: Vec<_> = (1..scene.instances).map(|number| home.beside(&format!("number {number}"))).collect();
+        let others: Vec<_> = (1..scene.instances).map(|number| home.beside(&format!("number-{number}"))).collect();
         let homes: Vec<_> = [home].into_iter().chain(others).collect();
         let mut services = Vec::new();
         for home in &homes {
