@@ -5,17 +5,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chains_svm::local::Payer as SolanaPayer;
 use e2e::{
     anvil::{Anvil, GAS_WALLET, GAS_WALLET_KEY, PAYEE, PAYER, USDC},
     eventually,
     payer::Draft,
     permit2::{Permit2Draft, allow},
     service::{Answer, Home, Service, Stored},
+    validator::Validator,
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::instances::{SECOND, shares, shares_all, signal, wallet_of};
+use crate::{
+    instances::{SECOND, shares, shares_all, signal, wallet_of},
+    redis_guard::settles_once_of_300,
+};
 
 /// A home of an instance that has the one gas wallet.
 fn with_the_wallet(chain: &Anvil) -> Home {
@@ -108,6 +113,66 @@ async fn a_caller_that_leaves_frees_its_payment() {
     let again = other.decided(&body).await;
     assert!(again.is_good(), "it is free: {again:?}\n{}\n{}", home.log(), beside.log());
     assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 1);
+    home.assert_audit();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_beside_a_caller_that_leaves_takes_its_place() {
+    let chain = Anvil::start().await;
+    let home = with_the_wallet(&chain);
+    let beside = home.beside("two");
+    let (owner, other) = with_and_without(&home, &beside).await;
+    signal(&owner, "-STOP");
+    let body = Draft::default().v2();
+    let first = asked(&other, &body);
+    waiting(&home, 1).await;
+    let named = || home.postgres().execute("SELECT id FROM handed_over");
+    let name = named();
+    let second = asked(&other, &body);
+    first.abort();
+    eventually("the second has handed it over anew", || {
+        std::future::ready((!named().is_empty() && named() != name).then_some(()))
+    })
+    .await;
+    signal(&owner, "-CONT");
+    let answer = second.await.expect("no panic").expect("an answer");
+    assert!(answer.is_good(), "{answer:?}\n{}\n{}", home.log(), beside.log());
+    assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 1);
+    home.assert_audit();
+}
+
+/// B06, E03, over instances of which one has the gas wallet.
+#[tokio::test(flavor = "multi_thread")]
+async fn three_hundred_settles_of_one_payment_succeed_once_where_most_have_no_gas_wallet() {
+    let chain = Anvil::start().await;
+    let home = with_the_wallet(&chain);
+    let homes = [home.beside("two"), home.beside("three")];
+    let services = [home.serve().await, homes[0].serve().await, homes[1].serve().await].map(Arc::new);
+    for service in &services[1..] {
+        shares(service, 0, 1).await;
+    }
+    for payments in 1..=3 {
+        settles_once_of_300(&services, &home).await;
+        settles_once_of_300(&services[1..], &home).await;
+        assert_eq!(chain.node.token_balance(USDC, PAYEE).await, 20_000 * payments);
+    }
+    waiting(&home, 0).await;
+    home.assert_audit();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_on_solana_settles_where_its_fee_payer_is_not() {
+    let validator = Validator::start().await;
+    let home = Home::on(&validator).stored_in(Stored::Postgres).server("settle_wait", "20s");
+    let beside = home.beside("two");
+    let (owner, other) = with_and_without(&home, &beside).await;
+    for number in 0..4 {
+        let body = e2e::svm::Draft::of(SolanaPayer::numbered(number)).body(&validator.chain, 2).await;
+        let settled = other.post("/settle", &body).await;
+        assert!(settled.is_good(), "{settled:?}\n{}\n{}", home.log(), beside.log());
+        let again = owner.post("/settle", &body).await;
+        assert_eq!(again.text("errorReason"), "duplicate_settlement", "{again:?}");
+    }
     home.assert_audit();
 }
 

@@ -115,8 +115,10 @@ impl Registry {
     /// keeps what it has taken of the limits.
     pub async fn receive(&self, facts: Arc<Facts>, share: Share, until: Instant, now: Millis) -> Received {
         let entry = match self.entries.entry(facts.identity) {
+            // Handed over a second time while the first is at its end: later.
+            Slot::Occupied(there) if there.get().facts.id != facts.id => return Received::Refused,
             Slot::Occupied(there) if there.get().is_received() => return Received::Here,
-            Slot::Occupied(mut there) if there.get().facts.id == facts.id => {
+            Slot::Occupied(mut there) => {
                 let entry = Arc::new(Entry::received(facts, there.get().share.clone(), until));
                 there.insert(Arc::clone(&entry));
                 return Received::New(entry);
@@ -126,7 +128,7 @@ impl Registry {
                 free.insert(Arc::clone(&entry));
                 entry
             }
-            Slot::Occupied(_) | Slot::Vacant(_) => return Received::Refused,
+            Slot::Vacant(_) => return Received::Refused,
         };
         if self.limits.take(&entry.share, now).await.is_ok() {
             return Received::New(entry);

@@ -225,6 +225,7 @@ impl Payments {
             let claimed_block = call.submitter.block_number();
             let verified = match call.authorization.verify(Occasion::Settle).await {
                 Verdict::Valid(verified) => verified,
+                Verdict::Invalid(_) if self.is_begun_elsewhere(call).await => return Next::Again,
                 Verdict::Invalid(rejection) => return Next::Answer(SettleOutcome::Rejected(rejection)),
                 Verdict::Unavailable(error) => {
                     tracing::debug!(request_id = call.request_id, %error, "a payment could not be verified");
@@ -275,6 +276,12 @@ impl Payments {
                 }
             }
         }
+    }
+
+    /// Returns true for a payment that another instance has begun since it was looked for: that may be what is wrong
+    /// with it.
+    async fn is_begun_elsewhere(&self, call: &Call<'_>) -> bool {
+        call.submitter.instances() > 1 && self.store.knows(&call.authorization.identity()).await.unwrap_or(false)
     }
 
     fn facts(&self, call: &Call<'_>, verified: &VerifiedPayment, claimed_block: u64) -> Facts {

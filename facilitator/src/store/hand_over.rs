@@ -42,7 +42,7 @@ pub struct Waiting {
 #[async_trait]
 pub trait HandOvers: Send + Sync {
     /// Hands a payment over to whoever owns a gas wallet that may send it; `false`
-    /// when the payment is handed over already, or `instance` is not announced.
+    /// when the payment is handed over or begun already, or `instance` is not announced.
     /// After an error it may be handed over: [`withdraw`](Self::withdraw) tells.
     async fn hand_over(&self, payment: HandedOver, instance: &str) -> Result<bool, StoreError>;
 

@@ -228,3 +228,40 @@ async fn a_claim_beyond_a_budget_holds_nothing() {
     registry.end(second.entry(), nothing()).await;
     assert!(matches!(claim(&registry, wallet("c", 10)).await, Claim::New(_)));
 }
+
+#[tokio::test]
+async fn a_payment_of_another_instance_is_received_once_and_beside_none_of_its_own() {
+    let registry = registry();
+    let until = Instant::now() + Duration::from_mins(1);
+    let receive = |(facts, share): (Arc<Facts>, Share)| registry.receive(facts, share, until, Millis(1));
+    let one = payment("one", Some(server("a")));
+    let Received::New(entry) = receive(one.clone()).await else { panic!("it is new") };
+    assert!(entry.is_wanted() && entry.is_received() && entry.start_storing("0x1"));
+    assert!(matches!(receive(one.clone()).await, Received::Here), "it is in a queue here");
+    let anew = payment("one", None);
+    assert!(matches!(receive(anew.clone()).await, Received::Refused), "handed over anew, while the first is there");
+    assert!(matches!(receive(payment("two", Some(server("a")))).await, Received::Refused), "its key is in use");
+    assert!(
+        matches!(entry.join(&one.0.fingerprint, &one.0.caller), Join::Observer),
+        "the store gives the success away"
+    );
+    registry.give_back(&entry, Dropped::KnownToStore).await;
+    assert!(matches!(receive(anew).await, Received::New(_)));
+
+    // One of this instance's own, which had no gas wallet for it: the money it has taken stays taken.
+    let funds = || Some(Funds { account: "account".into(), available: Amount::from(1_u64) });
+    let with_funds = |name| {
+        let (facts, share) = payment(name, None);
+        (facts, Share { funds: funds(), ..share })
+    };
+    let own = with_funds("own");
+    let waiter = begin(&registry, own.clone()).await;
+    let Received::New(received) = receive((Arc::clone(&own.0), Share { funds: None, ..own.1.clone() })).await else {
+        panic!("it takes the place of what waits")
+    };
+    registry.give_back(waiter.entry(), Dropped::LeftToStore("".into())).await;
+    assert!(registry.find(&own.0.identity).is_some(), "an older entry does not end a newer one");
+    assert!(matches!(claim(&registry, with_funds("other")).await, Claim::Wait(_)));
+    registry.end(&received, State::Settled(Settled { proof: None })).await;
+    assert!(matches!(claim(&registry, with_funds("other")).await, Claim::New(_)));
+}

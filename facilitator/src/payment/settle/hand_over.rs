@@ -55,18 +55,14 @@ impl Offer {
         self.way.registry.give_back(self.waiter.entry(), Dropped::LeftToStore("".into())).await;
     }
 
-    /// Ends it where nobody has begun it; `Some(false)` when somebody did, or ended it.
-    /// `None` where the store does not say in time.
-    async fn withdraw(self, until: Instant) -> Option<bool> {
-        if mistake!(WithdrawsNothing) {
-            self.end().await;
-            return Some(true);
+    /// Ends it where nobody has begun it: nobody will any more. `None` where the store does
+    /// not say in time.
+    async fn withdraw(self, until: Instant) -> Option<()> {
+        if !mistake!(WithdrawsNothing) {
+            timeout_at(until, self.way.withdraw(self.waiter.entry())).await.ok().flatten()?;
         }
-        let withdrawn = timeout_at(until, self.way.withdraw(self.waiter.entry())).await.ok().flatten();
-        if withdrawn.is_some() {
-            self.end().await;
-        }
-        withdrawn
+        self.end().await;
+        Some(())
     }
 }
 
@@ -76,7 +72,7 @@ impl Drop for Offer {
         if !self.is_over {
             let (way, entry) = (self.way.clone(), Arc::clone(self.waiter.entry()));
             self.way.tasks.spawn(async move {
-                let _: Option<bool> = way.withdraw(&entry).await;
+                let _: Option<()> = way.withdraw(&entry).await;
                 way.registry.give_back(&entry, Dropped::LeftToStore("".into())).await;
             });
         }
@@ -85,14 +81,14 @@ impl Drop for Offer {
 
 impl Way {
     /// Tries until the store answers; `None` when it is closed.
-    async fn withdraw(&self, entry: &Entry) -> Option<bool> {
+    async fn withdraw(&self, entry: &Entry) -> Option<()> {
         loop {
             match self.store.withdraw(entry.facts.id, &self.instance).await {
                 Ok(withdrawn) => {
                     if withdrawn {
                         metrics::hand_over(&entry.facts.network, HandOver::Withdrawn);
                     }
-                    return Some(withdrawn);
+                    return Some(());
                 }
                 Err(StoreError::Closed) => return None,
                 Err(_) => tokio::time::sleep(RETRY).await,
@@ -138,14 +134,13 @@ impl Payments {
         let (id, identity) = (offer.waiter.entry().facts.id, call.authorization.identity());
         let until = Instant::now().max(call.deadline) + WITHDRAW_WAIT;
         let pending = SettleOutcome::Pending { id, transaction: String::new(), why: Pending::NotAccepted };
-        match offer.withdraw(until).await {
-            Some(true) => Ok(Next::unavailable(why)),
-            Some(false) => match self.store.by_identity(&identity).await? {
-                Some(record) => Ok(Next::Answer(self.stored(call, record).await?)),
-                // Its owner would not begin it, and nobody can any more.
-                None => Ok(Next::unavailable(why)),
-            },
-            None => Ok(Next::Answer(pending)),
+        if offer.withdraw(until).await.is_none() {
+            return Ok(Next::Answer(pending));
+        }
+        // Begun by whoever took it, or by another request that had a gas wallet.
+        match self.store.by_identity(&identity).await? {
+            Some(record) => Ok(Next::Answer(self.stored(call, record).await?)),
+            None => Ok(Next::unavailable(why)),
         }
     }
 }

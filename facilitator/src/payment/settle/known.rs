@@ -54,7 +54,8 @@ impl Payments {
                 return self.follow_handed_over(call, &facts).await;
             }
             let archived = self.store.archived(ArchivedName::Identity(&identity)).await?;
-            return Ok(archived.map_or(Next::Go(None), |archived| Next::Answer(refuse(archived))));
+            // Nowhere: begun, or withdrawn, between the looks.
+            return Ok(archived.map_or(Next::Again, |archived| Next::Answer(refuse(archived))));
         };
         if record.state != State::Open {
             return Ok(Next::Answer(self.stored(call, record).await?));

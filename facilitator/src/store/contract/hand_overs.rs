@@ -109,6 +109,7 @@ pub(crate) async fn what_an_owner_took_is_free_once_its_wallets_are_another_s(ba
     assert_eq!(take(&*store, "the test").await, [any.id, pinned.id]);
     store.own_wallet(&network(), "w", "the heir").await.expect("owned");
     assert_eq!(take(&*store, "the heir").await, [], "its owner has another wallet still");
+    store.own_wallet(&network(), "", "the test").await.expect("a duty is no wallet");
     store.own_wallet(&network(), "v", "the heir").await.expect("owned");
     assert_eq!(take(&*store, "the heir").await, [any.id, pinned.id]);
     store.close().await;
@@ -215,5 +216,6 @@ pub(crate) async fn a_payment_that_was_begun_meanwhile_is_not_received(backend: 
     assert_eq!(claimed(store.apply(receive(&one, 2), AT).await), [one.id]);
     assert_eq!(store.record(one.id).await.expect("read"), None);
     assert!(store.withdraw(one.id, "acceptor").await.expect("asked"), "it is still handed over");
+    assert!(!hand_over(&*store, &facts(1)).await, "it is begun");
     store.close().await;
 }

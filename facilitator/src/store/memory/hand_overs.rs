@@ -29,9 +29,9 @@ impl Tables {
     }
 
     fn owns(&self, network: &Network, wallet: Option<&str>, owner: &str) -> bool {
-        self.owners
-            .iter()
-            .any(|((of, name), there)| of == network && there.id == owner && wallet.is_none_or(|wallet| wallet == name))
+        self.owners.iter().any(|((of, name), there)| {
+            of == network && there.id == owner && !name.is_empty() && wallet.is_none_or(|wallet| wallet == name)
+        })
     }
 
     fn may_take(&self, offer: &Offer, network: &Network, owner: &str) -> bool {
@@ -54,7 +54,8 @@ impl HandOvers for MemoryStore {
     async fn hand_over(&self, payment: HandedOver, instance: &str) -> Result<bool, StoreError> {
         self.write_or_fail(|tables| {
             let identity = payment.facts.identity;
-            if !tables.instances.contains_key(instance) || tables.handed_over(&identity).is_some() {
+            let is_known = tables.handed_over(&identity).is_some() || tables.by_identity(&identity).is_some();
+            if !tables.instances.contains_key(instance) || is_known {
                 return false;
             }
             tables.handed_over.retain(|_, offer| offer.payment.facts.identity != identity);

@@ -28,7 +28,7 @@ pub(super) fn may_be_taken(dialect: Dialect) -> String {
     format!(
         "h.network = $2 AND h.wanted_until > {} AND (h.gas_wallet IS NULL OR EXISTS (SELECT 1 FROM wallet_owner o \
          WHERE o.network = h.network AND o.gas_wallet = h.gas_wallet AND o.owner = $1)) AND NOT EXISTS \
-         (SELECT 1 FROM wallet_owner o WHERE o.network = h.network AND o.owner = h.taken_by)",
+         (SELECT 1 FROM wallet_owner o WHERE o.network = h.network AND o.owner = h.taken_by AND o.gas_wallet <> '')",
         dialect.now()
     )
 }

@@ -52,7 +52,7 @@ pub(in crate::store) fn queries(dialect: Dialect, network: &Network) -> Vec<Stat
     queries.extend(due::queries(dialect, network));
     queries.extend(super::hand_overs::queries(dialect));
     let whole = [
-        KNOWS.to_owned(),
+        knows_sql(dialect),
         TRANSACTIONS_AT.to_owned(),
         losses_sql(dialect),
         payers_sql(dialect),
@@ -71,7 +71,7 @@ pub(super) async fn check(pool: &Pool) -> Result<(), StoreError> {
 
 pub(super) async fn knows(pool: &Pool, identity: &Identity) -> Result<bool, StoreError> {
     let identity = identity.as_bytes().as_slice();
-    Ok(pool.first(Statement::of(pool.dialect(), KNOWS, [identity.into()])).await?.is_some())
+    Ok(pool.first(Statement::of(pool.dialect(), knows_sql(pool.dialect()), [identity.into()])).await?.is_some())
 }
 
 pub(super) async fn by_identity(pool: &Pool, identity: &Identity) -> Result<Option<Record>, StoreError> {
@@ -108,9 +108,15 @@ async fn one<const N: usize>(pool: &Pool, of: &str, values: [Value<'_>; N]) -> R
     found.as_ref().map(row::record).transpose()
 }
 
-const KNOWS: &str = "SELECT 1 FROM settlement s WHERE s.identity = $1 UNION ALL \
-     SELECT 1 FROM archived_settlement a WHERE a.identity = $1 UNION ALL \
-     SELECT 1 FROM handed_over h WHERE h.identity = $1";
+fn knows_sql(dialect: Dialect) -> String {
+    format!(
+        "SELECT 1 FROM settlement s WHERE s.identity = $1 UNION ALL \
+         SELECT 1 FROM archived_settlement a WHERE a.identity = $1 UNION ALL \
+         SELECT 1 FROM handed_over h WHERE h.identity = $1 AND h.wanted_until > {}",
+        dialect.now()
+    )
+}
+
 const BY_IDENTITY: &str = " FROM settlement s WHERE s.identity = $1";
 const BY_ID: &str = " FROM settlement s WHERE s.id = $1";
 const BY_KEY: &str = " FROM settlement s WHERE s.tenant = $1 AND s.idempotency_key = $2";

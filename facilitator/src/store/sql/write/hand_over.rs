@@ -60,9 +60,12 @@ async fn make(session: &mut Session<'_>, payment: &HandedOver, instance: &str) -
         return Ok(false);
     }
     let HandedOver { facts, plan, wait } = payment;
-    let now = session.dialect().now();
+    let (now, identity) = (session.dialect().now(), facts.identity.as_bytes().as_slice());
+    let begun = "SELECT 1 FROM settlement s WHERE s.identity = $1";
+    if session.first(Statement::of(session.dialect(), begun, [identity.into()])).await?.is_some() {
+        return Ok(false);
+    }
     let over = format!("DELETE FROM handed_over WHERE identity = $1 AND wanted_until <= {now}");
-    let identity = facts.identity.as_bytes().as_slice();
     session.run(Statement::of(session.dialect(), over, [identity.into()])).await?;
     let sql = format!(
         "INSERT INTO handed_over (id, identity, fingerprint, tenant, idempotency_key, request_id, network, scheme, \
