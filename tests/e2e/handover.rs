@@ -196,6 +196,34 @@ async fn a_payment_that_nobody_begins_in_time_is_refused_and_never_begun() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_no_gas_wallet_can_pay_a_caller_hears_so_at_each_instance() {
+    let chain = Anvil::start().await;
+    let home = with_the_wallet(&chain);
+    let beside = home.beside("two");
+    let (owner, other) = with_and_without(&home, &beside).await;
+    chain.node.call("anvil_setBalance", json!([GAS_WALLET, "0x1"])).await;
+    chain.node.mine_blocks(2).await;
+    eventually("its owner knows", || async {
+        (owner.post("/settle", &Draft::default().v2()).await.status == 503).then_some(())
+    })
+    .await;
+    let began = Instant::now();
+    let refused = other.post("/settle", &Draft::default().v2()).await;
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    waiting(&home, 0).await;
+    chain.node.call("anvil_setBalance", json!([GAS_WALLET, "0x3635c9adc5dea00000"])).await;
+    chain.node.mine_blocks(2).await;
+    let settled = eventually("it can pay again", || async {
+        let answer = other.post("/settle", &Draft::default().v2()).await;
+        answer.is_good().then_some(answer)
+    })
+    .await;
+    assert_eq!(other.settlement(settled.settlement_id()).await.text("state"), "settled");
+    home.assert_audit();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_payment_whose_accepting_instance_dies_is_begun_or_free() {
     let chain = Anvil::start().await;
     let home = with_the_wallet(&chain).server("settle_wait", "8s");

@@ -124,6 +124,14 @@ impl Dispatcher {
         choose(&self.candidates(|_| true).0).err().map(|busy| self.explain(busy, |_| true))
     }
 
+    /// Returns true when every gas wallet is here, and none can pay: no instance can
+    /// begin a payment now.
+    pub fn is_exhausted(&self) -> bool {
+        let wallets = self.wallets.read();
+        let mut configured = wallets.iter().filter(|desk| !desk.status.retired);
+        configured.all(|desk| desk.worker.is_some() && !desk.status.is_usable())
+    }
+
     /// Hands a payment to the best worker that it may go to.
     ///
     /// # Errors

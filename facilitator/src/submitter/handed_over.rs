@@ -60,22 +60,33 @@ async fn let_go_of_what_was_put_off(context: &Context, owner: &str) {
     }
 }
 
-/// Takes payments as long as there are some, and a gas wallet for them. `in_doubt`:
+/// Takes payments as long as there are some, and a gas wallet for them; ends them where no instance has one that
+/// can pay. `in_doubt`:
 /// what was taken before may be forgotten, as its answer was lost.
 async fn look(context: &Context, dispatcher: &Dispatcher, owner: &str, in_doubt: bool) -> Result<(), StoreError> {
     if in_doubt {
         context.store.let_go(None, owner).await?;
     }
-    while dispatcher.busy().is_none() && context.store.may_take_handed_over(context.network(), owner).await? {
+    loop {
+        let is_exhausted = dispatcher.is_exhausted();
+        let looks = is_exhausted || dispatcher.busy().is_none();
+        if !looks || !context.store.may_take_handed_over(context.network(), owner).await? {
+            return Ok(());
+        }
         let taken = context.store.take_handed_over(context.network(), owner, TAKEN_MAX).await?;
         if taken.is_empty() {
-            break;
+            return Ok(());
         }
         for payment in taken {
-            receive(context, dispatcher, payment).await;
+            if is_exhausted {
+                // Whoever waits for it had better hear so.
+                context.store.withdraw(payment.facts.id, owner).await?;
+                metrics::hand_over(context.network(), HandOver::HandedBack);
+            } else {
+                receive(context, dispatcher, payment).await;
+            }
         }
     }
-    Ok(())
 }
 
 async fn receive(context: &Context, dispatcher: &Dispatcher, HandedOver { facts, plan, wait }: HandedOver) {
