@@ -24,7 +24,7 @@ impl Joint {
         let (sql, arguments) = statement.after(self.arguments.len());
         let name = self.tables.len();
         self.sql.push_str(if name == 0 { "WITH " } else { ", " });
-        self.sql.push_str(&format!("part_{name} AS ({sql})"));
+        self.sql.push_str(&["part_", &name.to_string(), " AS (", &sql, ")"].concat());
         self.arguments.extend(arguments.into_iter().map(Argument::into_owned));
         self.tables.push(table);
     }
@@ -35,7 +35,7 @@ impl Joint {
     }
 
     /// The statement of all parts and one more, whose rows are returned.
-    pub fn around<'a>(self, last: Statement<'a>) -> Statement<'a> {
+    pub fn around(self, last: Statement<'_>) -> Statement<'_> {
         if self.tables.is_empty() {
             return last;
         }
