@@ -68,7 +68,7 @@ async fn nothing_is_lost_or_paid_twice_while_commits_hang() {
             stand_still(&replica).await;
         }
     };
-    run.suffer(&[], STANDSTILLS * (CALLS + STANDSTILL), meanwhile).await;
+    run.suffer(&[Lane::Leases], STANDSTILLS * (CALLS + STANDSTILL), meanwhile).await;
 }
 
 /// The database fails over to a replica that had every commit that was answered.

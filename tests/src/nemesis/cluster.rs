@@ -180,10 +180,12 @@ impl Instance {
     fn change(&self, to: impl FnOnce(Service) -> Process) {
         let mut state = self.state();
         match std::mem::replace(&mut state.process, Process::Gone) {
-            Process::Runs(service) => {
+            Process::Runs(mut service) => {
+                // One that has ended by itself starts again.
+                let has_ended = service.exit_code().is_some();
                 let now = self.recorder.now();
                 state.absent.get_or_insert(now);
-                state.process = to(service);
+                state.process = if has_ended { Process::Runs(service) } else { to(service) };
             }
             other => state.process = other,
         }
