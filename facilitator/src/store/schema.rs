@@ -1,7 +1,10 @@
 //! Versions of a schema: the one that is found, and the one that this program
 //! works with.
 
-use sqlx::migrate::Migrator;
+use sqlx::{
+    SqlSafeStr as _,
+    migrate::{Migration, MigrationType, Migrator},
+};
 
 /// The way to treat a schema that is older than this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,15 @@ pub enum SchemaError {
         /// The newest version this program knows.
         known: i64,
     },
+}
+
+/// The versions of a schema: of each its number, its name, and its statements. Not by sqlx's macro, which
+/// has every first build compile both databases a second time, for the compiler's own use.
+pub(super) fn migrator<const N: usize>(versions: [(i64, &'static str, &'static str); N]) -> Migrator {
+    let migration = |(version, name, statements): (i64, &'static str, &'static str)| {
+        Migration::new(version, name.into(), MigrationType::Simple, statements.into_sql_str(), false)
+    };
+    Migrator::with_migrations(versions.map(migration).into())
 }
 
 /// Returns the version that this program works with.

@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -21,9 +22,9 @@ use crate::store::{
 /// or an operator's command, hold one, and only for moments.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Prepared statements that the writer keeps: some ten for each group size up
-/// to 64.
-const STATEMENTS_MAX: usize = 768;
+/// Prepared statements that the writer keeps: those of small groups, which come
+/// again and again.
+const STATEMENTS_MAX: usize = 128;
 
 /// Pages that the writer keeps in memory, as SQLite spells it: minus KiB. Each
 /// settlement changes pages all over the indexes by identity, payer and hash.
@@ -33,9 +34,15 @@ const CACHE_KIB: &str = "-16384";
 /// changed many times meanwhile is moved once.
 const LOG_PAGES: &str = "4000";
 
-/// Every version of the schema. A new file is only seen when this one is
-/// compiled again; a test compares the two.
-pub(in crate::store) static MIGRATOR: Migrator = sqlx::migrate!("../migrations/sqlite");
+/// Every version of the schema; a test compares it with the folder.
+pub(in crate::store) static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
+    schema::migrator([
+        (1, "settlements", include_str!("../../../../migrations/sqlite/0001_settlements.sql")),
+        (2, "leases", include_str!("../../../../migrations/sqlite/0002_leases.sql")),
+        (3, "handed_over", include_str!("../../../../migrations/sqlite/0003_handed_over.sql")),
+        (4, "under_way", include_str!("../../../../migrations/sqlite/0004_under_way.sql")),
+    ])
+});
 
 /// The reason why a database cannot be opened.
 #[derive(Debug, thiserror::Error)]

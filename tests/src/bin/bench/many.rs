@@ -61,7 +61,7 @@ const LIMITED: Scene = Scene {
 };
 
 const SCENES: [Scene; 6] = [
-    Scene { name: "many: 1 wallet, 600 callers, batch = auto", wallets: 1, callers: 600, payments: 6_000, ..EIGHT },
+    Scene { name: "many: 1 wallet, 500 callers, batch = auto", wallets: 1, callers: 500, payments: 6_000, ..EIGHT },
     EIGHT,
     Scene { name: "many: the same on PostgreSQL", stored: Stored::Postgres, ..EIGHT },
     Scene { name: "many: 8 wallets, 2,000 callers, batch = off", batch: "off", ..EIGHT },

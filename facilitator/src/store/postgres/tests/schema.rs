@@ -19,9 +19,6 @@ fn the_migrations_have_the_same_numbers_and_names() {
         migrator.iter().map(|migration| (migration.version, migration.description.to_string())).collect()
     };
     assert_eq!(names(&postgres::open::MIGRATOR), names(&sqlite::open::MIGRATOR));
-    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/postgres")).expect("there");
-    let compiled = postgres::open::MIGRATOR.iter().count();
-    assert_eq!(files.count(), compiled, "touch store/postgres/open.rs: cargo has not seen a new file");
 }
 
 #[tokio::test]

@@ -1,11 +1,17 @@
 //! Guarantees about files: one owner, links, modes, versions of the schema.
 
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::{
+    collections::BTreeSet,
+    os::unix::fs::{PermissionsExt as _, symlink},
+};
 
 use super::*;
-use crate::store::sqlite::{
-    self,
-    open::{MIGRATOR, OpenError},
+use crate::store::{
+    postgres,
+    sqlite::{
+        self,
+        open::{MIGRATOR, OpenError},
+    },
 };
 
 #[tokio::test]
@@ -107,8 +113,12 @@ async fn a_schema_of_another_release_is_refused_with_the_way_out() {
 
 #[test]
 fn every_migration_file_is_compiled_in() {
-    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/sqlite")).expect("there");
-    assert_eq!(files.count(), MIGRATOR.iter().count(), "touch store/sqlite/open.rs: cargo has not seen a new file");
+    for (folder, migrator) in [("sqlite", &MIGRATOR), ("postgres", &postgres::open::MIGRATOR)] {
+        let files = std::fs::read_dir(format!("{}/../migrations/{folder}", env!("CARGO_MANIFEST_DIR"))).expect("there");
+        let files = files.map(|file| file.expect("an entry").file_name().into_string().expect("a name"));
+        let compiled = migrator.iter().map(|one| format!("{:04}_{}.sql", one.version, one.description));
+        assert_eq!(files.collect::<BTreeSet<_>>(), compiled.collect(), "{folder}: store/{folder}/open.rs names each");
+    }
 }
 
 #[tokio::test]
