@@ -71,11 +71,20 @@ impl Prometheus {
     /// # Panics
     /// If that does not happen.
     pub async fn fires(&self, what: &str, expected: &[(&str, &str)]) {
+        self.fires_among(what, expected, &[]).await;
+    }
+
+    /// The same, where these others may fire too.
+    ///
+    /// # Panics
+    /// As [`fires`](Self::fires).
+    pub async fn fires_among(&self, what: &str, expected: &[(&str, &str)], others: &[&str]) {
         let expected: BTreeSet<Firing> =
             expected.iter().map(|(name, node)| ((*name).to_owned(), (*node).to_owned())).collect();
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let firing = self.firing().await;
+            let mut firing = self.firing().await;
+            firing.retain(|(name, _)| !others.contains(&name.as_str()));
             if firing == expected {
                 return;
             }
