@@ -4,6 +4,7 @@ mod owners;
 mod plans;
 mod schema;
 mod server;
+mod trips;
 
 /// A server of its own.
 #[path = "../../../../tests/src/postgres.rs"]

@@ -7,11 +7,13 @@ use chains_core::{Identity, Network};
 use super::{
     database::Session,
     group::Call,
+    joint::Rows,
+    row::int,
     statement::{Dialect, Statement},
     write::ROWS_MAX,
 };
 use crate::{
-    settlement::{Caller, Facts, Key, SettlementId, Transaction},
+    settlement::{Caller, Facts, Key, SettlementId, StepNumber, Transaction},
     store::{Change, Fence, StoreError},
 };
 
@@ -33,12 +35,15 @@ enum Name {
     Key(Caller),
 }
 
+/// The owner and the epoch of a wallet, by its network and its name.
+type Owners<O> = HashMap<(String, String), (O, u64)>;
+
 /// The parts of the store that decide whether a group's calls are written.
 #[derive(Default)]
 pub(super) struct Known {
     taken: HashSet<Name>,
     /// The owner of each wallet, and its epoch.
-    owners: HashMap<(String, String), (String, u64)>,
+    owners: Owners<String>,
     ended: HashSet<SettlementId>,
     /// The payments that are handed over.
     handed_over: HashSet<SettlementId>,
@@ -47,6 +52,26 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// Takes for granted that nothing is in the way of these calls, and lets the
+    /// commit fail in PostgreSQL if something is. `None` where something has to
+    /// be looked up in any case, as in SQLite.
+    pub async fn expect(session: &mut Session<'_>, calls: &[Call<'_>]) -> Result<Option<Self>, StoreError> {
+        if session.dialect() == Dialect::Sqlite {
+            return Ok(None);
+        }
+        let changes = || calls.iter().flat_map(|call| call.changes);
+        let mut known = Self::default();
+        known.networks.extend(changes().filter_map(claim).map(|facts| (facts.id, facts.network.clone())));
+        known.handed_over.extend(changes().filter_map(received));
+        let Some(owners) = expected_owners(calls, &known.networks) else { return Ok(None) };
+        if !owners.is_empty() {
+            session.expect(Rows::default(), owned(session.dialect(), &owners), owners.len()).await?;
+        }
+        let owners = owners.into_iter().map(|(wallet, (owner, epoch))| (wallet, (owner.unwrap_or_default(), epoch)));
+        known.owners.extend(owners);
+        Ok(Some(known))
+    }
+
     /// Looks up everything that the calls depend on. The owners of wallets
     /// come first, and stay who they are until the commit.
     pub async fn look_up(session: &mut Session<'_>, calls: &[Call<'_>]) -> Result<Self, StoreError> {
@@ -224,6 +249,56 @@ impl Known {
         let wallet = (fence.network.as_str().to_owned(), fence.gas_wallet.clone());
         self.owners.get(&wallet).is_some_and(|(owner, epoch)| *owner == fence.owner && *epoch == fence.epoch)
     }
+}
+
+/// The owners under whom calls are made, as far as their calls name them. `None`
+/// where two calls differ, or the network of a transaction is not known.
+fn expected_owners(calls: &[Call<'_>], networks: &HashMap<SettlementId, Network>) -> Option<Owners<Option<String>>> {
+    let mut owners = Owners::<Option<String>>::new();
+    for fence in calls.iter().filter_map(|call| call.fence) {
+        let wallet = (fence.network.as_str().to_owned(), fence.gas_wallet.clone());
+        let owner = (Some(fence.owner.clone()), fence.epoch);
+        if owners.entry(wallet).or_insert_with(|| owner.clone()) != &owner {
+            return None;
+        }
+    }
+    for change in calls.iter().flat_map(|call| call.changes) {
+        let (network, transaction) = match change {
+            Change::Carry(transaction) => (of_all(&transaction.items, networks)?, transaction),
+            Change::UseNonce { network, transaction } => (network, transaction),
+            _ => continue,
+        };
+        let wallet = (network.as_str().to_owned(), transaction.gas_wallet.clone());
+        if owners.entry(wallet).or_insert((None, transaction.epoch)).1 != transaction.epoch {
+            return None;
+        }
+    }
+    Some(owners)
+}
+
+/// The network of the first of these settlements, if that of each is known.
+fn of_all<'a>(
+    items: &[(SettlementId, StepNumber)],
+    networks: &'a HashMap<SettlementId, Network>,
+) -> Option<&'a Network> {
+    let mut networks = items.iter().map(|(id, _)| networks.get(id));
+    networks.try_fold(None, |first, network| Some(first.or(Some(network?)))).flatten()
+}
+
+/// The statement that finds those of the owners who are still the owners, and
+/// keeps them so until the commit.
+fn owned<'a>(dialect: Dialect, owners: &'a Owners<Option<String>>) -> Statement<'a> {
+    let mut query = Statement::new(dialect, "WITH ");
+    let rows = owners.iter().map(|((network, gas_wallet), (owner, epoch))| {
+        [network.as_str().into(), gas_wallet.as_str().into(), owner.as_deref().into(), int(*epoch).into()]
+    });
+    query.table("asked", ["network", "gas_wallet", "owner", "epoch"], rows);
+    query.push(
+        " SELECT 1 FROM asked JOIN wallet_owner o ON o.network = asked.network AND o.gas_wallet = asked.gas_wallet \
+         AND o.owner = coalesce(asked.owner, o.owner) AND o.epoch = asked.epoch",
+    );
+    query.push(dialect.share_rows());
+    query
 }
 
 /// The statement that finds those of the payments that are claimed already,

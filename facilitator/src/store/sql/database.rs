@@ -10,7 +10,7 @@ use sqlx::{
 };
 
 use super::{
-    joint::Joint,
+    joint::{Joint, Rows},
     statement::{Dialect, Script, Statement},
 };
 use crate::store::{
@@ -239,7 +239,20 @@ pub(in crate::store) enum Session<'c> {
         terms: Terms,
         /// Statements that go together, before or with the next one.
         beside: Joint,
+        /// Its transaction.
+        begun: Begun,
     },
+}
+
+/// A transaction of PostgreSQL's, whose beginning is sent before the first statement that is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Begun {
+    /// There is none.
+    No,
+    /// The server does not know of it yet.
+    Due,
+    /// The server is in it.
+    Yes,
 }
 
 /// SQLite's answer to a statement.
@@ -250,7 +263,7 @@ struct Answer {
 
 impl<'c> Session<'c> {
     fn of_postgres(connection: &'c mut PgConnection, terms: Terms) -> Self {
-        Self::Postgres { connection, terms, beside: Joint::default() }
+        Self::Postgres { connection, terms, beside: Joint::default(), begun: Begun::No }
     }
 
     /// The language of the database.
@@ -262,52 +275,70 @@ impl<'c> Session<'c> {
     }
 
     /// Runs a statement, at the latest before the next one that is waited for.
-    /// Returns the number of rows that it changed, if it has run.
-    pub async fn soon(&mut self, statement: Statement<'_>) -> Result<Option<u64>, StoreError> {
+    async fn soon(&mut self, statement: Statement<'_>) -> Result<(), StoreError> {
         match self {
             Self::Sqlite { unsent, .. } if statement.can_follow() => {
                 unsent.add(statement);
-                Ok(None)
+                Ok(())
             }
-            _ => self.run(statement).await.map(Some),
+            _ => self.run(statement).await.map(|_| ()),
         }
     }
 
-    /// Runs a statement that writes to this table, at the latest before the next one, and at the same time as
-    /// others of its kind: it must not see what they write, nor they what it writes.
-    pub async fn beside(&mut self, table: &'static str, statement: Statement<'_>) -> Result<(), StoreError> {
-        if matches!(self, Self::Postgres { beside, .. } if beside.writes_to(table)) {
-            self.run_those_beside().await?;
-        }
+    /// Runs a statement that touches these rows, at the latest with the commit, and at the same time as others of
+    /// its kind: it does not see what they write, nor they what it writes.
+    pub async fn beside(&mut self, rows: Rows, statement: Statement<'_>) -> Result<(), StoreError> {
+        self.run_those_that_touch(&rows).await?;
         match self {
-            Self::Sqlite { .. } => self.soon(statement).await.map(|_| ()),
+            Self::Sqlite { .. } => self.soon(statement).await,
             Self::Postgres { beside, .. } => {
-                beside.add(table, statement);
+                beside.add(rows, statement);
                 Ok(())
             }
         }
     }
 
-    /// The same for one whose rows are waited for, and that reads or writes these tables.
-    pub async fn all_beside<const N: usize>(
-        &mut self,
-        tables: [&str; N],
-        statement: Statement<'_>,
-    ) -> Result<Vec<Row>, StoreError> {
-        let joint = match self {
-            Self::Postgres { beside, .. } if !tables.iter().any(|table| beside.writes_to(table)) => {
-                std::mem::take(beside)
+    /// The same for one that returns so many rows in PostgreSQL, unless another process is in its way: then the
+    /// next statement, or the commit, fails with [`NOT_AS_EXPECTED`](super::joint::NOT_AS_EXPECTED).
+    pub async fn expect(&mut self, rows: Rows, statement: Statement<'_>, count: usize) -> Result<(), StoreError> {
+        self.run_those_that_touch(&rows).await?;
+        match self {
+            Self::Sqlite { .. } => self.soon(statement).await,
+            Self::Postgres { beside, .. } => {
+                beside.add_expecting(rows, statement, count);
+                Ok(())
             }
+        }
+    }
+
+    /// The same for one whose rows are waited for.
+    pub async fn all_beside(&mut self, rows: Rows, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
+        self.run_those_that_touch(&rows).await?;
+        let joint = match self {
+            Self::Postgres { beside, .. } if beside.leads() => std::mem::take(beside),
             Self::Sqlite { .. } | Self::Postgres { .. } => Joint::default(),
         };
         self.all(joint.around(statement)).await
     }
 
+    async fn run_those_that_touch(&mut self, rows: &Rows) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres { beside, .. } if beside.touches(rows) => self.run_those_beside().await,
+            Self::Sqlite { .. } | Self::Postgres { .. } => Ok(()),
+        }
+    }
+
+    /// Sends what comes before a statement that is waited for.
     async fn run_those_beside(&mut self) -> Result<(), StoreError> {
-        if let Self::Postgres { connection, terms, beside } = self
-            && let Some(statement) = std::mem::take(beside).whole()
-        {
-            terms.within(statement.for_postgres(terms.named).execute(&mut **connection)).await?;
+        if let Self::Postgres { connection, terms, beside, begun } = self {
+            if *begun == Begun::Due {
+                let begin = Statement::new(Dialect::Postgres, Dialect::Postgres.begin());
+                terms.within(begin.for_postgres(terms.named).execute(&mut **connection)).await?;
+                *begun = Begun::Yes;
+            }
+            if let Some(statement) = std::mem::take(beside).whole() {
+                terms.within(statement.for_postgres(terms.named).execute(&mut **connection)).await?;
+            }
         }
         Ok(())
     }
@@ -326,18 +357,40 @@ impl<'c> Session<'c> {
 
     /// Begins a transaction that writes.
     pub async fn begin(&mut self) -> Result<(), StoreError> {
-        let begin = Statement::new(self.dialect(), self.dialect().begin());
-        self.soon(begin).await.map(|_| ())
+        match self {
+            Self::Sqlite { .. } => self.soon(Statement::new(Dialect::Sqlite, Dialect::Sqlite.begin())).await,
+            Self::Postgres { begun, .. } => {
+                *begun = Begun::Due;
+                Ok(())
+            }
+        }
     }
 
-    /// Commits what was written since [`begin`](Self::begin).
+    /// Commits what was written since [`begin`](Self::begin). A transaction of PostgreSQL's that is one statement
+    /// is that statement alone.
     pub async fn commit(&mut self) -> Result<(), StoreError> {
-        self.command("COMMIT").await
+        if let Self::Postgres { begun: begun @ Begun::Due, .. } = self {
+            *begun = Begun::No;
+            return self.run_those_beside().await;
+        }
+        self.command("COMMIT").await?;
+        self.forget();
+        Ok(())
     }
 
     /// Gives up what was written since [`begin`](Self::begin).
     pub async fn rollback(&mut self) -> Result<(), StoreError> {
-        self.command("ROLLBACK").await
+        let server_knows = !matches!(self, Self::Postgres { begun: Begun::No | Begun::Due, .. });
+        self.forget();
+        if server_knows { self.command("ROLLBACK").await } else { Ok(()) }
+    }
+
+    /// Forgets a transaction that is over, and what was not sent of it.
+    fn forget(&mut self) {
+        match self {
+            Self::Sqlite { unsent, .. } => *unsent = Script::default(),
+            Self::Postgres { beside, begun, .. } => (*beside, *begun) = (Joint::default(), Begun::No),
+        }
     }
 
     /// Runs a statement without values.

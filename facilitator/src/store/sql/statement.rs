@@ -83,10 +83,11 @@ impl Dialect {
         )
     }
 
-    /// Leaves out the rows of an insertion that are there already. In SQLite
-    /// none is: it was looked up in the same transaction.
+    /// Leaves out the rows of an insertion that are there already, and returns
+    /// one for each of the others. In SQLite none is: it was looked up in the
+    /// same transaction.
     pub const fn or_nothing(self) -> &'static str {
-        self.either("", " ON CONFLICT DO NOTHING")
+        self.either("", " ON CONFLICT DO NOTHING RETURNING 1")
     }
 
     /// Keeps others from writing to a table until the commit, where they could.

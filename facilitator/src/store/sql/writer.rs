@@ -21,7 +21,8 @@ use super::{
     NOTES_MAX,
     admit::Refusal,
     database::{Connection, Connector},
-    write::{self, LeaseCall, OfferCall, Verdicts, WriteError},
+    joint::NOT_AS_EXPECTED,
+    write::{self, LeaseCall, OfferCall, Turn, Verdicts},
 };
 use crate::{
     settlement::{Recipient, SettlementId},
@@ -34,7 +35,7 @@ const GROUP_MAX: usize = 64;
 
 /// Tries of a group that another process comes in the way of. Each time that
 /// process has got on.
-const TURNS_MAX: u32 = 5;
+const TURNS_MAX: usize = 5;
 
 /// The longest that a note waits for a commit to take it along.
 const NOTES_WAIT: Duration = Duration::from_millis(250);
@@ -245,14 +246,13 @@ impl Writer {
                 self.notes.clear();
                 for request in group.drain(..) {
                     let mut alone = vec![request];
-                    let mut result = self.attempt_in_turn(&alone).await.map_err(StoreError::from);
+                    let mut result = self.attempt_in_turn(&alone).await;
                     if let Some(request) = alone.pop() {
                         request.answer(result.as_mut().map_err(|error| error.clone()));
                     }
                 }
             }
             Err(error) => {
-                let error = StoreError::from(error);
                 group.drain(..).for_each(|request| request.answer(Err(error.clone())));
             }
         }
@@ -261,28 +261,28 @@ impl Writer {
 
     /// Commits a group. Where another process wrote one of its rows at the same
     /// time, the group is looked at again: that process has finished by then.
-    async fn attempt_in_turn(&mut self, group: &[Request]) -> Result<Verdicts, WriteError> {
-        let mut turns = TURNS_MAX;
-        loop {
-            turns -= 1;
-            match self.attempt(group).await {
-                Err(error) if turns > 0 && fault(&error) == Fault::Race => {
+    async fn attempt_in_turn(&mut self, group: &[Request]) -> Result<Verdicts, StoreError> {
+        for turn in std::iter::once(Turn::First).chain(std::iter::repeat_n(Turn::Next, TURNS_MAX - 1)) {
+            match self.attempt(group, turn).await {
+                Err(error) if fault(&error) == Fault::Race => {
                     tracing::debug!(%error, "a commit met another process's; it is made again");
                 }
                 written => return written,
             }
         }
+        self.attempt(group, Turn::Next).await
     }
 
     /// One transaction. After an error nothing of the group counts as stored
     /// or as not stored, unless the group or a race is at fault.
-    async fn attempt(&mut self, group: &[Request]) -> Result<Verdicts, WriteError> {
+    async fn attempt(&mut self, group: &[Request], turn: Turn) -> Result<Verdicts, StoreError> {
         let started = Instant::now();
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.connector.connect().await?,
         };
-        let written = write::transaction(&mut connection.session(), group, &self.notes).await;
+        let mut session = connection.session();
+        let written = write::transaction(&mut session, group, &self.notes, turn).await;
         match &written {
             Ok(verdicts) => {
                 self.connection = Some(connection);
@@ -297,7 +297,7 @@ impl Writer {
             }
             Err(error) => {
                 crate::metrics::commit_failed();
-                if fault(error) != Fault::Store && connection.session().rollback().await.is_ok() {
+                if fault(error) != Fault::Store && session.rollback().await.is_ok() {
                     self.connection = Some(connection);
                 }
             }
@@ -328,12 +328,11 @@ enum Fault {
     Store,
 }
 
-fn fault(error: &WriteError) -> Fault {
+fn fault(error: &StoreError) -> Fault {
     match error {
-        WriteError::Raced => Fault::Race,
-        WriteError::Store(StoreError::Contradiction(_)) => Fault::Group,
-        WriteError::Store(StoreError::Database(error)) => error.as_database_error().map_or(Fault::Store, of_database),
-        WriteError::Store(_) => Fault::Store,
+        StoreError::Contradiction(_) => Fault::Group,
+        StoreError::Database(error) => error.as_database_error().map_or(Fault::Store, of_database),
+        _ => Fault::Store,
     }
 }
 
@@ -342,6 +341,9 @@ fn fault(error: &WriteError) -> Fault {
 /// 40 a transaction that lost against another.
 fn of_database(error: &dyn DatabaseError) -> Fault {
     let code = error.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::code);
+    if code == Some(NOT_AS_EXPECTED) {
+        return Fault::Race;
+    }
     match code.map(|code| code.get(..2).unwrap_or_default()) {
         Some("40") => Fault::Race,
         Some("23") if error.is_unique_violation() => Fault::Race,

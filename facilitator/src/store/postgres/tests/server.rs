@@ -151,6 +151,7 @@ async fn a_session_that_says_nothing_in_the_middle_of_a_commit_is_ended() {
     let mut connection = server.place().direct(terms(ANSWER_MAX)).connect().await.expect("connected");
     let mut session = connection.session();
     session.begin().await.expect("begun");
+    session.command("SELECT 1").await.expect("answered");
     let sessions = "SELECT count(*) FROM pg_stat_activity a WHERE a.state = 'idle in transaction'";
     let mut watcher = server.session().await;
     let ended = async {

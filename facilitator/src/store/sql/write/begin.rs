@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{NOT_ENDED, ROWS_MAX, WriteError, events::Events, time};
+use super::{NOT_ENDED, ROWS_MAX, events::Events, time};
 use crate::{
     settlement::{Attempt, Key, Recipient, SettlementId, Status, StepNumber, TransactionId},
     store::{
@@ -10,6 +10,7 @@ use crate::{
         sql::{
             database::Session,
             group::{Batch, Carry, Claim},
+            joint::Rows,
             row::int,
             statement::Statement,
         },
@@ -21,7 +22,7 @@ pub(super) async fn claims(
     session: &mut Session<'_>,
     batch: &mut Batch<'_>,
     events: &mut Events,
-) -> Result<(), WriteError> {
+) -> Result<(), StoreError> {
     // Whoever claims several payments claims them in one order: two that claim
     // the same ones wait for each other in turn, never in a circle.
     batch.claims.sort_by_key(|claim| *claim.facts.identity.as_bytes());
@@ -72,7 +73,7 @@ const CLAIMED: [&str; 22] = [
 
 /// Another process may have claimed one of them since it was looked up: then
 /// nothing of the group is stored, and it is looked at again.
-async fn insert_settlements(session: &mut Session<'_>, rows: &[Claim<'_>]) -> Result<(), WriteError> {
+async fn insert_settlements(session: &mut Session<'_>, rows: &[Claim<'_>]) -> Result<(), StoreError> {
     let values = rows.iter().map(|Claim { facts, plan, .. }| {
         // A payment that asks for nothing has its end at once, for good.
         let state = if plan.is_some() { Status::Signed } else { Status::Settled };
@@ -104,10 +105,8 @@ async fn insert_settlements(session: &mut Session<'_>, rows: &[Claim<'_>]) -> Re
     });
     let mut query = Statement::new(session.dialect(), "");
     query.insert("settlement", CLAIMED, values).push(session.dialect().or_nothing());
-    match session.soon(query).await? {
-        Some(claimed) if u64::try_from(rows.len()) != Ok(claimed) => Err(WriteError::Raced),
-        _ => Ok(()),
-    }
+    let claimed = Rows::of("settlement", rows.iter().map(|claim| claim.facts.id));
+    session.expect(claimed, query, rows.len()).await
 }
 
 async fn insert_steps(
@@ -134,7 +133,7 @@ async fn insert_steps(
     let columns = ["settlement", "number", "state", "transaction_id", "gas_wallet", "plan", "valid_before"];
     let mut query = Statement::new(session.dialect(), "");
     query.insert("step", columns, values);
-    session.beside("step", query).await
+    session.beside(Rows::of("step", rows.iter().map(|claim| claim.facts.id)), query).await
 }
 
 /// Stores transactions with their attempts, and puts the steps in their hands.
@@ -183,7 +182,7 @@ async fn insert_transactions(session: &mut Session<'_>, rows: &[Carry<'_>]) -> R
     let columns = ["id", "network", "gas_wallet", "nonce", "epoch", "state", "created_at"];
     let mut query = Statement::new(session.dialect(), "");
     query.insert("wallet_transaction", columns, values);
-    session.beside("wallet_transaction", query).await
+    session.beside(Rows::of("wallet_transaction", rows.iter().map(|carry| carry.transaction.id)), query).await
 }
 
 /// A step in the hands of a transaction.
@@ -213,7 +212,7 @@ async fn insert_items(session: &mut Session<'_>, rows: &[Item<'_>]) -> Result<()
     });
     let mut query = Statement::new(session.dialect(), "");
     query.insert("transaction_item", ["transaction_id", "number", "settlement", "step", "live"], values);
-    session.beside("transaction_item", query).await
+    session.beside(Rows::of("transaction_item", rows.iter().map(|item| item.settlement)), query).await
 }
 
 /// Stores attempts of transactions under their numbers.
@@ -236,7 +235,8 @@ pub(super) async fn insert_attempts(
     let columns = ["transaction_id", "number", "hash", "kind", "raw", "fee_terms", "fee_amount_max", "created_at"];
     let mut query = Statement::new(session.dialect(), "");
     query.insert("attempt", columns, values);
-    session.beside("attempt", query).await
+    let hashes = rows.iter().map(|(_, _, attempt)| attempt.signed.hash.as_str());
+    session.beside(Rows::of("attempt", hashes), query).await
 }
 
 /// Puts steps that were stored before in the hands of their transactions. The

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use chains_core::{clock::Millis, observation::Inclusion};
 
-use super::{NOT_ENDED, ROWS_MAX, cut, events::Events, time};
+use super::{NOT_ENDED, ROWS_MAX, Turn, cut, events::Events, time};
 use crate::{
     settlement::{Recipient, SettlementId, Status, TransactionId},
     store::{
@@ -12,6 +12,7 @@ use crate::{
         sql::{
             database::Session,
             group::{End, Ending, Finality},
+            joint::Rows,
             row::int,
             statement::{Dialect, Statement, Value},
         },
@@ -43,7 +44,7 @@ async fn include_transactions(
          (SELECT 1 FROM attempt a WHERE a.transaction_id = included.transaction_id AND {} = included.hash)",
         session.dialect().unindexed("a.hash")
     ));
-    session.beside("wallet_transaction", query).await
+    session.beside(Rows::of("wallet_transaction", rows.iter().map(|(id, _)| *id)), query).await
 }
 
 async fn include_attempts(session: &mut Session<'_>, rows: &[(TransactionId, &Inclusion)]) -> Result<(), StoreError> {
@@ -67,7 +68,8 @@ async fn include_attempts(session: &mut Session<'_>, rows: &[(TransactionId, &In
          (SELECT 1 FROM wallet_transaction t WHERE t.id = included.transaction_id AND t.state = 'open')",
         session.dialect().unindexed("attempt.hash")
     ));
-    session.beside("attempt", query).await
+    let hashes = rows.iter().map(|(_, inclusion)| inclusion.hash.as_str());
+    session.beside(Rows::of("attempt", hashes), query).await
 }
 
 /// Ends settlements that have not ended, and notes in `ended`, for each call,
@@ -77,9 +79,10 @@ pub(super) async fn ends(
     ends: &[End<'_>],
     ended: &mut [Vec<SettlementId>],
     events: &mut Events,
+    turn: Turn,
 ) -> Result<(), StoreError> {
     for rows in ends.chunks(ROWS_MAX) {
-        let changed = end(session, rows).await?;
+        let changed = end(session, rows, turn).await?;
         for End { id, ending, at, call } in rows.iter().filter(|end| changed.contains(&end.id)) {
             if let Some(ended) = ended.get_mut(*call) {
                 ended.push(*id);
@@ -95,7 +98,7 @@ pub(super) async fn ends(
     Ok(())
 }
 
-async fn end(session: &mut Session<'_>, rows: &[End<'_>]) -> Result<HashSet<SettlementId>, StoreError> {
+async fn end(session: &mut Session<'_>, rows: &[End<'_>], turn: Turn) -> Result<HashSet<SettlementId>, StoreError> {
     let columns = [
         "id",
         "state",
@@ -122,7 +125,7 @@ async fn end(session: &mut Session<'_>, rows: &[End<'_>]) -> Result<HashSet<Sett
          WHERE settlement.id = done.id AND settlement.state IN {NOT_ENDED} RETURNING settlement.id",
         is_foreign(session.dialect(), "done.id", "done.final_transaction")
     ));
-    changed(session, query).await
+    changed(session, query, rows.iter().map(|end| end.id), turn).await
 }
 
 /// The condition that a transaction is none of a settlement's attempts.
@@ -179,6 +182,7 @@ pub(super) async fn finalities(
     session: &mut Session<'_>,
     finalities: &[Finality<'_>],
     events: &mut Events,
+    turn: Turn,
 ) -> Result<(), StoreError> {
     for rows in finalities.chunks(ROWS_MAX) {
         let values = rows.iter().map(|Finality { id, transfer, at }| {
@@ -202,7 +206,7 @@ pub(super) async fn finalities(
              AND settlement.finalized_at IS NULL RETURNING settlement.id",
             is_foreign(session.dialect(), "final.id", "final.hash")
         ));
-        let changed = changed(session, query).await?;
+        let changed = changed(session, query, rows.iter().map(|finality| finality.id), turn).await?;
         for Finality { id, transfer, at } in rows.iter().filter(|finality| changed.contains(&finality.id)) {
             let detail = transfer.map(|(hash, block)| format!("{hash} in block {} {}", block.number, block.hash));
             events.add(*id, "finalized", &detail.unwrap_or_default(), *at);
@@ -231,15 +235,27 @@ pub(super) async fn deliver(
          AND settlement.delivered_at IS NULL AND (settlement.reorged_at IS NULL OR settlement.finalized_at IS NOT NULL) \
          RETURNING settlement.id",
     );
-    let changed = changed(session, query).await?;
+    let changed = changed(session, query, wanted.keys().copied(), Turn::Next).await?;
     for (id, (_, at)) in wanted.iter().filter(|(id, _)| changed.contains(id)) {
         events.add(*id, "delivered", "", *at);
     }
     Ok(changed)
 }
 
-/// Runs a statement that returns the settlements it changed, and looks whose transactions they have.
-async fn changed(session: &mut Session<'_>, query: Statement<'_>) -> Result<HashSet<SettlementId>, StoreError> {
-    let rows = session.all_beside(["settlement", "transaction_item"], query).await?;
+/// Runs a statement that changes some of these settlements, and looks whose transactions they have; returns
+/// those that it changes. In the first turn, that is all of them, or nothing is stored.
+async fn changed(
+    session: &mut Session<'_>,
+    query: Statement<'_>,
+    ids: impl Iterator<Item = SettlementId>,
+    turn: Turn,
+) -> Result<HashSet<SettlementId>, StoreError> {
+    let ids: HashSet<_> = ids.collect();
+    let touched = Rows::of("settlement", ids.iter().copied()).and("transaction_item", ids.iter().copied());
+    if turn == Turn::First {
+        session.expect(touched, query, ids.len()).await?;
+        return Ok(ids);
+    }
+    let rows = session.all_beside(touched, query).await?;
     rows.iter().map(|row| Ok(SettlementId(row.get(0)?))).collect()
 }

@@ -9,7 +9,7 @@ use crate::{
     settlement::SettlementId,
     store::{
         StoreError,
-        sql::{database::Session, statement::Statement},
+        sql::{database::Session, joint::Rows, statement::Statement},
     },
 };
 
@@ -60,5 +60,5 @@ async fn insert(session: &mut Session<'_>, rows: &[Event]) -> Result<(), StoreEr
          SELECT h.settlement, h.place + (SELECT coalesce(max(e.number) + 1, 0) FROM event e \
          WHERE e.settlement = h.settlement), h.kind, h.detail, h.at FROM happened h",
     );
-    session.beside("event", query).await
+    session.beside(Rows::of("event", rows.iter().map(|event| event.settlement)), query).await
 }

@@ -8,6 +8,7 @@ use crate::{
         sql::{
             database::Session,
             hand_overs::{self, FACTS, may_be_taken},
+            joint::Rows,
             row::int,
             statement::Statement,
         },
@@ -132,6 +133,6 @@ pub(super) async fn received(session: &mut Session<'_>, ids: &[SettlementId]) ->
         return Ok(());
     }
     let mut query = Statement::new(session.dialect(), "DELETE FROM handed_over WHERE id");
-    query.is_one_of(ids.iter().map(|id| id.0));
-    session.beside("handed_over", query).await
+    query.is_one_of(ids.iter().map(|id| id.0)).push(" RETURNING id");
+    session.expect(Rows::of("handed_over", ids.iter().copied()), query, ids.len()).await
 }

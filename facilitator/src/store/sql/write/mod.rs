@@ -49,24 +49,15 @@ const DETAIL_MAX: usize = 500;
 /// The states from which a settlement can end.
 const NOT_ENDED: &str = "('signed', 'broadcast', 'unresolved')";
 
-/// The reason why a group was not written.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum WriteError {
-    /// The store failed, or a change contradicts what is stored.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Another process wrote one of its rows meanwhile. Nothing of it is stored.
-    #[error("another process wrote the same at the same time")]
-    Raced,
-}
-
-impl From<WriteError> for StoreError {
-    fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::Store(error) => error,
-            WriteError::Raced => Self::Contradiction("another process wrote the same at the same time"),
-        }
-    }
+/// The turn of a group at the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// The first in PostgreSQL: that nothing is in the way is expected, and part
+    /// of the one statement that writes the group. It fails if something is.
+    First,
+    /// A further one, or one in SQLite: everything that may be in the way is
+    /// looked up before.
+    Next,
 }
 
 /// The decisions of a commit.
@@ -128,7 +119,8 @@ pub(super) async fn transaction(
     session: &mut Session<'_>,
     group: &[Request],
     notes: &[SendNote],
-) -> Result<Verdicts, WriteError> {
+    turn: Turn,
+) -> Result<Verdicts, StoreError> {
     session.begin().await?;
     let mut verdicts = Verdicts::default();
     let mut events = Events::default();
@@ -153,7 +145,7 @@ pub(super) async fn transaction(
     for rows in notes.chunks(ROWS_MAX) {
         notes::write(session, rows).await?;
     }
-    verdicts.calls = apply(session, &calls, &mut events).await?;
+    verdicts.calls = apply(session, &calls, &mut events, turn).await?;
     verdicts.delivered = end::deliver(session, &delivers, &mut events).await?;
     for word in words {
         // The last of a group: a proof that arrives with the word comes first.
@@ -170,8 +162,13 @@ async fn apply(
     session: &mut Session<'_>,
     calls: &[Call<'_>],
     events: &mut Events,
-) -> Result<VecDeque<Result<Vec<SettlementId>, Refusal>>, WriteError> {
-    let mut known = Known::look_up(session, calls).await?;
+    turn: Turn,
+) -> Result<VecDeque<Result<Vec<SettlementId>, Refusal>>, StoreError> {
+    let expected = if turn == Turn::First { Known::expect(session, calls).await? } else { None };
+    let (mut known, turn) = match expected {
+        Some(known) => (known, Turn::First),
+        None => (Known::look_up(session, calls).await?, Turn::Next),
+    };
     let refusals = known.admit(calls);
     let admitted = calls.iter().copied().enumerate().zip(&refusals).filter(|(_, refusal)| refusal.is_none());
     let segments = group::segments(admitted.map(|(call, _)| call), &known.networks);
@@ -183,8 +180,8 @@ async fn apply(
                 begin::claims(session, &mut batch, events).await?;
                 begin::carries(session, &batch, events).await?;
                 end::inclusions(session, &batch.inclusions).await?;
-                end::ends(session, &batch.ends, &mut ended, events).await?;
-                end::finalities(session, &batch.finalities, events).await?;
+                end::ends(session, &batch.ends, &mut ended, events, turn).await?;
+                end::finalities(session, &batch.finalities, events, turn).await?;
             }
             Segment::One(change, at) => rare::write(session, change, at, events).await?,
         }

@@ -9,7 +9,7 @@ use crate::{
     settlement::SettlementId,
     store::{
         SendNote, StoreError,
-        sql::{database::Session, statement::Statement},
+        sql::{database::Session, joint::Rows, statement::Statement},
     },
 };
 
@@ -48,7 +48,7 @@ async fn mark_sent(session: &mut Session<'_>, sent: &[(SettlementId, (bool, Mill
          AND settlement.state IN ",
     );
     query.push(NOT_ENDED);
-    session.beside("settlement", query).await
+    session.beside(Rows::of("settlement", sent.iter().map(|(id, _)| *id)), query).await
 }
 
 async fn keep_answers(session: &mut Session<'_>, notes: &[SendNote]) -> Result<(), StoreError> {
@@ -71,7 +71,7 @@ async fn keep_answers(session: &mut Session<'_>, notes: &[SendNote]) -> Result<(
          SELECT a.transaction_id, a.number, a.sends + sent.place, sent.answer, sent.detail, sent.at FROM sent ",
     );
     query.push(session.dialect().join()).push(" attempt a ON a.hash = sent.hash WHERE a.sends < ").bind(ANSWERS_MAX);
-    session.beside("broadcast_answer", query).await
+    session.beside(Rows::of("broadcast_answer", hashes(notes)), query).await
 }
 
 async fn count_sends(session: &mut Session<'_>, notes: &[SendNote]) -> Result<(), StoreError> {
@@ -87,5 +87,9 @@ async fn count_sends(session: &mut Session<'_>, notes: &[SendNote]) -> Result<()
         " UPDATE attempt SET sends = attempt.sends + sent.sends, last_sent_at = sent.at FROM sent \
          WHERE attempt.hash = sent.hash",
     );
-    session.beside("attempt", query).await
+    session.beside(Rows::of("attempt", hashes(notes)), query).await
+}
+
+fn hashes(notes: &[SendNote]) -> impl Iterator<Item = &str> {
+    notes.iter().map(|note| note.hash.as_str())
 }
