@@ -2,10 +2,12 @@
 
 use e2e::{
     anvil::{Anvil, NETWORK},
+    node::parse_quantity,
     payer::Draft,
-    service::{Home, Service},
+    service::{Home, Service, text_of},
 };
 use reqwest::header::{ETAG, HeaderValue, IF_NONE_MATCH};
+use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settlement_is_found_by_id_transaction_payer_and_nonce_and_tells_its_whole_story() {
@@ -40,6 +42,26 @@ async fn a_settlement_is_found_by_id_transaction_payer_and_nonce_and_tells_its_w
     }
     let (code, text) = home.audit();
     assert_eq!(code, 0, "{text}");
+}
+
+/// The service sees a block later than it is made: the chain's own clock is what others can compare.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_block_of_a_settlement_is_shown_with_its_own_time() {
+    let chain = Anvil::start().await;
+    let home = Home::on(&chain);
+    let service = home.serve().await;
+    let settled = service.post("/settle", &Draft::default().v2()).await;
+    assert!(settled.is_good(), "{settled:?}");
+    let found = service.settlement(settled.settlement_id()).await;
+    let block = &found.body["attempts"][0]["block"];
+    let made = chain.node.call("eth_getBlockByHash", json!([block["hash"], false])).await;
+    let made = u64::try_from(parse_quantity(&made["timestamp"])).expect("a time");
+    assert_eq!(block["timestamp"], made, "{found:?}");
+    let (hour, minute, second) = (made / 3_600 % 24, made / 60 % 60, made % 60);
+    let at = format!("T{hour:02}:{minute:02}:{second:02}.000Z");
+    let shown = text_of(&home.run(&["settlement", settled.settlement_id()]));
+    let line = format!("{at}  included in block {} {}", block["number"], block["hash"].as_str().unwrap_or_default());
+    assert!(shown.contains(&line), "{line}: {shown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -116,8 +116,8 @@ async fn an_operator_sets_postgresql_up() {
     let old = home.run(&["serve"]);
     assert!(!old.status.success() && text_of(&old).contains("facilitator migrate"), "{}", text_of(&old));
     let doctor = text_of(&home.run(&["doctor"]));
-    assert!(doctor.contains("schema version 0 of 4") && doctor.contains("facilitator migrate"), "{doctor}");
-    for said in ["schema version 0 → 4", "already; nothing was done"] {
+    assert!(doctor.contains("schema version 0 of 5") && doctor.contains("facilitator migrate"), "{doctor}");
+    for said in ["schema version 0 → 5", "already; nothing was done"] {
         let migrated = home.run(&["migrate"]);
         assert!(migrated.status.success() && text_of(&migrated).contains(said), "{}", text_of(&migrated));
     }
@@ -131,7 +131,7 @@ async fn an_operator_sets_postgresql_up() {
     assert!(shown.contains(settled.text("transaction")), "{shown}");
     let doctor = text_of(&home.run(&["doctor", "--verbose"]));
     let holder = format!("in use by facilitator, process {}", service.id());
-    assert!(doctor.contains(&holder) && doctor.contains("schema version 4 of 4"), "{doctor}");
+    assert!(doctor.contains(&holder) && doctor.contains("schema version 5 of 5"), "{doctor}");
     assert!(!home.log().contains("canary"), "{}", home.log());
     home.assert_audit();
 }

@@ -115,6 +115,9 @@ pub struct Inclusion {
     pub hash: String,
     /// The block that includes it.
     pub block: BlockRef,
+    /// That block's own time, in seconds since the epoch; `None` where the chain
+    /// did not tell it along with the rest.
+    pub timestamp: Option<u64>,
     /// True when the block has the configured number of confirmations, as seen
     /// by whoever made this observation. Effects of a block without them are
     /// provisional.

@@ -155,6 +155,8 @@ struct AttemptLine {
 #[serde(rename_all = "camelCase")]
 struct Included {
     block: Block,
+    /// The block's own time, in seconds.
+    timestamp: Option<u64>,
     fee_paid: Amount,
     gas_used: u64,
 }
@@ -381,6 +383,7 @@ impl AttemptLine {
     fn of(attempt: &Attempt, sends: Option<&Sends>) -> Self {
         let included = |inclusion: &Inclusion| Included {
             block: Block::of(&inclusion.block),
+            timestamp: inclusion.timestamp,
             fee_paid: inclusion.fee_paid,
             gas_used: inclusion.gas_used,
         };
@@ -407,6 +410,7 @@ impl AttemptLine {
         let inclusion = self.included.map(|included| Inclusion {
             hash: hash.clone(),
             block: included.block.block(),
+            timestamp: included.timestamp,
             // Only an inclusion in a confirmed block is stored.
             confirmed: true,
             fee_paid: included.fee_paid,

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use chains_core::{
     Amount,
-    clock::{Clock as _, SystemClock},
+    clock::{Clock as _, Millis, SystemClock},
 };
 use clap::Args;
 use serde_json::json;
@@ -266,6 +266,11 @@ fn print_transaction(id: SettlementId, transaction: &Transaction, sends: &[Sends
     }
 }
 
+/// A block's own time, in seconds, as wide as all other times.
+fn block_time(timestamp: u64) -> String {
+    time(Millis(timestamp.saturating_mul(1_000)))
+}
+
 fn print_attempt(id: SettlementId, transaction: &Transaction, attempt: &Attempt, sends: Option<&Sends>, units: &Units) {
     let nonce = transaction.nonce.map_or_else(String::new, |nonce| format!(", nonce {nonce}"));
     println!("{}  signed {} ({})", time(attempt.created_at), attempt.signed.hash, attempt.kind.as_str());
@@ -286,7 +291,9 @@ fn print_attempt(id: SettlementId, transaction: &Transaction, attempt: &Attempt,
         println!("                          and {more} times more");
     }
     if let Some(inclusion) = &attempt.inclusion {
-        println!("                          included in block {} {}", inclusion.block.number, inclusion.block.hash);
+        // The block's own clock, in whole seconds: it may be behind the line before.
+        let at = inclusion.timestamp.map_or_else(|| " ".repeat(24), block_time);
+        println!("{at}  included in block {} {}", inclusion.block.number, inclusion.block.hash);
         println!("                          for {} of gas, {} paid", inclusion.gas_used, units.gas(inclusion.fee_paid));
         let others = transaction.items.len().saturating_sub(1);
         if others > 0 {

@@ -81,7 +81,8 @@ pub struct SettlementBody {
     updated_at: u64,
     /// The time at which a request was given the success, Unix milliseconds.
     delivered_at: Option<u64>,
-    /// Every signed form with every answer to every send; not in lists.
+    /// Every signed form with every answer to every send, and the block that includes it with the
+    /// block's own time (`timestamp`, seconds; null where the chain did not tell it); not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Object>>)]
     attempts: Option<Vec<Value>>,
@@ -304,7 +305,9 @@ fn describe_attempt(transaction: &Transaction, attempt: &Attempt, sends: &[Sends
         "feeMax": signed.fee.amount_max.to_string(),
         "feeTerms": serde_json::from_str::<Value>(&signed.fee.terms).unwrap_or_default(),
         "createdAt": created_at,
-        "block": inclusion.as_ref().map(|i| json!({"number": i.block.number, "hash": i.block.hash})),
+        "block": inclusion.as_ref().map(|i| {
+            json!({"number": i.block.number, "hash": i.block.hash, "timestamp": i.timestamp})
+        }),
         "feePaid": inclusion.as_ref().map(|i| i.fee_paid.to_string()),
         "gasUsed": inclusion.as_ref().map(|i| i.gas_used),
         "sends": answers.collect::<Vec<_>>(),

@@ -150,6 +150,7 @@ impl Look<'_> {
         let inclusion = Inclusion {
             hash: place.attempt.hash.clone(),
             block: place.block.clone(),
+            timestamp: Some(place.timestamp),
             confirmed: place.confirmed,
             fee_paid: self.fee_paid(place),
             gas_used: place.receipt.gas_used(),

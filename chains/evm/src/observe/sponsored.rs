@@ -111,6 +111,7 @@ async fn overtaken(look: &Look<'_>, item: &Item<'_>, step: &Step, deep: &Header)
     let inclusion = Inclusion {
         hash: attempt.hash.clone(),
         block: BlockRef { number: deep.number, hash: deep.hash.clone() },
+        timestamp: Some(deep.timestamp),
         confirmed: true,
         fee_paid: Amount::ZERO,
         gas_used: 0,

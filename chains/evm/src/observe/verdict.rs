@@ -12,15 +12,15 @@ use chains_rpc::Agreement;
 /// Endpoints that must say the same.
 const WITNESSES: usize = 2;
 
-/// The part of an observation that two endpoints must say alike: everything but sentences, prices, which
-/// some nodes tell without the part of the data, and the reason of a failure, which an endpoint without old
+/// The part of an observation that two endpoints must say alike: everything but sentences, block times,
+/// which only people read, prices, which some nodes tell without the part of the data, and the reason of a failure, which an endpoint without old
 /// states cannot tell.
 pub(super) fn key(observation: &Observation) -> Observation {
     match observation {
         Observation::Pending => Observation::Pending,
         Observation::Replaced => Observation::Replaced,
         Observation::Included(inclusion, effects) => {
-            let inclusion = Inclusion { fee_paid: Amount::ZERO, gas_used: 0, ..inclusion.clone() };
+            let inclusion = Inclusion { timestamp: None, fee_paid: Amount::ZERO, gas_used: 0, ..inclusion.clone() };
             Observation::Included(inclusion, effects.iter().map(effect_key).collect())
         }
         Observation::Expired(_) => Observation::Expired(blank()),
@@ -148,7 +148,8 @@ mod tests {
     fn included(hash: &str, block: &str, confirmed: bool, effect: Effect) -> Observation {
         let block = BlockRef { number: 5, hash: block.into() };
         let (fee_paid, gas_used) = (Amount::from(1_u64), 1);
-        Observation::Included(Inclusion { hash: hash.into(), block, confirmed, fee_paid, gas_used }, vec![effect])
+        let (hash, timestamp) = (hash.into(), Some(1));
+        Observation::Included(Inclusion { hash, block, timestamp, confirmed, fee_paid, gas_used }, vec![effect])
     }
 
     fn missing(code: chains_core::Code) -> Effect {

@@ -88,6 +88,7 @@ impl Sight<'_> {
             fee_paid: Amount::from(mined.transaction.fee()),
             gas_used: GAS,
             hash: mined.hash,
+            timestamp: None,
             block,
         };
         Observation::Included(inclusion, effects)

@@ -168,6 +168,8 @@ fn observation(case: &Case, conclusion: Conclusion) -> Observation {
             let inclusion = Inclusion {
                 hash: case.hash.clone(),
                 block: blocks::block(slot),
+                // A status tells none, and nobody waits for a question about it.
+                timestamp: None,
                 confirmed: true,
                 fee_paid: Amount::from(case.plan.body.fee),
                 gas_used: units,

@@ -187,7 +187,7 @@ pub(crate) fn block(number: u64) -> BlockRef {
 
 pub(crate) fn inclusion(hash: &str) -> Inclusion {
     let (hash, fee_paid) = (hash.to_owned(), Amount::from(600_u64));
-    Inclusion { hash, block: block(12), confirmed: true, fee_paid, gas_used: 85_000 }
+    Inclusion { hash, block: block(12), timestamp: Some(1_800_000_000), confirmed: true, fee_paid, gas_used: 85_000 }
 }
 
 pub(crate) fn include(transaction: TransactionId, hash: &str) -> Change {

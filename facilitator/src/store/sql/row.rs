@@ -218,7 +218,7 @@ pub(super) fn plan(read: &Reader<'_>) -> Result<Plan, StoreError> {
 
 /// The columns that [`attempt`] reads; `FROM attempt a JOIN wallet_transaction t` follows.
 pub(super) const ATTEMPT: &str = "SELECT a.transaction_id, a.hash, a.kind, a.raw, a.fee_terms, a.fee_amount_max, \
-     a.created_at, a.sends, a.block_number, a.block_hash, a.fee_paid, a.gas_used, t.gas_wallet, t.nonce";
+     a.created_at, a.sends, a.block_number, a.block_hash, a.block_timestamp, a.fee_paid, a.gas_used, t.gas_wallet, t.nonce";
 
 /// An attempt, and how often it was sent.
 pub(super) fn attempt(row: &Row) -> Result<(TransactionId, Attempt, u64), StoreError> {
@@ -229,6 +229,7 @@ pub(super) fn attempt(row: &Row) -> Result<(TransactionId, Attempt, u64), StoreE
         Some(block) => Some(Inclusion {
             hash: hash.clone(),
             block,
+            timestamp: read.maybe_number("block_timestamp")?,
             // Only an inclusion in a confirmed block is stored.
             confirmed: true,
             fee_paid: read.parsed("fee_paid")?,

@@ -8,7 +8,8 @@ fn block(number: u64) -> BlockRef {
 
 fn included(number: u64, confirmed: bool, effect: Effect) -> Observation {
     let fee_paid = Amount::from(1_u64);
-    let inclusion = Inclusion { hash: "ours".into(), block: block(number), confirmed, fee_paid, gas_used: 1 };
+    let inclusion =
+        Inclusion { hash: "ours".into(), block: block(number), timestamp: None, confirmed, fee_paid, gas_used: 1 };
     Observation::Included(inclusion, vec![effect])
 }
 

@@ -231,6 +231,7 @@ impl Payment {
         let inclusion = Inclusion {
             hash: self.hash(),
             block: block.clone(),
+            timestamp: Some(1_800_000_000),
             confirmed: true,
             fee_paid: Amount::from(150_000_000_000_u64),
             gas_used: 75_292,

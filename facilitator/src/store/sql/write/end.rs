@@ -54,16 +54,17 @@ async fn include_attempts(session: &mut Session<'_>, rows: &[(TransactionId, &In
             inclusion.hash.as_str().into(),
             int(inclusion.block.number).into(),
             inclusion.block.hash.as_str().into(),
+            inclusion.timestamp.map(int).into(),
             inclusion.fee_paid.to_string().into(),
             int(inclusion.gas_used).into(),
         ]
     });
-    let columns = ["transaction_id", "hash", "block_number", "block_hash", "fee_paid", "gas_used"];
+    let columns = ["transaction_id", "hash", "block_number", "block_hash", "block_timestamp", "fee_paid", "gas_used"];
     let mut query = Statement::new(session.dialect(), "WITH ");
     query.table("included", columns, values);
     query.push(&format!(
         " UPDATE attempt SET block_number = included.block_number, block_hash = included.block_hash, \
-         fee_paid = included.fee_paid, gas_used = included.gas_used FROM included \
+         block_timestamp = included.block_timestamp, fee_paid = included.fee_paid, gas_used = included.gas_used FROM included \
          WHERE attempt.transaction_id = included.transaction_id AND {} = included.hash AND EXISTS \
          (SELECT 1 FROM wallet_transaction t WHERE t.id = included.transaction_id AND t.state = 'open')",
         session.dialect().unindexed("attempt.hash")

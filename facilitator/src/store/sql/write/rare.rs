@@ -84,8 +84,8 @@ impl Rare<'_, '_> {
         if !self.run(open, [id.into()]).await? {
             return Ok(());
         }
-        let attempts = "UPDATE attempt SET block_number = NULL, block_hash = NULL, fee_paid = NULL, gas_used = NULL \
-             WHERE transaction_id = $1 AND block_number IS NOT NULL";
+        let attempts = "UPDATE attempt SET block_number = NULL, block_hash = NULL, block_timestamp = NULL, \
+             fee_paid = NULL, gas_used = NULL WHERE transaction_id = $1 AND block_number IS NOT NULL";
         self.run(attempts, [id.into()]).await?;
         let settlements = "UPDATE settlement SET state = 'broadcast', unresolved_why = NULL, updated_at = $1 \
              WHERE id IN (SELECT i.settlement FROM transaction_item i WHERE i.transaction_id = $2) \
