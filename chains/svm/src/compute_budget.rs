@@ -2,6 +2,8 @@
 //!
 //! The payer fixes both, we pay: so both are capped.
 
+use std::ops::RangeInclusive;
+
 /// The most units that the runtime grants to a transaction, whatever it asks for.
 pub const UNIT_LIMIT_MAX: u32 = 1_400_000;
 /// The units that the runtime grants to each instruction, when the transaction does not ask.
@@ -17,16 +19,51 @@ pub enum Setting {
     UnitLimit(u32),
     /// The millionths of a lamport that it offers for each unit of its limit.
     UnitPrice(u64),
+    /// The bytes of memory for its programs.
+    HeapFrame(u32),
+    /// The most bytes that all its accounts may have.
+    LoadedDataLimit(u32),
 }
 
+/// The sizes of memory that the runtime grants: whole KiB, from 32 to 256.
+const HEAP_FRAMES: RangeInclusive<u32> = 32 * 1024..=256 * 1024;
+
 impl Setting {
-    /// `SetComputeUnitLimit` (2, u32) or `SetComputeUnitPrice` (3, u64), to the
-    /// byte; `None` for everything else.
+    /// `RequestHeapFrame` (1, u32), `SetComputeUnitLimit` (2, u32), `SetComputeUnitPrice` (3, u64) or
+    /// `SetLoadedAccountsDataSizeLimit` (4, u32), to the byte and as the runtime takes it; `None` for
+    /// everything else.
     pub fn parse(data: &[u8]) -> Option<Self> {
-        match data {
-            [2, limit @ ..] => limit.try_into().ok().map(u32::from_le_bytes).map(Self::UnitLimit),
-            [3, price @ ..] => price.try_into().ok().map(u64::from_le_bytes).map(Self::UnitPrice),
+        let (kind, value) = data.split_first()?;
+        let small = || value.try_into().ok().map(u32::from_le_bytes);
+        match kind {
+            1 => small().filter(|size| HEAP_FRAMES.contains(size) && size % 1024 == 0).map(Self::HeapFrame),
+            2 => small().map(Self::UnitLimit),
+            3 => value.try_into().ok().map(u64::from_le_bytes).map(Self::UnitPrice),
+            4 => small().filter(|limit| *limit > 0).map(Self::LoadedDataLimit),
             _ => None,
+        }
+    }
+}
+
+/// The settings of one transaction, wherever they stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The most compute units.
+    pub unit_limit: Option<u32>,
+    /// Millionths of a lamport for each of them.
+    pub unit_price: Option<u64>,
+    heap_frame: Option<u32>,
+    loaded_data_limit: Option<u32>,
+}
+
+impl Settings {
+    /// Takes a setting; false for the second one of a kind, for which the runtime refuses the transaction.
+    pub fn take(&mut self, setting: Setting) -> bool {
+        match setting {
+            Setting::UnitLimit(units) => self.unit_limit.replace(units).is_none(),
+            Setting::UnitPrice(price) => self.unit_price.replace(price).is_none(),
+            Setting::HeapFrame(bytes) => self.heap_frame.replace(bytes).is_none(),
+            Setting::LoadedDataLimit(bytes) => self.loaded_data_limit.replace(bytes).is_none(),
         }
     }
 }
@@ -142,7 +179,7 @@ mod tests {
 
     #[test]
     fn only_whole_settings_are_read() {
-        let cases: [(&[u8], Option<Setting>); 9] = [
+        let cases: [(&[u8], Option<Setting>); 16] = [
             (&[2, 0x20, 0x4e, 0, 0], Some(Setting::UnitLimit(20_000))),
             (&[3, 1, 0, 0, 0, 0, 0, 0, 0], Some(Setting::UnitPrice(1))),
             (&[], None),
@@ -150,12 +187,28 @@ mod tests {
             (&[2, 0, 0, 0], None),
             (&[2, 0, 0, 0, 0, 0], None),
             (&[3, 1, 0, 0, 0, 0, 0, 0], None),
-            (&[1, 0, 0, 1, 0], None),
-            (&[4, 0, 0, 1, 0], None),
+            (&[1, 0, 0, 1, 0], Some(Setting::HeapFrame(65_536))),
+            (&[1, 0, 0, 4, 0], Some(Setting::HeapFrame(262_144))),
+            (&[1, 0, 4, 4, 0], None),
+            (&[1, 0, 0x7c, 0, 0], None),
+            (&[1, 1, 0, 1, 0], None),
+            (&[4, 0, 0, 1, 0], Some(Setting::LoadedDataLimit(65_536))),
+            (&[4, 0, 0, 0, 0], None),
+            (&[4, 0, 0, 1], None),
+            (&[0, 0, 0, 1, 0, 0, 0, 0, 0], None),
         ];
         for (data, expected) in cases {
             assert_eq!(Setting::parse(data), expected, "{data:?}");
         }
+    }
+
+    #[test]
+    fn each_kind_of_setting_is_taken_once_in_any_order() {
+        let mut settings = Settings::default();
+        let all = [Setting::UnitPrice(1), Setting::LoadedDataLimit(2), Setting::UnitLimit(3), Setting::HeapFrame(4)];
+        assert!(all.into_iter().all(|setting| settings.take(setting)));
+        assert_eq!((settings.unit_limit, settings.unit_price), (Some(3), Some(1)));
+        assert!(!all.into_iter().any(|setting| settings.take(setting)));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! A transfer of SPL Token fails for the sake of its two accounts, of its mint's
 //! decimals, of its compute limit, or of nothing. That holds only where nothing
 //! else stands in the transaction that could fail: so every account of it is
-//! one that a transfer needs, its memos are texts that need no signature, and
-//! there are units enough. Everything else is simulated. A test holds both
+//! one that a transfer needs, its memos are texts that need no signature, no
+//! memory is asked for and no size of accounts bound, and there are units enough. Everything else is simulated. A test holds both
 //! ways against each other, and so does a sample of the payments that come.
 
 use std::{
@@ -15,8 +15,11 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{rules::Evaluated, transaction::Transaction};
-use crate::programs;
+use super::{
+    rules::Evaluated,
+    transaction::{Instruction, Transaction},
+};
+use crate::{compute_budget::Setting, programs};
 
 /// Compute units of the compute budget and a transfer, by the program of 2020:
 /// its successors use a fraction of it.
@@ -75,7 +78,19 @@ pub(crate) fn is_plain(transaction: &Transaction, evaluated: &Evaluated) -> bool
         units = units.saturating_add(MEMO_UNITS).saturating_add(MEMO_BYTE_UNITS.saturating_mul(bytes));
     }
     let has_room = u64::from(evaluated.budget.unit_limit) >= units;
-    transfer.program == programs::TOKEN && evaluated.guard.is_none() && only_needed && can_move && has_room
+    let only_units = transaction.instructions(&[]).all(|found| !is_other_setting(&found));
+    transfer.program == programs::TOKEN
+        && evaluated.guard.is_none()
+        && only_needed
+        && only_units
+        && can_move
+        && has_room
+}
+
+/// Returns whether it is a setting of the compute budget about anything but units.
+fn is_other_setting(found: &Instruction<'_>) -> bool {
+    let about_units = || matches!(Setting::parse(found.data), Some(Setting::UnitLimit(_) | Setting::UnitPrice(_)));
+    *found.program == programs::COMPUTE_BUDGET && !about_units()
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 //!
 //! * Our keys stand nowhere but as the first account, and only the payer signs
 //!   beside us: nothing in the transaction can act in our name.
-//! * Every instruction is one of five, told apart by program and first byte, so
-//!   nothing else can happen. Durable nonces, account creation, other token
-//!   instructions and lookup tables all fall to that.
-//! * Guards of wallets may stand anywhere; see [`guards`]. The layout is that of
-//!   the other instructions.
+//! * Every instruction is one transfer, a setting of the compute budget, a memo
+//!   or a guard, told apart by program and first byte, so nothing else can
+//!   happen. Durable nonces, account creation, other token instructions and
+//!   lookup tables all fall to that.
+//! * No place has a meaning: wallets add instructions to what they sign, and put
+//!   them into another order. Of guards see [`guards`].
 //! * What it costs us is capped in total, not only by unit.
 
 use chains_core::{Rejection, reason::INVALID_PAYMENT_REQUIREMENTS};
@@ -19,7 +20,7 @@ use super::{
     transaction::{Instruction, Transaction},
 };
 use crate::{
-    compute_budget::{ComputeBudget, Excess, Limits, Setting},
+    compute_budget::{ComputeBudget, Excess, Limits, Setting, Settings},
     programs, reason,
     token::{AssociatedAccounts, TransferChecked},
 };
@@ -28,7 +29,7 @@ use crate::{
 const SIGNERS_MAX: usize = 2;
 /// Limit, price, transfer.
 const INSTRUCTIONS_MIN: usize = 3;
-/// Memos after the transfer.
+/// Memos and other settings beside them.
 const EXTRA_MAX: usize = reason::UNKNOWN_INSTRUCTION.len();
 
 /// The operator's choices.
@@ -87,7 +88,7 @@ pub fn evaluate(
     let (guards, others): (Vec<_>, Vec<_>) =
         (0..).zip(&instructions).partition(|(_, found)| *found.program == programs::LIGHTHOUSE);
     let layout: Vec<Instruction<'_>> = others.into_iter().map(|(_, found)| *found).collect();
-    let (budget, rest) = compute_budget(&layout, policy)?;
+    let (budget, mut rest) = compute_budget(layout, guards.len(), policy)?;
     let fee = policy.limits.check(budget, signers).map_err(|excess| {
         let code = match excess {
             Excess::Units { .. } => reason::COMPUTE_LIMIT_TOO_HIGH,
@@ -95,17 +96,24 @@ pub fn evaluate(
         };
         Rejection::new(code, excess.to_string())
     })?;
-    let transfer = rest.first().and_then(TransferChecked::parse).ok_or_else(|| {
-        let message = "`TransferChecked` of a token program must stand after the compute budget";
+    let transfer = take_transfer(&mut rest).ok_or_else(|| {
+        let message = "no instruction is `TransferChecked` of a token program";
         Rejection::new(reason::NO_TRANSFER_INSTRUCTION, message)
     })?;
     check_authority(transaction, &transfer, policy.ours)?;
     check_transfer(&transfer, requirements, policy.associated)?;
-    let extra = rest.get(1..).unwrap_or_default();
-    check_extra(extra)?;
+    check_extra(&rest)?;
     let guard = check_guards(&guards, fee_payer, &transfer)?;
-    check_memo(extra, requirements.memo.as_deref())?;
+    check_memo(&rest, requirements.memo.as_deref())?;
     Ok(Evaluated { fee_payer, transfer, budget, fee, guard })
+}
+
+/// Takes the first transfer out of these instructions.
+fn take_transfer(rest: &mut Vec<Instruction<'_>>) -> Option<TransferChecked> {
+    let (place, transfer) =
+        rest.iter().enumerate().find_map(|(place, found)| Some((place, TransferChecked::parse(found)?)))?;
+    rest.remove(place);
+    Some(transfer)
 }
 
 /// The demands of all guards together.
@@ -150,36 +158,44 @@ pub(super) fn check_signed(transaction: &Transaction, fee_payer: Pubkey) -> Chec
     Ok(())
 }
 
-/// Checks the number of instructions and the first two of them; returns the
-/// instructions from the transfer on.
-fn compute_budget<'i, 't>(
-    instructions: &'i [Instruction<'t>],
+/// Checks the number of instructions, guards left out, and reads the compute budget; returns the
+/// others in their order. A second setting of a kind is one of those.
+fn compute_budget<'t>(
+    instructions: Vec<Instruction<'t>>,
+    guards: usize,
     policy: Policy<'_>,
-) -> Check<(ComputeBudget, &'i [Instruction<'t>])> {
+) -> Check<(ComputeBudget, Vec<Instruction<'t>>)> {
     let count = instructions.len();
-    let bare =
-        instructions.first().is_some_and(|first| policy.without_compute_budget && programs::is_token(first.program));
+    let (settings, rest) = settings(instructions);
+    let unset = settings.unit_limit.is_none() && settings.unit_price.is_none();
+    let bare = policy.without_compute_budget && unset;
     let least = if bare { 1 } else { INSTRUCTIONS_MIN };
     if !(least..=least + EXTRA_MAX).contains(&count) {
         let message = format!("{count} instructions: {least} to {} are allowed", least + EXTRA_MAX);
         return Err(Rejection::new(reason::INSTRUCTIONS_LENGTH, message));
     }
     if bare {
-        return Ok((ComputeBudget::implied(count), instructions));
+        return Ok((ComputeBudget::implied(rest.len() + guards), rest));
     }
-    let setting = |position: usize| {
-        let found = instructions.get(position).filter(|found| *found.program == programs::COMPUTE_BUDGET);
-        found.and_then(|found| Setting::parse(found.data))
-    };
-    let Some(Setting::UnitLimit(unit_limit)) = setting(0) else {
-        let message = "the first instruction must be `SetComputeUnitLimit`";
-        return Err(Rejection::new(reason::COMPUTE_LIMIT_INSTRUCTION, message));
-    };
-    let Some(Setting::UnitPrice(unit_price)) = setting(1) else {
-        let message = "the second instruction must be `SetComputeUnitPrice`";
-        return Err(Rejection::new(reason::COMPUTE_PRICE_INSTRUCTION, message));
-    };
-    Ok((ComputeBudget { unit_limit, unit_price }, instructions.get(2..).unwrap_or_default()))
+    let missing = |code, name| Rejection::new(code, format!("one instruction must be `{name}`, whole and only once"));
+    let unit_limit =
+        settings.unit_limit.ok_or_else(|| missing(reason::COMPUTE_LIMIT_INSTRUCTION, "SetComputeUnitLimit"))?;
+    let unit_price =
+        settings.unit_price.ok_or_else(|| missing(reason::COMPUTE_PRICE_INSTRUCTION, "SetComputeUnitPrice"))?;
+    Ok((ComputeBudget { unit_limit, unit_price }, rest))
+}
+
+/// The first setting of each kind, and all that is none.
+fn settings(instructions: Vec<Instruction<'_>>) -> (Settings, Vec<Instruction<'_>>) {
+    let (mut settings, mut rest) = (Settings::default(), vec![]);
+    for found in instructions {
+        let setting = Some(&found).filter(|found| *found.program == programs::COMPUTE_BUDGET);
+        let setting = setting.and_then(|found| Setting::parse(found.data));
+        if !setting.is_some_and(|setting| settings.take(setting)) {
+            rest.push(found);
+        }
+    }
+    (settings, rest)
 }
 
 /// Checks that the payer, and nobody else, acts.
@@ -261,11 +277,12 @@ fn check_transfer(
     Ok(())
 }
 
-/// Checks that only memos follow the transfer, guards left out.
+/// Checks that only memos stand beside the transfer, settings and guards left out.
 fn check_extra(extra: &[Instruction<'_>]) -> Check<()> {
     let unknown = extra.iter().zip(reason::UNKNOWN_INSTRUCTION).find(|(found, _)| *found.program != programs::MEMO);
     let Some((found, code)) = unknown else { return Ok(()) };
-    let message = format!("only memos and guards may follow the transfer, not an instruction to {}", found.program);
+    let message =
+        format!("only memos and guards may stand beside the transfer, not this instruction to {}", found.program);
     Err(Rejection::new(code, message))
 }
 

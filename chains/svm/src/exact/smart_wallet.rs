@@ -17,7 +17,7 @@ use super::{
     transaction::{Instruction, Transaction},
 };
 use crate::{
-    compute_budget::{ComputeBudget, Excess, Limits, Setting},
+    compute_budget::{ComputeBudget, Excess, Limits, Setting, Settings},
     programs, reason,
     token::{AssociatedAccounts, TransferChecked},
 };
@@ -139,12 +139,11 @@ pub fn check_loaded(transaction: &Transaction, loaded: &[Pubkey], ours: &[Pubkey
 
 fn compute_budget(instructions: &[Instruction<'_>]) -> Check<ComputeBudget> {
     let bad = |code, message: &'static str| Err(Rejection::new(code, message));
-    let (mut limit, mut price) = (None, None);
+    let mut settings = Settings::default();
     let is_setting = |found: &&Instruction<'_>| *found.program == programs::COMPUTE_BUDGET;
     for found in instructions.iter().filter(is_setting) {
         let first = match (Setting::parse(found.data), found.data.first()) {
-            (Some(Setting::UnitLimit(units)), _) => limit.replace(units).is_none(),
-            (Some(Setting::UnitPrice(micro_lamports)), _) => price.replace(micro_lamports).is_none(),
+            (Some(setting), _) => settings.take(setting),
             (None, None) => return bad(reason::WALLET_MALFORMED_COMPUTE_BUDGET, "a compute budget without content"),
             (None, Some(2)) => {
                 return bad(reason::WALLET_MALFORMED_COMPUTE_LIMIT, "`SetComputeUnitLimit` is malformed");
@@ -153,7 +152,7 @@ fn compute_budget(instructions: &[Instruction<'_>]) -> Check<ComputeBudget> {
                 return bad(reason::WALLET_MALFORMED_COMPUTE_PRICE, "`SetComputeUnitPrice` is malformed");
             }
             (None, Some(_)) => {
-                let message = "only the limit and the price of compute units may be set";
+                let message = "a compute budget that the runtime does not know, or does not grant";
                 return bad(reason::WALLET_UNSUPPORTED_COMPUTE_BUDGET, message);
             }
         };
@@ -163,7 +162,11 @@ fn compute_budget(instructions: &[Instruction<'_>]) -> Check<ComputeBudget> {
     }
     let others = instructions.iter().filter(|found| !is_setting(found)).count();
     let implied = ComputeBudget::implied(others);
-    Ok(ComputeBudget { unit_limit: limit.unwrap_or(implied.unit_limit), unit_price: price.unwrap_or_default() })
+    let Settings { unit_limit, unit_price, .. } = settings;
+    Ok(ComputeBudget {
+        unit_limit: unit_limit.unwrap_or(implied.unit_limit),
+        unit_price: unit_price.unwrap_or_default(),
+    })
 }
 
 /// The one transfer that pays the requirements, among all that programs called.

@@ -2,6 +2,7 @@
 
 mod guards;
 mod hostile;
+mod layout;
 mod money;
 mod table;
 mod wallets;
@@ -72,6 +73,14 @@ pub(super) fn unit_limit(units: u32) -> Instruction {
 
 pub(super) fn unit_price(price: u64) -> Instruction {
     Instruction::new_with_bytes(programs::COMPUTE_BUDGET, &[[3].as_slice(), &price.to_le_bytes()].concat(), vec![])
+}
+
+pub(super) fn heap_frame(bytes: u32) -> Instruction {
+    Instruction::new_with_bytes(programs::COMPUTE_BUDGET, &[[1].as_slice(), &bytes.to_le_bytes()].concat(), vec![])
+}
+
+pub(super) fn loaded_data_limit(bytes: u32) -> Instruction {
+    Instruction::new_with_bytes(programs::COMPUTE_BUDGET, &[[4].as_slice(), &bytes.to_le_bytes()].concat(), vec![])
 }
 
 pub(super) fn memo(text: &str) -> Instruction {

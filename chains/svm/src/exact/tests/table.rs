@@ -13,10 +13,10 @@ use crate::{
 
 const SYSTEM: Pubkey = Pubkey::new_from_array([0; 32]);
 
-type Change = fn(&mut Case);
+pub(super) type Change = fn(&mut Case);
 
 /// Evaluates the changed payment in both versions of the message.
-fn check(cases: &[(&str, Change, Option<Code>)]) {
+pub(super) fn check(cases: &[(&str, Change, Option<Code>)]) {
     for (name, change, expected) in cases {
         let mut case = Case::good();
         change(&mut case);
@@ -35,7 +35,7 @@ fn our_transfer(case: &mut Case, from: &Keypair) {
     set_transfer(case, account_of(&from.pubkey()), account_of(&merchant()), from.pubkey(), AMOUNT);
 }
 
-fn nonce_advance() -> Instruction {
+pub(super) fn nonce_advance() -> Instruction {
     let accounts = vec![
         AccountMeta::new(key(70), false),
         AccountMeta::new_readonly(key(71), false),
@@ -155,51 +155,6 @@ fn lookup_tables_are_refused() {
     assert_eq!(case.evaluate(&transaction).map_err(|r| r.code), Err(reason::ALT_RESOLUTION_NOT_AVAILABLE));
 }
 
-#[test]
-fn the_layout_is_bound() {
-    check(&[
-        ("two", |c| c.instructions.truncate(2), Some(reason::INSTRUCTIONS_LENGTH)),
-        (
-            "eight",
-            |c| c.instructions.extend([memo("a"), memo("b"), memo("c"), memo("d")]),
-            Some(reason::INSTRUCTIONS_LENGTH),
-        ),
-        ("price first", |c| c.instructions.swap(0, 1), Some(reason::COMPUTE_LIMIT_INSTRUCTION)),
-        ("limit twice", |c| c.instructions[1] = unit_limit(1), Some(reason::COMPUTE_PRICE_INSTRUCTION)),
-        ("heap frame", |c| c.instructions[0].data[0] = 1, Some(reason::COMPUTE_LIMIT_INSTRUCTION)),
-        ("loaded data", |c| c.instructions[1].data[0] = 4, Some(reason::COMPUTE_PRICE_INSTRUCTION)),
-        (
-            "limit of another program",
-            |c| c.instructions[0].program_id = programs::MEMO,
-            Some(reason::COMPUTE_LIMIT_INSTRUCTION),
-        ),
-        (
-            "price of another program",
-            |c| c.instructions[1].program_id = programs::MEMO,
-            Some(reason::COMPUTE_PRICE_INSTRUCTION),
-        ),
-        ("limit too long", |c| c.instructions[0].data.push(0), Some(reason::COMPUTE_LIMIT_INSTRUCTION)),
-        ("price too short", |c| c.instructions[1].data.truncate(8), Some(reason::COMPUTE_PRICE_INSTRUCTION)),
-        ("no transfer", |c| c.instructions.remove(2).accounts.clear(), Some(reason::NO_TRANSFER_INSTRUCTION)),
-        (
-            "transfer without check",
-            |c| c.instructions[2].data = [[3].as_slice(), &AMOUNT.to_le_bytes()].concat(),
-            Some(reason::NO_TRANSFER_INSTRUCTION),
-        ),
-        ("approve", |c| c.instructions[2].data[0] = 13, Some(reason::NO_TRANSFER_INSTRUCTION)),
-        ("batch", |c| c.instructions[2].data[0] = 255, Some(reason::NO_TRANSFER_INSTRUCTION)),
-        ("three accounts", |c| c.instructions[2].accounts.truncate(3), Some(reason::NO_TRANSFER_INSTRUCTION)),
-        (
-            "a multisig's co-signer",
-            |c| {
-                c.instructions[2].accounts.push(AccountMeta::new_readonly(ours().pubkey(), true));
-            },
-            Some(reason::NO_TRANSFER_INSTRUCTION),
-        ),
-        ("durable nonce", |c| c.instructions.insert(0, nonce_advance()), Some(reason::COMPUTE_LIMIT_INSTRUCTION)),
-    ]);
-}
-
 /// F13.
 #[test]
 fn what_it_costs_is_capped_in_parts_and_in_total() {
@@ -309,31 +264,6 @@ fn token_2022_is_paid_to_its_own_associated_account() {
     let [message, _] = case.messages();
     let evaluated = case.evaluate(&decode(&case.sign(message)).expect("sound"));
     assert_eq!(evaluated.map(|evaluated| evaluated.transfer.program), Ok(programs::TOKEN_2022));
-}
-
-#[test]
-fn only_memos_and_guards_follow_the_transfer() {
-    for (place, code) in reason::UNKNOWN_INSTRUCTION.into_iter().enumerate() {
-        let unknown = [
-            nonce_advance(),
-            unit_price(1),
-            Instruction::new_with_bytes(programs::TOKEN, &[9], vec![AccountMeta::new(payer().pubkey(), true)]),
-            Instruction::new_with_bytes(programs::ASSOCIATED_TOKEN, &[], vec![]),
-            Instruction { data: vec![0], ..assertion(key(1)) },
-            Instruction { data: vec![1], ..assertion(key(1)) },
-            Instruction { data: vec![15], ..assertion(key(1)) },
-            Instruction { data: vec![], ..assertion(key(1)) },
-        ];
-        for instruction in unknown {
-            let mut case = Case::good();
-            case.instructions.truncate(3);
-            case.instructions.extend((0..place).map(|_| memo("a")));
-            case.instructions.push(instruction);
-            let [message, _] = case.messages();
-            let refused = case.evaluate(&decode(&case.sign(message)).expect("sound")).map_err(|r| r.code);
-            assert_eq!(refused, Err(code));
-        }
-    }
 }
 
 #[test]
