@@ -42,8 +42,21 @@ impl Hosts {
             Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
             _ => host,
         };
-        self.0.iter().any(|ours| ours.eq_ignore_ascii_case(without_dot(name)))
+        self.0.iter().any(|ours| is_same(ours, without_dot(name)))
     }
+}
+
+/// Names have no case, and an address is the same in every spelling.
+fn is_same(ours: &str, name: &str) -> bool {
+    let same_address = || address(ours).is_some_and(|ours| address(name) == Some(ours));
+    ours.eq_ignore_ascii_case(name) || same_address()
+}
+
+/// The address that a host is, IPv6 in brackets.
+fn address(host: &str) -> Option<IpAddr> {
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let v6 = bare.and_then(|bare| bare.parse().ok()).map(IpAddr::V6);
+    v6.or_else(|| host.parse().ok().map(IpAddr::V4)).map(|address| address.to_canonical())
 }
 
 /// A name with the root's dot at its end is the same name.
@@ -73,6 +86,10 @@ mod tests {
             ("LOCALHOST", true),
             ("[::1]:8402", true),
             ("[::1]", true),
+            ("[0:0:0:0:0:0:0:1]:8402", true),
+            ("[::ffff:127.0.0.1]", true),
+            ("[::2]", false),
+            ("[127.0.0.1]", false),
             ("facilitator.internal", true),
             ("facilitator.internal.:8402", true),
             ("Facilitator.Internal.", true),

@@ -7,13 +7,11 @@
 //! Sources: RFC 7239 (`Forwarded`), RFC 9110 5.3 and 5.6 (lists and quoted
 //! strings); `X-Forwarded-For` and `X-Real-IP` as nginx and HAProxy write them.
 
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-    str::FromStr,
-};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use axum::http::{HeaderMap, HeaderName};
+
+use crate::http::headers::{split, unquoted};
 
 /// The header that a proxy writes its callers into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +136,7 @@ fn hops(by: ForwardedBy, headers: &HeaderMap) -> Vec<Option<IpAddr>> {
         };
         match by {
             ForwardedBy::XForwardedFor => hops.extend(entries(value)),
-            ForwardedBy::XRealIp => hops.push(value.trim().parse().ok()),
+            ForwardedBy::XRealIp => hops.push(address(value.trim())),
             ForwardedBy::Forwarded => hops.extend(elements(value)),
         }
     }
@@ -152,9 +150,24 @@ fn entries(value: &str) -> impl Iterator<Item = Option<IpAddr>> {
 
 /// An address, perhaps with a port; an IPv6 address with one is in brackets.
 fn address(text: &str) -> Option<IpAddr> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let parsed = bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()));
-    parsed.map(|address: IpAddr| address.to_canonical())
+    let bare = |text: &str| text.parse().ok().map(|address: IpAddr| address.to_canonical());
+    if let Some(address) = bare(text) {
+        return Some(address);
+    }
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?,
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    bare(host).filter(|_| is_port(port))
+}
+
+/// Nothing, or a port after its colon: up to five digits, or a name in its place (RFC 7239, 6).
+fn is_port(text: &str) -> bool {
+    let Some(port) = text.strip_prefix(':') else { return text.is_empty() };
+    match port.strip_prefix('_') {
+        Some(name) => !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)),
+        None => (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit()),
+    }
 }
 
 /// The `for` of each element of `Forwarded`; `None` for an element without one that can be read.
@@ -162,7 +175,8 @@ fn elements(value: &str) -> Vec<Option<IpAddr>> {
     let elements = split(value, ',').into_iter().filter(|element| !element.trim().is_empty());
     let read = elements.map(|element| {
         let mut found = None;
-        for pair in split(element, ';') {
+        // Pairs may be left empty (RFC 7239, 4).
+        for pair in split(element, ';').into_iter().filter(|pair| !pair.trim().is_empty()) {
             let (name, value) = pair.split_once('=')?;
             if name.trim().eq_ignore_ascii_case("for") {
                 // Twice in one element has no meaning.
@@ -175,42 +189,6 @@ fn elements(value: &str) -> Vec<Option<IpAddr>> {
         address(&found?)
     });
     read.collect()
-}
-
-/// The parts of a text between separators that do not stand in a quoted string.
-fn split(text: &str, separator: char) -> Vec<&str> {
-    let (mut parts, mut from, mut quoted, mut escaped) = (vec![], 0, false, false);
-    for (at, c) in text.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            c if c == separator && !quoted => {
-                parts.extend(text.get(from..at));
-                from = at + c.len_utf8();
-            }
-            _ => {}
-        }
-    }
-    parts.extend(text.get(from..));
-    parts
-}
-
-/// The content of a quoted string, or the token itself; `None` for a string that does not end.
-fn unquoted(text: &str) -> Option<String> {
-    let Some(rest) = text.strip_prefix('"') else { return Some(text.to_owned()) };
-    let inner = rest.strip_suffix('"')?;
-    let mut content = String::with_capacity(inner.len());
-    let mut escaped = false;
-    for c in inner.chars() {
-        if c == '\\' && !escaped {
-            escaped = true;
-        } else {
-            content.push(c);
-            escaped = false;
-        }
-    }
-    (!escaped).then_some(content)
 }
 
 #[cfg(test)]
@@ -270,12 +248,23 @@ mod tests {
             (list, proxy, &[], proxy),
             (list, "198.51.100.9", &["1.1.1.1"], "198.51.100.9"),
             (real, proxy, &["198.51.100.1"], "198.51.100.1"),
+            (list, proxy, &["[2001:db8::1]"], "2001:db8::1"),
+            (list, proxy, &["198.51.100.1:99999"], "198.51.100.1"),
+            (list, proxy, &["198.51.100.1:123456"], proxy),
+            (list, proxy, &["198.51.100.1:"], proxy),
+            (list, proxy, &["[2001:db8::1]x"], proxy),
+            (real, proxy, &["198.51.100.1:4711"], "198.51.100.1"),
             (real, proxy, &["198.51.100.1, 1.1.1.1"], proxy),
             (real, "fd00::1", &["2001:db8::1"], "2001:db8::1"),
             (forwarded, proxy, &["for=198.51.100.1"], "198.51.100.1"),
             (forwarded, proxy, &["for=6.6.6.6;proto=https, For=\"198.51.100.1:47\";by=10.1.1.1"], "198.51.100.1"),
             (forwarded, proxy, &["for=\"[2001:db8:cafe::17]:4711\""], "2001:db8:cafe::17"),
             (forwarded, proxy, &["for=6.6.6.6;ext=\"a,for=7.7.7.7;\\\"\", for=198.51.100.1"], "198.51.100.1"),
+            (forwarded, proxy, &["for=198.51.100.1;"], "198.51.100.1"),
+            (forwarded, proxy, &[";;for=198.51.100.1; ;proto=https;"], "198.51.100.1"),
+            (forwarded, proxy, &["for=\"198.51.100.1:_gazonk.1\""], "198.51.100.1"),
+            (forwarded, proxy, &["for=\"198.51.100.1:_\""], proxy),
+            (forwarded, proxy, &["for=\"198.51.100\".1"], proxy),
             (forwarded, proxy, &["for=198.51.100.1, for=_hidden"], proxy),
             (forwarded, proxy, &["for=198.51.100.1;for=6.6.6.6"], proxy),
             (forwarded, proxy, &["for=\"198.51.100.1"], proxy),
