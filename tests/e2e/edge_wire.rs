@@ -29,11 +29,14 @@ async fn probes_are_answered_whatever_host_they_name_and_payments_only_to_ours()
     let service = home.serve().await;
     for host in ["", "host: 10.0.0.7:8402\r\n", "host: facilitator.example.\r\n", "host: evil.example\r\n", "host:\r\n"]
     {
-        for path in ["/health", "/ready"] {
+        for path in ["/health", "/ready", "/"] {
             let raw = say(&service.url, format!("GET {path} HTTP/1.1\r\n{host}\r\n")).await;
             assert_eq!(raw.status, 200, "{path} {host:?}: {raw:?}");
         }
     }
+    let raw = say(&service.url, "OPTIONS / HTTP/1.0\r\n\r\n").await;
+    assert_eq!(raw.status, 204, "HAProxy's own question: {raw:?}");
+    assert!(raw.head.contains("allow: get"), "{raw:?}");
     for (host, status) in [
         ("facilitator.example", 200),
         ("facilitator.example.", 200),

@@ -195,7 +195,7 @@ async fn a_fee_above_the_ceiling_is_not_paid_and_the_payment_can_be_made_when_it
     set_fee("0x38d7ea4c68000").await;
     let draft = Draft::default();
     let refused = service.post("/settle", &draft.v2()).await;
-    assert_eq!((refused.status, refused.text("errorReason")), (503, "unexpected_settle_error"), "{refused:?}");
+    assert_eq!((refused.status, refused.text("errorReason")), (503, "gas_price_too_high"), "{refused:?}");
     assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 0);
     set_fee("0x3b9aca00").await;
     chain.node.resume_blocks().await;

@@ -56,6 +56,7 @@ async fn a_database_that_goes_away_stops_nothing_that_is_under_way_and_begins_no
     let fresh = Draft::default().v2();
     let refused = service.post("/settle", &fresh).await;
     assert_eq!((refused.status, refused.text("errorReason")), (503, "unexpected_settle_error"), "{refused:?}");
+    assert_eq!(refused.text("code"), "store_unavailable", "{refused:?}");
     let ready = eventually("/ready says so", || async {
         let ready = service.try_get("/ready").await?;
         (ready.status == 503).then_some(ready)

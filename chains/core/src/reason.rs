@@ -82,6 +82,9 @@ pub const PAYER_FAILED_TOO_OFTEN: Code = Code::new("payer_failed_too_often");
 pub const IDEMPOTENCY_KEY_REUSED: Code = Code::new("idempotency_key_reused");
 /// Sent, not yet final; ask again with the same body.
 pub const SETTLEMENT_PENDING: Code = Code::new("settlement_pending");
+/// No proof was to be had of a settlement's fate, and the operator has ended it as failed.
+/// Our own word.
+pub const ENDED_BY_OPERATOR: Code = Code::new("ended_by_operator");
 /// We could not find out: try again later.
 pub const UNEXPECTED_VERIFY_ERROR: Code = Code::new("unexpected_verify_error");
 /// We could not find out, and nothing was sent: try again later.

@@ -1,12 +1,14 @@
 //! Requests that are not served: the status, the code and the sentence of each reason.
 //!
 //! A code says whose move it is. 4xx: the caller's program, key or headers;
-//! 429, 503: the same request later. `unexpected_*` is left for bugs.
+//! 429, 503: the same request later. `unexpected_*` is left for bugs and, as
+//! x402 has it, for the reason (not the code) of outages.
 
 use axum::http::StatusCode;
 use chains_core::protocol::{BodyError, json::JsonError};
 
 use super::error::Failure;
+use crate::settlement::NotNow;
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,8 +166,12 @@ pub const fn of(failure: &Failure) -> Row {
 
 /// The table as the contract prints it: `status code: sentence`, a line each.
 pub fn table() -> String {
-    let lines = ALL.iter().map(|row| format!("* {} `{}`: {}", row.status.as_u16(), row.code, row.message));
-    lines.collect::<Vec<_>>().join("\n") + "\n"
+    let line = |status: StatusCode, code, message| format!("* {} `{code}`: {message}", status.as_u16());
+    let rows = ALL.iter().map(|row| line(row.status, row.code, row.message));
+    // The store's row says the same of every route.
+    let payments = NotNow::DISTINCT.iter().filter(|why| why.code() != STORE.code);
+    let payments = payments.map(|why| line(StatusCode::SERVICE_UNAVAILABLE, why.code(), why.message()));
+    rows.chain(payments).collect::<Vec<_>>().join("\n") + "\n"
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ pub fn router(api: Api) -> Router {
         .route("/settlements", get(status::list))
         .route("/settlements/{id}", get(status::one))
         .route("/openapi.json", get(openapi::json))
-        .route("/", get(status::home))
+        .route("/", get(status::home).options(status::about_home))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed);
     let routes = routes.with_state(api.clone());
@@ -181,10 +181,11 @@ fn name(response: &mut Response, id: &RequestId) {
     }
 }
 
-/// Load balancers ask by address, by any name or by none; what these routes
-/// tell need not be hidden from a page that has rebound its name.
+/// Load balancers ask by address, by any name or by none, and for `/` unless they
+/// are told otherwise; what these routes tell need not be hidden from a page that
+/// has rebound its name.
 fn is_probe(route: &str) -> bool {
-    matches!(route, "/health" | "/ready")
+    matches!(route, "/health" | "/ready" | "/")
 }
 
 /// The routes whose POST requests are timed.

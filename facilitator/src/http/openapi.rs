@@ -35,6 +35,7 @@ use super::{codes, error::ErrorBody, status, x402};
         status::one,
         status::list,
         status::home,
+        status::about_home,
         json,
     )
 )]

@@ -16,8 +16,8 @@ use chains_core::{
 
 use super::error::{ErrorBody, RequestId};
 use crate::{
-    payment::{Asked, Pending, SettleOutcome, VerifyOutcome},
-    settlement::{Failed, SettlementId},
+    payment::{Asked, Pending, SettleOutcome, Unavailable, VerifyOutcome},
+    settlement::{Failed, NotNow, SettlementId},
 };
 
 /// The answer of `/verify`.
@@ -37,8 +37,10 @@ pub fn verify(asked: Asked, outcome: VerifyOutcome, id: &RequestId) -> Response 
             Json(invalid(code, message.into_owned(), payer)).into_response()
         }
         VerifyOutcome::Unavailable(why) => {
-            let answer = invalid(reason::UNEXPECTED_VERIFY_ERROR, why.why.message().to_owned(), payer);
-            later((StatusCode::SERVICE_UNAVAILABLE, Json(verify_body(answer, id))).into_response(), why.retry_after)
+            let code = reason_of(why.why, reason::UNEXPECTED_VERIFY_ERROR);
+            let answer = invalid(code, why.why.message().to_owned(), payer);
+            let body = ErrorBody { code: why.why.code().to_owned(), ..verify_body(answer, id) };
+            later((StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response(), why.retry_after)
         }
     }
 }
@@ -55,19 +57,27 @@ pub fn settle(asked: Asked, outcome: SettleOutcome, codes: &[Code], id: &Request
         | SettleOutcome::Duplicate { .. }
         | SettleOutcome::Pending { .. } => StatusCode::OK,
     };
-    let retry_after = match &outcome {
-        SettleOutcome::Unavailable(why) => Some(why.retry_after),
+    let unavailable = match &outcome {
+        SettleOutcome::Unavailable(why) => Some(*why),
         _ => None,
     };
     let answer = settle_answer(asked, outcome, codes);
     if status == StatusCode::OK {
         return Json(answer).into_response();
     }
-    let response = (status, Json(settle_body(answer, id))).into_response();
-    match retry_after {
-        Some(retry_after) => later(response, retry_after),
-        None => response,
+    let body = settle_body(answer, id);
+    match unavailable {
+        Some(Unavailable { why, retry_after }) => {
+            let body = ErrorBody { code: why.code().to_owned(), ..body };
+            later((status, Json(body)).into_response(), retry_after)
+        }
+        None => (status, Json(body)).into_response(),
     }
+}
+
+/// The reason of an answer that has to wait: for outages the specification's word, else ours.
+const fn reason_of(why: NotNow, outage: Code) -> Code {
+    if why.is_outage() { outage } else { Code::new(why.code()) }
 }
 
 fn settle_answer(asked: Asked, outcome: SettleOutcome, codes: &[Code]) -> SettleResponse {
@@ -110,7 +120,9 @@ fn settle_answer(asked: Asked, outcome: SettleOutcome, codes: &[Code]) -> Settle
             let message = "this Idempotency-Key, or payment-identifier, belongs to another payment";
             refusal(reason::IDEMPOTENCY_KEY_REUSED, message)
         }
-        SettleOutcome::Unavailable(why) => refusal(reason::UNEXPECTED_SETTLE_ERROR, why.why.message()),
+        SettleOutcome::Unavailable(Unavailable { why, .. }) => {
+            refusal(reason_of(why, reason::UNEXPECTED_SETTLE_ERROR), why.message())
+        }
     }
 }
 
@@ -173,6 +185,32 @@ fn later(mut response: Response, after: Duration) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// T2-21c: what the service does by a rule is not unexpected, and every reason can be told from the others.
+    #[test]
+    fn only_outages_have_the_specification_s_word_for_what_is_unexpected() {
+        let cases = [
+            (NotNow::ChainUnavailable, "unexpected_settle_error", "chain_unavailable"),
+            (NotNow::NetworkClosed, "unexpected_settle_error", "network_closed"),
+            (NotNow::Store, "unexpected_settle_error", "store_unavailable"),
+            (NotNow::Paused, "payments_paused", "payments_paused"),
+            (NotNow::Price, "gas_price_too_high", "gas_price_too_high"),
+            (NotNow::GasWalletClosed, "no_gas_wallet", "no_gas_wallet"),
+            (NotNow::QueueTooLong, "queue_full", "queue_full"),
+            (NotNow::TooManyAtOnce, "payment_busy", "payment_busy"),
+            (NotNow::PayerExclusive, "payer_busy", "payer_busy"),
+            (NotNow::StrangersBudget, "gas_budget", "gas_budget"),
+            (NotNow::Stopping, "service_stopping", "service_stopping"),
+        ];
+        for (why, reason, code) in cases {
+            assert_eq!(reason_of(why, reason::UNEXPECTED_SETTLE_ERROR).spelling(Version::V2), reason, "{why:?}");
+            assert_eq!(why.code(), code, "{why:?}");
+        }
+        let told: std::collections::BTreeSet<_> = NotNow::DISTINCT.map(NotNow::code).into();
+        let all: std::collections::BTreeSet<_> = NotNow::DISTINCT.map(NotNow::word).into();
+        assert_eq!(told.len(), NotNow::WORDS.len(), "each once");
+        assert_eq!(all, NotNow::WORDS.into(), "all of them");
+    }
 
     #[test]
     fn a_stored_reason_is_spelled_as_the_request_s_version_does() {

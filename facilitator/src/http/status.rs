@@ -341,8 +341,7 @@ pub(super) fn tell(readiness: &Readiness, draining: bool, detail: fn(&ReadinessL
 
 /// A short page about this service, for people.
 #[utoipa::path(get, path = "/", tag = "status", responses(
-    (status = 200, description = "a short page", body = String, content_type = "text/html"),
-    (status = 421, description = "another host's name", body = ErrorBody)))]
+    (status = 200, description = "a short page", body = String, content_type = "text/html")))]
 pub async fn home(State(api): State<Api>) -> Response {
     let networks = api.payments.networks().join("<li>");
     let page = format!(
@@ -353,4 +352,10 @@ pub async fn home(State(api): State<Api>) -> Response {
     );
     let policy = (header::CONTENT_SECURITY_POLICY, "default-src 'none'");
     ([policy], Html(page)).into_response()
+}
+
+/// The methods of the page: the question that HAProxy asks unless it is told another.
+#[utoipa::path(options, path = "/", tag = "status", responses((status = 204, description = "the methods, in `Allow`")))]
+pub async fn about_home() -> Response {
+    (StatusCode::NO_CONTENT, [(header::ALLOW, "GET, HEAD, OPTIONS")]).into_response()
 }

@@ -84,6 +84,39 @@ impl NotNow {
         }
     }
 
+    /// One of each code, in the order of the contract.
+    pub const DISTINCT: [Self; 12] = [
+        Self::NetworkClosed,
+        Self::ChainUnavailable,
+        Self::Store,
+        Self::CannotSign,
+        Self::Paused,
+        Self::NoGasWallet,
+        Self::Price,
+        Self::Stopping,
+        Self::QueueFull,
+        Self::AnotherRequest,
+        Self::PayerBusy,
+        Self::NetworkBudget,
+    ];
+
+    /// The code for callers, by which they can tell the reasons apart.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Paused => "payments_paused",
+            Self::Price => "gas_price_too_high",
+            Self::Store => "store_unavailable",
+            Self::Stopping => "service_stopping",
+            _ => self.word(),
+        }
+    }
+
+    /// Returns true where the service, its store or its nodes fail, false where it follows a rule:
+    /// x402 has a word of its own for outages.
+    pub const fn is_outage(self) -> bool {
+        matches!(self, Self::NetworkClosed | Self::ChainUnavailable | Self::Store | Self::CannotSign)
+    }
+
     /// The sentence for callers: no internal text.
     pub const fn message(self) -> &'static str {
         match self {

@@ -25,7 +25,7 @@ pub(crate) async fn the_word_ends_only_what_is_unresolved(backend: &impl Backend
     assert!(store.deliver(good.id(), Recipient::Other, AT).await.expect("an answer"), "it is a success as any other");
     let found = timeline(&*store, bad.id()).await;
     let State::Failed(failed) = &found.record.state else { panic!("{:?}", found.record.state) };
-    assert_eq!((failed.reason.as_str(), failed.transaction.as_deref()), ("unexpected_settle_error", None));
+    assert_eq!((failed.reason.as_str(), failed.transaction.as_deref()), ("ended_by_operator", None));
     assert!(!failed.message.contains("explorer"), "the operator's reason stays inside");
     assert_eq!(found.events.last().expect("an event").detail, "failed: seen in the explorer");
     assert_eq!(record(&*store, open.id()).await.state, State::Open);

@@ -97,7 +97,7 @@ async fn fail(session: &mut Session<'_>, word: &OperatorWord) -> Result<bool, St
     let fail = "UPDATE settlement SET state = $1, reason = $2, message = $3, executable_until = \
          (SELECT p.valid_before FROM step p WHERE p.settlement = settlement.id ORDER BY p.number DESC LIMIT 1), \
          unresolved_why = NULL, ended_at = $4, updated_at = $4 WHERE id = $5 AND state = 'unresolved'";
-    let reason = chains_core::reason::UNEXPECTED_SETTLE_ERROR.spelling(Version::V2);
+    let reason = chains_core::reason::ENDED_BY_OPERATOR.spelling(Version::V2);
     let values =
         [Status::Failed.as_str().into(), reason.into(), ENDED_BY_OPERATOR.into(), time(word.at).into(), word.id.into()];
     Ok(session.run(Statement::of(session.dialect(), fail, values)).await? > 0)
