@@ -1,6 +1,6 @@
 //! Verifies a payment on chain: one look, shared with many others.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use chains_core::{
@@ -34,6 +34,9 @@ use crate::{
     token::TransferChecked,
     token_account::{self, AccountError, AccountView, Call},
 };
+
+/// The time for which a blockhash that no node knows is waited for: about five blocks.
+const BLOCKHASH_WAIT: Duration = Duration::from_secs(2);
 
 /// The code of payers whose transactions hold guards: those can make them fail.
 const GUARDED: &str = "lighthouse";
@@ -281,14 +284,28 @@ impl Verification<'_> {
         Ok(())
     }
 
-    /// The time of the blockhash.
+    /// The time of the blockhash. One that no node knows may be newer than their
+    /// blocks, where the payer's node is ahead: the next blocks are waited for.
     async fn life(&self, newest: Newest) -> Look<Life> {
-        let Context { blockhashes, rpc, .. } = self.context;
-        let life = blockhashes.life(rpc, newest, self.transaction.blockhash()).await;
-        life.map_err(|error| self.unavailable(error))?.ok_or_else(|| {
-            let message = "the transaction would fail: its blockhash is too old, or of another cluster";
-            Refusal::Brief(Rejection::new(reason::SIMULATION_FAILED, message))
-        })
+        let Context { blockhashes, blocks, rpc, config, .. } = self.context;
+        let until = Instant::now() + BLOCKHASH_WAIT;
+        let mut newest = newest;
+        loop {
+            let life = blockhashes.life(rpc, newest, self.transaction.blockhash()).await;
+            if let Some(life) = life.map_err(|error| self.unavailable(error))? {
+                return Ok(life);
+            }
+            if Instant::now() >= until {
+                break;
+            }
+            tokio::time::sleep(config.block_time).await;
+            newest = blocks.newest().unwrap_or(newest);
+        }
+        if let Some(lag) = rpc.lag().await {
+            return Err(self.unavailable(lag));
+        }
+        let message = "the transaction would fail: its blockhash is too old, or of another cluster";
+        Err(Refusal::Brief(Rejection::new(reason::SIMULATION_FAILED, message)))
     }
 
     /// Checks that the blockhash is accepted for long enough from a slot on.
@@ -377,10 +394,8 @@ impl Verification<'_> {
         let failed = |said: String| Rejection::new(code, format!("Simulation failed: {said}"));
         match failure::fault(error) {
             Fault::Passing => self.unavailable(error),
-            Fault::Blockhash => {
-                let message = "the transaction would fail: its blockhash is too old, or of another cluster";
-                Refusal::Brief(Rejection::new(reason::SIMULATION_FAILED, message))
-            }
+            // Another node knows it: this one is behind, or it has expired this moment.
+            Fault::Blockhash => self.unavailable("the node that simulates does not know the blockhash"),
             Fault::Tables => {
                 let message = format!("the transaction would fail: {error}");
                 Refusal::Brief(Rejection::new(reason::ALT_RESOLUTION_FAILED, message))

@@ -15,7 +15,7 @@ use chains_core::{
 };
 use chains_rpc::{Agreement, Endpoint as _, Pool, Proof};
 use futures::{FutureExt, stream, stream::StreamExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use solana_client::{rpc_config::RpcSendTransactionConfig, rpc_request::RpcRequest};
 use solana_commitment_config::CommitmentConfig;
 use solana_transaction_status_client_types::UiTransactionEncoding;
@@ -126,6 +126,12 @@ impl Rpc {
         A: Future<Output = ClientResult<T>>,
     {
         self.pool.first(1, |endpoint| answer(endpoint, &ask)).await
+    }
+
+    /// Says that the nodes are behind the cluster, where one says so of itself and none that it is not.
+    pub async fn lag(&self) -> Option<CallError> {
+        let said = self.read(|client| client.send::<String>(RpcRequest::GetHealth, Value::Null)).await;
+        said.err().filter(|error| matches!(error, CallError::Node { error, .. } if error.message.contains("behind")))
     }
 
     /// Asks endpoints for a number; see [`Pool::second_highest`].

@@ -212,6 +212,41 @@ async fn a_blockhash_must_live_long_enough_to_send_again() {
     }
 }
 
+/// A node that is asked later than the payer's own.
+#[tokio::test]
+async fn a_blockhash_that_a_node_does_not_know_yet_is_waited_for() {
+    let says = Says { age: 200, ..Says::default() };
+    // (the questions after which the node knows it, its health, verdict)
+    let healthy = Say::Result(json!("ok"));
+    let late = Say::Error(-32005, "Node is behind by 60 slots");
+    let no_method = Say::Error(-32601, "no such method");
+    let unknown = "invalid_exact_svm_transaction_simulation_failed: the transaction would fail: its blockhash";
+    let cases = [
+        (3, healthy.clone(), "valid"),
+        (usize::MAX, healthy, unknown),
+        (usize::MAX, no_method, unknown),
+        (usize::MAX, late, "unavailable"),
+    ];
+    for (known_after, health, expected) in cases {
+        let says = says.clone();
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let paid = balances(&decoded(&payment(|_| {})), &[], 10_000);
+        let node = FakeNode::new(move |method, params| match method {
+            "isBlockhashValid" => {
+                let before = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                at(SLOT, &json!(before >= known_after))
+            }
+            "getHealth" => health.clone(),
+            "simulateTransaction" => simulated(&Value::Null, &Value::Null, Some(paid.clone())),
+            _ => says.clone().node().say(method, params),
+        });
+        for occasion in [Occasion::Verify, Occasion::Settle] {
+            let said = verified(&[&node], occasion).await;
+            assert!(said.starts_with(expected), "{occasion:?}: {said}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn one_message_is_one_payment_however_it_is_spelt() {
     let node = Says::default().node();
