@@ -25,6 +25,10 @@ pub enum Outcome {
     Abandoned,
 }
 
+/// The words of nodes and providers that are asked too often.
+const RATE_LIMITS: [&str; 6] =
+    ["rate limit", "request rate", "too many requests", "per second", "request count exceeded", "rps limit"];
+
 impl Outcome {
     /// The outcome that a fault stands for.
     #[must_use]
@@ -41,7 +45,7 @@ impl Outcome {
     #[must_use]
     pub fn of_node(code: i64, message: &str) -> Self {
         let message = message.to_lowercase();
-        let limited = code == -32_005 || message.contains("rate limit") || message.contains("too many requests");
+        let limited = code == -32_005 || RATE_LIMITS.iter().any(|words| message.contains(words));
         if limited { Self::Limited } else { Self::Ok }
     }
 
@@ -134,6 +138,10 @@ mod tests {
             (Outcome::of(Fault::Unreadable), "unreadable"),
             (Outcome::of_node(-32_005, "daily request count exceeded"), "limited"),
             (Outcome::of_node(-32_000, "Too Many Requests"), "limited"),
+            (Outcome::of_node(429, "Your app has exceeded its compute units per second capacity"), "limited"),
+            (Outcome::of_node(0, "project ID request rate exceeded"), "limited"),
+            (Outcome::of_node(0, "You've exceeded the RPS limit available on the current plan"), "limited"),
+            (Outcome::of_node(0, "query exceeds max block range"), "ok"),
             (Outcome::of_node(3, "execution reverted"), "ok"),
             (Outcome::Abandoned, "abandoned"),
         ];

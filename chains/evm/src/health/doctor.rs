@@ -27,7 +27,7 @@ use crate::{
     rpc::{
         self,
         endpoint::Endpoint,
-        error::CallError,
+        error::{CallError, is_rate_limit},
         method::{Call, quantity},
     },
 };
@@ -280,7 +280,7 @@ async fn check_endpoint(context: &Context, endpoint: &Arc<Endpoint>) -> Looked {
 /// The finding about the chain that an endpoint serves, and whether it is ours.
 fn check_chain(ours: u64, host: &str, chain_id: Result<String, CallError>, latency: Duration) -> (bool, Finding) {
     match chain_id {
-        Err(error) if endpoint_limits::is_rate_limit(&error) => (true, endpoint_limits::rate(host, "eth_chainId")),
+        Err(error) if is_rate_limit(&error) => (true, endpoint_limits::rate(host, "eth_chainId")),
         Err(CallError::Transport { fault, .. }) => {
             (false, Finding::unreachable("node_answers", host, fault.to_string()))
         }
@@ -308,7 +308,7 @@ fn check_chain(ours: u64, host: &str, chain_id: Result<String, CallError>, laten
 async fn check_batches(endpoint: &Endpoint) -> Option<Finding> {
     let batched = endpoint.batch(&vec![Call::block_number(); BATCH_PROBE]).await;
     if let Err(error) = &batched
-        && endpoint_limits::is_rate_limit(error)
+        && is_rate_limit(error)
     {
         return Some(endpoint_limits::rate(endpoint.host(), "a batch of calls"));
     }

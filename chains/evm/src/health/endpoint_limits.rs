@@ -6,7 +6,7 @@
 
 use alloy::{primitives::B256, sol_types::SolEvent as _};
 use chains_core::diagnostic::{Finding, Severity};
-use chains_rpc::{Endpoint as _, Fault, Outcome};
+use chains_rpc::{Endpoint as _, Fault};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
@@ -17,7 +17,7 @@ use crate::{
     rpc::{
         self, Rpc,
         endpoint::{Endpoint, LOG_BLOCKS_MAX},
-        error::CallError,
+        error::{CallError, is_rate_limit},
         method::{At, Call},
     },
 };
@@ -118,18 +118,6 @@ pub(super) async fn check(context: &Context, endpoint: &std::sync::Arc<Endpoint>
 /// The finding that an endpoint refuses what it is asked too often.
 pub(super) fn rate(host: &str, what: &str) -> Finding {
     RATE.found(host, format!("answers {what} with a rate limit (HTTP 429)"))
-}
-
-/// Returns true for an error that says that too much was asked.
-pub(super) fn is_rate_limit(error: &CallError) -> bool {
-    match error {
-        CallError::Transport { fault, .. } => Outcome::of(*fault) == Outcome::Limited,
-        CallError::Node { error, .. } => {
-            // Not by the code of limits: nodes give it to ranges that are too large as well.
-            Outcome::of_node(0, &error.message) == Outcome::Limited
-        }
-        CallError::NoEndpoint | CallError::OneWitness { .. } => false,
-    }
 }
 
 /// The limit that an error tells of. Nothing, for an endpoint that did not answer: that is told elsewhere.

@@ -3,7 +3,6 @@
 use alloy::primitives::{Address, B256, Bytes, U256};
 use chains_core::chain::ChainUnavailable;
 
-use super::endpoint_limits::is_rate_limit;
 use crate::{
     call_batcher::permit2::Item,
     context::Context,
@@ -11,7 +10,10 @@ use crate::{
         abi::{EXACT_PROXY, Settle, UPTO_PROXY},
         permit::{Permit, Witness},
     },
-    rpc::{Rpc, error::CallError},
+    rpc::{
+        Rpc,
+        error::{CallError, is_rate_limit},
+    },
     simulation::Simulation,
 };
 

@@ -3,9 +3,15 @@
 use std::ops::RangeInclusive;
 
 use alloy::primitives::{Address, B256};
+use chains_rpc::Fault;
 
 use super::receipt::ReceiptLog;
-use crate::rpc::{Rpc, error::CallError, method::Call};
+
+use crate::rpc::{
+    Rpc,
+    error::{CallError, is_rate_limit},
+    method::Call,
+};
 
 /// Requests in one search, at most.
 const REQUESTS_MAX: usize = 256;
@@ -35,7 +41,7 @@ impl Query<'_> {
     /// Searches ranges of blocks in order, each with its newest blocks first.
     ///
     /// # Errors
-    /// The endpoint refuses even a single block.
+    /// The endpoint refuses even a single block, cannot be reached, or is asked too often.
     pub async fn search(
         &self,
         rpc: &Rpc,
@@ -56,8 +62,9 @@ impl Query<'_> {
                 let answer = rpc.call::<Vec<ReceiptLog>>(self.call(from, to)).await;
                 let found = match answer {
                     Ok(found) => found,
-                    // Whatever its words: a smaller range may be what it takes.
-                    Err(_) if from < to => {
+                    // Whatever its words: a smaller range may be what it takes. Not where nobody was there to
+                    // read it, or too much was asked before: that would last for as long as the service runs.
+                    Err(error) if from < to && may_be_about_size(&error) => {
                         rpc.limit_log_blocks((to - from).div_ceil(2));
                         continue;
                     }
@@ -79,5 +86,54 @@ impl Query<'_> {
 
     fn call(&self, from: u64, to: u64) -> Call {
         Call::logs(self.contract, self.events, self.more, from, to)
+    }
+}
+
+/// Returns whether a smaller range may be answered where this error came.
+fn may_be_about_size(error: &CallError) -> bool {
+    match error {
+        CallError::Node { .. } => !is_rate_limit(error),
+        CallError::Transport { fault, .. } => match fault {
+            Fault::Status(status) => !matches!(status, 401..=403 | 429 | 502 | 503),
+            Fault::TooLarge | Fault::Unreadable | Fault::Timeout => true,
+            Fault::Connect | Fault::Broken => false,
+        },
+        CallError::NoEndpoint | CallError::OneWitness { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fake_node::{self, FakeNode, Say};
+
+    /// A limit that is learned is kept for the endpoint's lifetime.
+    #[tokio::test]
+    async fn a_range_is_made_smaller_for_limits_on_ranges_alone() {
+        let cases = [
+            ("query exceeds max block range 100", 62),
+            ("limit exceeded", 62),
+            ("rate limit exceeded", 500),
+            ("Too Many Requests", 500),
+            ("50/second request limit reached - reduce calls per second", 500),
+        ];
+        for (words, left) in cases {
+            let node = FakeNode::start(move |_, params| {
+                let height = |key: &str| {
+                    let text = params[0][key].as_str().and_then(|text| text.strip_prefix("0x"));
+                    text.and_then(|text| u64::from_str_radix(text, 16).ok()).expect("a height")
+                };
+                let blocks = height("toBlock") - height("fromBlock") + 1;
+                if blocks > 100 { Say::Error(-32005, words) } else { Say::Result(json!([])) }
+            });
+            let context = fake_node::context(&node.await);
+            let rpc = context.rpc.pinned(&context.rpc.endpoints()[0]);
+            let query = Query { contract: Address::ZERO, events: &[B256::ZERO], more: &[], max: 1 };
+            let searched = query.search(&rpc, &[0..=499], |_| true).await;
+            assert_eq!(searched.is_ok_and(|searched| searched.complete), left < 500, "{words}");
+            assert_eq!(rpc.log_blocks_max(), left, "{words}");
+        }
     }
 }

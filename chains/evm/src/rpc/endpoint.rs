@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    error::{CallError, NodeError},
+    error::{CallError, NodeError, is_rate_limit},
     method::Call,
 };
 
@@ -186,15 +186,14 @@ fn outcome(answered: &Result<Vec<Answer>, Unread>) -> Outcome {
 }
 
 /// Returns whether a failure of a whole batch may be about its size. A timeout, a
-/// broken connection, missing credentials and a rate limit are not.
+/// broken connection, missing credentials and a rate limit are not; some gateways
+/// forbid (403) whatever is no single call.
 fn may_refuse_batch(error: &CallError) -> bool {
     match error {
-        CallError::Node { error, .. } => {
-            let text = error.message.to_lowercase();
-            !(text.contains("rate") || text.contains("too many requests"))
-        }
+        // "Too many requests in batch" is about the batch.
+        CallError::Node { error: said, .. } => said.message.to_lowercase().contains("batch") || !is_rate_limit(error),
         CallError::Transport { fault, .. } => match fault {
-            Fault::Status(status) => !matches!(status, 401 | 402 | 403 | 429 | 502 | 503 | 504),
+            Fault::Status(status) => !matches!(status, 401 | 402 | 429 | 502 | 503 | 504),
             Fault::TooLarge | Fault::Unreadable => true,
             Fault::Connect | Fault::Timeout | Fault::Broken => false,
         },
@@ -309,6 +308,31 @@ mod tests {
         assert_eq!(texts(whole, 2), Err(Unread::Node(error)));
         for bad in ["", "<html>", "[]", r#"[{"id":0,"result":1}]"#, r#"[{"id":7,"result":1},{"id":0,"result":1}]"#] {
             assert_eq!(texts(bad, 2), Err(Unread::Fault(Fault::Unreadable)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_refused_batch_is_told_from_a_limit_on_questions() {
+        let node = |message| CallError::Node { host: "h".into(), error: NodeError::new(-32000, message, None) };
+        let status = |status| CallError::Transport { host: "h".into(), fault: Fault::Status(status) };
+        let cases = [
+            (node("batch requests are not supported"), true),
+            (node("too many requests in batch (max 3)"), true),
+            (node("batch rate limit: upgrade your plan"), true),
+            (node("this operation is not allowed, separate your calls"), true),
+            (node("rate limit exceeded"), false),
+            (node("Too Many Requests"), false),
+            (node("50/second request limit reached - reduce calls per second"), false),
+            (status(400), true),
+            (status(403), true),
+            (status(413), true),
+            (status(500), true),
+            (status(401), false),
+            (status(429), false),
+            (status(503), false),
+        ];
+        for (error, expected) in cases {
+            assert_eq!(may_refuse_batch(&error), expected, "{error}");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use chains_core::transaction::BroadcastResult;
+use chains_rpc::Outcome;
 
 use super::send_answers;
 
@@ -11,6 +12,18 @@ pub type CallError = chains_rpc::CallError<NodeError>;
 
 /// The code of JSON-RPC for parameters that a method does not take.
 const INVALID_PARAMS: i64 = -32602;
+
+/// Returns true for an error that says that questions come too often.
+pub fn is_rate_limit(error: &CallError) -> bool {
+    match error {
+        CallError::Transport { fault, .. } => Outcome::of(*fault) == Outcome::Limited,
+        CallError::Node { error, .. } => {
+            // Not by the code of limits: nodes give it to ranges that are too large as well.
+            Outcome::of_node(0, &error.message) == Outcome::Limited
+        }
+        CallError::NoEndpoint | CallError::OneWitness { .. } => false,
+    }
+}
 
 /// A JSON-RPC error object.
 #[derive(Clone, Debug, PartialEq, Eq)]
