@@ -15,6 +15,7 @@ use toml::Table;
 /// A proxy by EIP-1967; what it delegates to is USDC's code here, or a copy of it there.
 const PROXIED: &str = "0x00000000000000000000000000000000c0de1967";
 const COPY: &str = "0x000000000000000000000000000000000000c09e";
+const ENDLESS: &str = "0x0000000000000000000000000000000000e4d1e5";
 const SLOT: &str = "0x360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc";
 
 async fn start() -> Anvil {
@@ -68,6 +69,33 @@ async fn detail(service: &Service) -> String {
 
 fn code(answer: &Answer) -> &str {
     answer.text(if answer.body["isValid"].is_boolean() { "invalidReason" } else { "errorReason" })
+}
+
+/// A token that is not what the configuration says is no reason against the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_asset_s_flaw_suspends_that_asset_and_no_other() {
+    let chain = Anvil::start().await;
+    // There is nothing at one address; another answers nothing but zeros; and one never ends.
+    for (address, code) in [(COPY, "60206000f3"), (ENDLESS, "5b600056")] {
+        chain.node.call("anvil_setCode", json!([address, format!("0x{code}")])).await;
+    }
+    let home = Home::on(&chain).network("recheck_interval", "200ms");
+    let home = [PROXIED, USDC, COPY, ENDLESS].into_iter().fold(home, |home, address| home.asset(asset(address)));
+    let service = home.serve().await;
+    let ready = service.get("/ready").await;
+    let said = ready.body.to_string();
+    assert!(ready.status == 200 && said.contains("has no code") && said.contains("DOMAIN_SEPARATOR"), "{ready:?}");
+    let refused = service.post("/settle", &by_eip3009()).await;
+    assert_eq!(code(&refused), "asset_suspended", "{refused:?}");
+    assert!(service.post("/settle", &Draft::default().v2()).await.is_good(), "the other one is as before");
+
+    let token = include_str!("../../chains/evm/contracts/out/DemoUsdc.runtime.hex").trim_end();
+    chain.node.call("anvil_setCode", json!([PROXIED, format!("0x{token}")])).await;
+    eventually("the asset is what the configuration says", || async {
+        let answer = service.post("/verify", &by_eip3009()).await;
+        (code(&answer) != "asset_suspended").then_some(())
+    })
+    .await;
 }
 
 /// D07.

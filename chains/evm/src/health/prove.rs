@@ -1,7 +1,7 @@
 //! Proves that a network is what the configuration says: before it opens, and
 //! again from time to time.
 
-use std::sync::atomic::Ordering;
+use std::{collections::HashMap, sync::atomic::Ordering};
 
 use alloy::{
     primitives::{Address, B256, Bytes, U256},
@@ -44,21 +44,35 @@ pub(crate) async fn prove(context: &Context) -> Result<(), ProofError> {
     if let Some(wrong) = check_multicall(context).await? {
         return Err(mismatch(context, format!("{} {}. {}", wrong.seen, wrong.meaning, wrong.fix)));
     }
-    for asset in &context.config.assets {
+    check_assets(context, support, turn).await?;
+    look_at_tokens(context, turn).await.map_err(|error| context.rpc.unavailable(error).into())
+}
+
+/// Suspends the assets that are not what the configuration says; where none is, nothing can be paid with.
+async fn check_assets(context: &Context, support: Support, turn: usize) -> Result<(), ProofError> {
+    let assets = &context.config.assets;
+    let mut flaws = HashMap::new();
+    for asset in assets {
         if let Some(wrong) = check_asset(context, asset, support, turn).await? {
-            return Err(mismatch(context, format!("{} {}. {}", wrong.seen, wrong.meaning, wrong.fix)));
+            flaws.insert(asset.address, format!("{} {}. {}", wrong.seen, wrong.meaning, wrong.fix));
         }
     }
-    look_at_tokens(context, turn).await.map_err(|error| context.rpc.unavailable(error).into())
+    if flaws.len() < assets.len() {
+        context.token_code.note_flaws(assets, &flaws);
+        return Ok(());
+    }
+    let first = assets.first().and_then(|asset| flaws.remove(&asset.address));
+    first.map_or(Ok(()), |flaw| Err(mismatch(context, flaw)))
 }
 
 /// Notes what code the tokens run, and what has changed since the first time.
 async fn look_at_tokens(context: &Context, turn: usize) -> Result<(), CallError> {
     let Context { rpc, token_code: monitor, config, .. } = context;
     let first = token_code::look(rpc, &config.assets, turn).await?;
-    if !monitor.has_seen() {
-        monitor.learn(&config.assets, first);
-    } else if monitor.is_news(&config.assets, &first) {
+    if !monitor.has_seen(&config.assets) {
+        monitor.learn(&config.assets, &first);
+    }
+    if monitor.is_news(&config.assets, &first) {
         let second = token_code::look(rpc, &config.assets, turn.wrapping_add(1)).await?;
         monitor.note(&config.assets, &first, &second);
     }
@@ -171,7 +185,7 @@ async fn check_domain(
     let question = Token::DOMAIN_SEPARATORCall {}.abi_encode();
     let on_chain = match context.rpc.call_at::<Bytes>(Call::view(asset.address, &question, At::Latest), turn).await {
         Ok(answer) => Token::DOMAIN_SEPARATORCall::abi_decode_returns(&answer).ok(),
-        Err(CallError::Node { error, .. }) if error.is_revert() => None,
+        Err(CallError::Node { error, .. }) if error.is_contracts_fault() => None,
         Err(error) => return Err(context.rpc.unavailable(error)),
     };
     if on_chain == Some(domain.separator) {
@@ -230,7 +244,7 @@ async fn check_erc20(
     let question = Token::balanceOfCall { account: Address::repeat_byte(0xfe) }.abi_encode();
     let balance = match context.rpc.call_at::<Bytes>(Call::view(asset.address, &question, At::Latest), turn).await {
         Ok(answer) => Token::balanceOfCall::abi_decode_returns(&answer).ok(),
-        Err(CallError::Node { error, .. }) if error.is_revert() => None,
+        Err(CallError::Node { error, .. }) if error.is_contracts_fault() => None,
         Err(error) => return Err(context.rpc.unavailable(error)),
     };
     Ok(balance.is_none().then(|| Wrong {

@@ -8,6 +8,9 @@
 //!
 //! Seen are the token's own code and what the known slots of proxies name.
 //! Not seen: tokens that keep their implementation elsewhere (diamonds).
+//!
+//! An asset that is not what the configuration says is suspended in the same
+//! way, until it is.
 
 mod look;
 
@@ -132,30 +135,56 @@ pub(crate) struct TokenCodeMonitor {
     network: Network,
     policy: TokenUpgrades,
     known: RwLock<HashMap<Address, Known>>,
+    flaws: RwLock<HashMap<Address, String>>,
 }
 
 impl TokenCodeMonitor {
     /// Nothing seen yet.
     pub fn new(network: Network, policy: TokenUpgrades) -> Self {
-        Self { network, policy, known: RwLock::default() }
+        Self { network, policy, known: RwLock::default(), flaws: RwLock::default() }
     }
 
-    /// Returns whether the tokens have been seen: whether the network was open before.
-    pub fn has_seen(&self) -> bool {
-        !self.known.read().is_empty()
+    /// Notes which assets are not what the configuration says, each with the
+    /// reason, and tells the operator what is new.
+    pub fn note_flaws(&self, assets: &[Asset], found: &HashMap<Address, String>) {
+        let before = std::mem::replace(&mut *self.flaws.write(), found.clone());
+        let known = self.known.read();
+        for asset in assets {
+            let network = &self.network;
+            match (before.get(&asset.address), found.get(&asset.address)) {
+                (was, Some(flaw)) if was != Some(flaw) => {
+                    tracing::error!(%network, asset = %asset.address, "{}", flawed(asset, flaw));
+                }
+                (Some(_), None) => {
+                    tracing::warn!(%network, asset = %asset.address, "an asset is what the configuration says, again");
+                }
+                _ => {}
+            }
+            self.count(asset, known.get(&asset.address));
+        }
     }
 
-    /// Remembers what the tokens ran when the network opened.
-    pub fn learn(&self, assets: &[Asset], seen: Vec<TokenCode>) {
-        let known = assets.iter().zip(seen).map(|(asset, seen)| {
-            let known = Known::new(asset, seen);
+    /// Returns whether the tokens have been seen, those aside that have a flaw.
+    pub fn has_seen(&self, assets: &[Asset]) -> bool {
+        let (known, flaws) = (self.known.read(), self.flaws.read());
+        assets.iter().all(|asset| known.contains_key(&asset.address) || flaws.contains_key(&asset.address))
+    }
+
+    /// Remembers what tokens ran when they were seen first: when the network
+    /// opened, or when a flaw was mended.
+    pub fn learn(&self, assets: &[Asset], seen: &[TokenCode]) {
+        let mut all = self.known.write();
+        for (asset, seen) in assets.iter().zip(seen) {
+            if all.contains_key(&asset.address) || self.flaws.read().contains_key(&asset.address) {
+                continue;
+            }
+            let known = Known::new(asset, seen.clone());
             if !known.is_accepted() {
                 self.log_change(asset, &known);
             }
-            self.count(asset, &known);
-            (asset.address, known)
-        });
-        *self.known.write() = known.collect();
+            self.count(asset, Some(&known));
+            all.insert(asset.address, known);
+        }
     }
 
     /// Returns whether these looks differ from what is known, so that a second one is needed.
@@ -176,14 +205,22 @@ impl TokenCodeMonitor {
                     known.now = first.clone();
                     known.accept(asset);
                     self.log_change(asset, known);
-                    self.count(asset, known);
+                    self.count(asset, Some(known));
                 }
             }
         }
     }
 
-    /// Refuses payments in a token that runs something else than what was looked at.
+    /// Refuses payments in a token that runs something else than what was looked
+    /// at, and in an asset that is not what the configuration says.
     pub fn check(&self, asset: &Asset) -> Result<(), Rejection> {
+        if self.flaws.read().contains_key(&asset.address) {
+            let message = format!(
+                "{} {} is not what this facilitator's configuration says: payments in it are suspended until it is",
+                asset.symbol, asset.address
+            );
+            return Err(Rejection::new(reason::ASSET_SUSPENDED, message));
+        }
         let is_accepted = self.known.read().get(&asset.address).is_none_or(Known::is_accepted);
         if is_accepted || self.policy == TokenUpgrades::Warn {
             return Ok(());
@@ -197,9 +234,11 @@ impl TokenCodeMonitor {
 
     /// Warnings for the operator, a line for each token.
     pub fn notices(&self, assets: &[Asset]) -> Vec<String> {
-        let known = self.known.read();
+        let (known, flaws) = (self.known.read(), self.flaws.read());
         let changed = assets.iter().filter_map(|asset| {
-            known.get(&asset.address).filter(|known| !known.is_accepted()).map(|known| self.notice(asset, known))
+            let flaw = flaws.get(&asset.address).map(|flaw| flawed(asset, flaw));
+            let upgraded = || known.get(&asset.address).filter(|known| !known.is_accepted());
+            flaw.or_else(|| upgraded().map(|known| self.notice(asset, known)))
         });
         changed.collect()
     }
@@ -237,11 +276,17 @@ impl TokenCodeMonitor {
         );
     }
 
-    /// For an alarm: 1 while the token runs another code than what was looked at.
-    fn count(&self, asset: &Asset, known: &Known) {
+    /// For an alarm: 1 while the token runs another code than what was looked at, or has a flaw.
+    fn count(&self, asset: &Asset, known: Option<&Known>) {
+        let is_suspended =
+            self.flaws.read().contains_key(&asset.address) || known.is_some_and(|known| !known.is_accepted());
         let labels = [("network", self.network.to_string()), ("asset", asset.address.to_string())];
-        metrics::gauge!(ASSET_SUSPENDED, &labels).set(f64::from(u8::from(!known.is_accepted())));
+        metrics::gauge!(ASSET_SUSPENDED, &labels).set(f64::from(u8::from(is_suspended)));
     }
+}
+
+fn flawed(asset: &Asset, flaw: &str) -> String {
+    format!("payments in {} ({}) are refused, those in other assets are not: {flaw}", asset.symbol, asset.address)
 }
 
 #[cfg(test)]
@@ -286,9 +331,9 @@ mod tests {
         let other = || vec![TokenCode { implementations: vec![behind(9, 9)], ..usdc() }];
         for (policy, refused) in [(TokenUpgrades::Suspend, true), (TokenUpgrades::Warn, false)] {
             let (upgrades, assets) = (TokenCodeMonitor::new(network(), policy), [asset()]);
-            assert!(!upgrades.has_seen() && upgrades.check(&assets[0]).is_ok());
-            upgrades.learn(&assets, vec![usdc()]);
-            assert!(upgrades.has_seen() && !upgrades.is_news(&assets, &[usdc()]));
+            assert!(!upgrades.has_seen(&assets) && upgrades.check(&assets[0]).is_ok());
+            upgrades.learn(&assets, &[usdc()]);
+            assert!(upgrades.has_seen(&assets) && !upgrades.is_news(&assets, &[usdc()]));
             assert!(upgrades.is_news(&assets, &other()));
             upgrades.note(&assets, &other(), &[usdc()]);
             assert!(upgrades.check(&assets[0]).is_ok() && upgrades.notices(&assets).is_empty(), "seen once");
@@ -311,7 +356,7 @@ mod tests {
         let upgrades = TokenCodeMonitor::new(network(), TokenUpgrades::Suspend);
         let assets = [Asset { implementation: Some(account(9)), ..asset() }];
         let looked_at = || vec![TokenCode { implementations: vec![behind(9, 9)], ..usdc() }];
-        upgrades.learn(&assets, vec![usdc()]);
+        upgrades.learn(&assets, &[usdc()]);
         assert!(upgrades.check(&assets[0]).is_err());
         let notices = upgrades.notices(&assets).concat();
         for named in [account(2), account(9)] {
@@ -321,6 +366,25 @@ mod tests {
         assert!(upgrades.check(&assets[0]).is_ok());
         upgrades.note(&assets, &[usdc()], &[usdc()]);
         assert!(upgrades.check(&assets[0]).is_err());
+    }
+
+    #[test]
+    fn an_asset_with_a_flaw_is_refused_alone_and_learned_when_it_has_none() {
+        let monitor = TokenCodeMonitor::new(network(), TokenUpgrades::Warn);
+        let assets = [asset(), Asset { address: account(7), ..asset() }];
+        let other = || TokenCode { code: hash(9), ..usdc() };
+        monitor.note_flaws(&assets, &HashMap::from([(account(7), "it has no code".to_owned())]));
+        monitor.learn(&assets, &[usdc(), usdc()]);
+        assert!(monitor.has_seen(&assets) && monitor.check(&assets[0]).is_ok());
+        let code = monitor.check(&assets[1]).err().map(|rejection| rejection.code);
+        assert_eq!(code, Some(reason::ASSET_SUSPENDED), "whatever is done about upgrades");
+        let notices = monitor.notices(&assets);
+        assert!(notices.len() == 1 && notices[0].contains("it has no code"), "{notices:?}");
+        monitor.note_flaws(&assets, &HashMap::new());
+        assert!(!monitor.has_seen(&assets), "its code is seen for the first time");
+        monitor.learn(&assets, &[other(), other()]);
+        assert!(assets.iter().all(|asset| monitor.check(asset).is_ok()) && monitor.notices(&assets).is_empty());
+        assert!(!monitor.is_news(&assets, &[usdc(), other()]), "the first one is known since before");
     }
 
     #[test]

@@ -53,6 +53,15 @@ impl NodeError {
         message.contains("outofgas")
     }
 
+    /// Returns whether the contract that was called is at fault, not the node: it reverted, used up
+    /// its gas, or is no program.
+    pub fn is_contracts_fault(&self) -> bool {
+        let message = self.message.to_lowercase();
+        let no_program =
+            ["invalid opcode", "invalid jump", "stack underflow"].iter().any(|part| message.contains(part));
+        self.is_revert() || self.is_out_of_gas() || no_program
+    }
+
     /// Returns whether it is the price of a call that the node does not take: too low
     /// an offer, no coins for it, or parameters that it does not know.
     pub fn refuses_price(&self) -> bool {
