@@ -101,6 +101,12 @@ pub const OPENING: Row = row(
     "service_starting",
     "a network has not opened since the start, so that the list is not complete yet; ask again",
 );
+/// No gas wallet of any network can pay.
+pub const NOTHING_NOW: Row = row(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "nothing_supported_now",
+    "no gas wallet of any network can pay at present, so that there is nothing to list; ask again",
+);
 /// A bug.
 pub const PANIC: Row = row(
     StatusCode::INTERNAL_SERVER_ERROR,
@@ -109,7 +115,7 @@ pub const PANIC: Row = row(
 );
 
 /// Every row, in the order of the contract.
-pub const ALL: [Row; 23] = [
+pub const ALL: [Row; 24] = [
     BAD_REQUEST,
     TWO_HOSTS,
     IDEMPOTENCY_KEY,
@@ -132,6 +138,7 @@ pub const ALL: [Row; 23] = [
     TOO_MANY,
     STORE,
     OPENING,
+    NOTHING_NOW,
     PANIC,
 ];
 
@@ -160,6 +167,7 @@ pub const fn of(failure: &Failure) -> Row {
         Failure::InFlight => IN_FLIGHT,
         Failure::Store => STORE,
         Failure::Opening => OPENING,
+        Failure::NothingNow => NOTHING_NOW,
         Failure::Panic => PANIC,
     }
 }

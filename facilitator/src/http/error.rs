@@ -150,6 +150,8 @@ pub enum Failure {
     InFlight,
     /// A network has not opened since the start, and is waited for.
     Opening,
+    /// No gas wallet of any network can pay.
+    NothingNow,
     /// A bug.
     Panic,
     /// The store does not answer.
@@ -209,7 +211,7 @@ impl Failure {
             Self::TooMany | Self::InFlight => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
-            Self::Store | Self::Opening => {
+            Self::Store | Self::Opening | Self::NothingNow => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
             }
             _ => {}

@@ -28,8 +28,8 @@ use crate::{
     settlement::{Caller, Key},
 };
 
-/// The lifetime of a list of kinds that lacks a network which has not opened: a
-/// cache must not keep it much longer than the network takes to open.
+/// The lifetime of a list of kinds that lacks a network which has not opened, or
+/// cannot pay for gas: a cache must not keep it much longer than that takes.
 const INCOMPLETE_LIFETIME: HeaderValue = HeaderValue::from_static("max-age=10");
 
 /// Is this payment good? An advice: it reads, and changes nothing.
@@ -129,13 +129,14 @@ fn settled(asked: &Asked, outcome: &SettleOutcome, told: Told, request_id: &Requ
     (status = 200, description = "kinds, extensions, signers", body = openapi::SupportedAnswer),
     (status = 304, description = "as the ETag says"),
     (status = 421, description = "another host's name", body = ErrorBody),
-    (status = 503, description = "a network is being opened for the first time, or none has opened: ask again after Retry-After", body = ErrorBody),
+    (status = 503, description = "a network is being opened for the first time, none has opened, or none can pay for gas at present: ask again after Retry-After", body = ErrorBody),
 ))]
 pub async fn supported(State(api): State<Api>, request: Request) -> Response {
     use sha2::{Digest, Sha256};
 
     let (supported, lifetime) = match api.payments.supported() {
         SupportedNow::Opening => return Failure::Opening.respond(Shape::Unknown, &RequestId::of(&request)),
+        SupportedNow::Nothing => return Failure::NothingNow.respond(Shape::Unknown, &RequestId::of(&request)),
         SupportedNow::All(supported) => (supported, None),
         SupportedNow::Some(supported) => (supported, Some((header::CACHE_CONTROL, INCOMPLETE_LIFETIME))),
     };

@@ -50,10 +50,13 @@ pub struct ReadinessLine {
 pub enum SupportedNow {
     /// Nothing yet: a network is still being opened, for the first time.
     Opening,
+    /// Nothing: no gas wallet of any network can pay at present.
+    Nothing,
     /// Those of every network.
     All(Arc<Supported>),
-    /// Those of the networks that have opened: another has not for so long that
-    /// it is not waited for. This changes when it opens.
+    /// Those of some networks: another has not opened for so long that it is not
+    /// waited for, or none of its gas wallets can pay. This changes when it opens,
+    /// or is filled up.
     Some(Arc<Supported>),
 }
 
@@ -62,8 +65,9 @@ impl Payments {
     /// the list for their lifetime: so it is not told while a network that has
     /// never opened is tried for less than [`Waits::supported`](super::Waits::supported), and a network
     /// that has opened stays on it while it is closed for a moment; one without
-    /// gas money does not. A network that does not come up for longer is left
-    /// out, so that it keeps nobody from the others.
+    /// gas money does not, and the rest is told as what it is for now. A network
+    /// that does not come up for longer is left out, so that it keeps nobody from
+    /// the others.
     /// Of several gas wallets each answer announces the next, so that payments
     /// that are bound to a wallet spread over them.
     pub fn supported(&self) -> SupportedNow {
@@ -72,20 +76,29 @@ impl Payments {
         if !whole && (opened.is_empty() || self.probe.started.elapsed() < self.waits.supported) {
             return SupportedNow::Opening;
         }
-        let list = Arc::new(self.list(&opened));
-        if whole { SupportedNow::All(list) } else { SupportedNow::Some(list) }
+        let (list, all_can_pay) = self.list(&opened);
+        if list.kinds.is_empty() {
+            return SupportedNow::Nothing;
+        }
+        let list = Arc::new(list);
+        if whole && all_can_pay { SupportedNow::All(list) } else { SupportedNow::Some(list) }
     }
 
-    fn list(&self, opened: &[&Arc<Submitter>]) -> Supported {
+    /// The kinds of these networks, and whether a gas wallet of each can pay.
+    fn list(&self, opened: &[&Arc<Submitter>]) -> (Supported, bool) {
         let turn = self.supported_turn.fetch_add(1, Ordering::Relaxed);
         let mut kinds = Vec::new();
         let mut extensions = BTreeSet::from([identifier::NAME]);
         let mut signers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut all_can_pay = true;
         for submitter in opened {
             let chain = submitter.chain();
             let closed = submitter.condition() != Condition::Open;
             let first = chain.gas_wallets().first().map(String::as_str).filter(|_| closed);
-            let Some(gas_wallet) = submitter.announced(turn).or(first) else { continue };
+            let Some(gas_wallet) = submitter.announced(turn).or(first) else {
+                all_can_pay = false;
+                continue;
+            };
             extensions.extend(chain.extensions());
             kinds.extend(supported::kinds(chain.network(), chain.legacy_name(), &chain.offers(gas_wallet)));
             let family = signers.entry(format!("{}:*", chain.network().namespace())).or_default();
@@ -95,7 +108,7 @@ impl Payments {
                 }
             }
         }
-        Supported { kinds, extensions: extensions.into_iter().map(str::to_owned).collect(), signers }
+        (Supported { kinds, extensions: extensions.into_iter().map(str::to_owned).collect(), signers }, all_can_pay)
     }
 
     /// The chains that are configured.
