@@ -59,6 +59,9 @@ fn first_file(folder: &Path) {
 
 const KEY: (&str, &str) = ("GAS_WALLET_KEY", "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80");
 
+/// A variable that sets nothing, as two underscores are missing.
+const ONE_UNDERSCORE: (&str, &str) = ("FACILITATOR_SERVER_LISTEN", "127.0.0.1:8402");
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_has_help_with_an_example_and_its_exit_codes() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -136,9 +139,10 @@ async fn results_are_on_stdout_and_all_else_on_stderr_with_the_code_that_says_so
     }
     first_file(path);
     fs::create_dir(path.join("man")).expect("made");
-    let cases: [Case<'_>; 17] = [
+    let cases: [Case<'_>; 18] = [
         (&["config", "init", "--output", "facilitator.toml"], &[], 1, &[], &["is there already"]),
         (&["config", "check"], &[], 64, &["GAS_WALLET_KEY, which is not set", "--> facilitator.toml:"], &[]),
+        (&["config", "check"], &[ONE_UNDERSCORE], 64, &["not set", "did you mean FACILITATOR__SERVER__LISTEN?"], &[]),
         (&["config", "check"], &[KEY], 0, &["no mistakes in facilitator.toml"], &[]),
         (&["config", "check", "--json"], &[KEY], 0, &["eip155:84532"], &[]),
         (&["config", "check", "--json"], &[], 64, &["\"line\""], &[]),
