@@ -56,7 +56,7 @@ fn is_harmless_parameter(parameter: &str) -> bool {
 
 fn is_identity(headers: &HeaderMap) -> bool {
     let codings = headers.get_all(header::CONTENT_ENCODING).iter();
-    let mut codings = codings.flat_map(|value| value.to_str().unwrap_or("unreadable").split(','));
+    let codings = codings.flat_map(|value| value.to_str().unwrap_or("unreadable").split(','));
     codings.map(|coding| coding.trim_matches(is_blank)).all(|coding| {
         // Names of codings have no case (RFC 9110, 8.4.1).
         coding.is_empty() || coding.eq_ignore_ascii_case("identity")
