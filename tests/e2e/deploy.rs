@@ -98,6 +98,9 @@ fn the_image_is_built_from_every_manifest_and_runs_as_nobody() {
         assert!(image.contains(&format!("COPY {manifest} {manifest}\n")), "{manifest}");
     }
     assert!(image.contains(&format!("USER {USER}:{USER}\n")), "{image}");
+    for label in ["title", "description", "licenses", "revision"] {
+        assert!(image.contains(&format!("org.opencontainers.image.{label}=")), "{label}");
+    }
     let bases = image.lines().filter_map(|line| line.strip_prefix("ARG ")?.split_once("_IMAGE=")).map(|(_, base)| base);
     for base in bases {
         let version = base.split_once(':').map_or("", |(_, tag)| tag);
