@@ -77,6 +77,8 @@ async fn supported_lists_both_versions_and_readiness_says_why() {
         assert!(supported.body["signers"]["eip155:*"].is_array() && supported.body["extensions"].is_array());
     }
     assert_eq!(service.get("/health").await.text("status"), "ok");
+    let page = reqwest::get(&service.url).await.expect("an answer").text().await.expect("a page");
+    assert!(page.contains("eip155:84532 (base-sepolia)") && page.contains("viewport"), "{page}");
     is_not_sent_twice(&service, "/supported").await;
     drop(chain);
     e2e::eventually("readiness notices that the chain is gone", || async {

@@ -343,9 +343,14 @@ pub(super) fn tell(readiness: &Readiness, draining: bool, detail: fn(&ReadinessL
 #[utoipa::path(get, path = "/", tag = "status", responses(
     (status = 200, description = "a short page", body = String, content_type = "text/html")))]
 pub async fn home(State(api): State<Api>) -> Response {
-    let networks = api.payments.networks().join("<li>");
+    let named = api.payments.chains().map(|chain| {
+        let name = chain.legacy_name().map_or_else(String::new, |name| format!(" ({name})"));
+        format!("{}{name}", chain.network())
+    });
+    let networks = named.collect::<Vec<_>>().join("<li>");
     let page = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>x402 facilitator</title>\
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>x402 facilitator</title>\
          <h1>x402 facilitator</h1><p>Verifies x402 payments and settles each of them exactly once.</p>\
          <ul><li>{networks}</ul><p><a href=\"supported\">supported</a> · <a href=\"ready\">ready</a> · \
          <a href=\"openapi.json\">openapi.json</a></p></html>"
