@@ -1,6 +1,10 @@
 //! The commands behave alike: exit codes, stdout against stderr, JSON, help with an example.
 
-use std::{fs, path::Path, process::Output};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
 
 use e2e::{
     anvil::Anvil,
@@ -38,7 +42,7 @@ const COMMANDS: [&[&str]; 20] = [
 const GROUPS: [&str; 1] = ["config"];
 
 fn run_in(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-    let mut command = std::process::Command::new(binary());
+    let mut command = Command::new(binary());
     command.args(arguments).current_dir(folder).envs(variables.iter().copied());
     tokio::task::block_in_place(|| command.output()).expect("the binary runs")
 }
@@ -106,6 +110,18 @@ fn check(folder: &Path, (arguments, variables, code, out, err): Case<'_>) {
             serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{printed}"));
         assert!(json.is_object(), "{arguments:?}: one object");
     }
+}
+
+/// `facilitator config print | head -1`.
+#[test]
+fn a_reader_that_has_had_enough_is_told_of_no_bug() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = Command::new(binary());
+    let ended = command.args(["config", "check"]).current_dir(folder.path()).stdout(writer).output().expect("it runs");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success() && !said.contains("panicked"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -90,6 +90,17 @@ const EXIT_CONFIG: u8 = 64;
 #[error("the configuration cannot be used")]
 struct BadConfig;
 
+/// A reader that has had enough (`… | head -1`) ends a command, and is no bug to tell of.
+fn hush_closed_pipes() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let said = panic.payload_as_str().unwrap_or_default();
+        if !(said.starts_with("failed printing to stdout") && said.contains("Broken pipe")) {
+            tell(panic);
+        }
+    }));
+}
+
 /// Runs what the arguments say.
 pub async fn run(environment: Environment) -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -99,6 +110,7 @@ pub async fn run(environment: Environment) -> ExitCode {
     // Whatever a command writes, the store above all, is for this user only.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     families::set_up_tls();
+    hush_closed_pipes();
     let ran = match cli.command {
         Command::Serve(command) => command.run(&environment).await,
         Command::Demo(command) => command.run(&environment).await,
