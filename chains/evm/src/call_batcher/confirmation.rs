@@ -35,7 +35,8 @@ impl<B: Batch> CallBatcher<B> {
             let with_value = &with_value;
             async move { Ok(with_value(self.ask_alone(Simulator { rpc: &rpc, ..simulator }, item).await?)) }
         };
-        second_opinion(simulator.rpc, rejection, ask).await
+        // Seldom needed, and large.
+        Box::pin(second_opinion(simulator.rpc, rejection, ask)).await
     }
 
     /// Asks for one payment in a call of its own.

@@ -87,7 +87,8 @@ pub async fn serve(
             () = stop.cancelled() => break,
         };
         let Some((stream, place)) = accepted else { continue };
-        let connection = connection::drive(stream, router.clone(), place, limits.waits, drain.clone());
+        // Boxed: else each of those that wait for it has a place of its size.
+        let connection = Box::pin(connection::drive(stream, router.clone(), place, limits.waits, drain.clone()));
         let stop = stop.clone();
         let open = Open::new(limits.listener);
         connections.spawn(async move {

@@ -106,7 +106,7 @@ impl Gate {
 
     async fn take(&self, caller: &str, route: &'static str, rate: Rate) -> Result<(), Duration> {
         match &self.redis {
-            Some(redis) => match shared(redis, caller, route, rate.spacing(1)).await {
+            Some(redis) => match Box::pin(shared(redis, caller, route, rate.spacing(1))).await {
                 Some(decided) => decided,
                 None => self.take_alone(caller, route, rate),
             },

@@ -5,7 +5,7 @@ use chains_core::clock::Millis;
 use super::{Backend, build::*};
 use crate::{
     settlement::{Facts, Record, Status},
-    store::{Change, Query},
+    store::{Change, Query, archive::ArchivedName},
 };
 
 pub(crate) async fn find_narrows_by_every_filter(backend: &impl Backend) {
@@ -77,4 +77,21 @@ pub(crate) async fn find_pages_through_everything_once(backend: &impl Backend) {
     assert_eq!(seen.len(), payments.len());
     assert!(seen.is_sorted_by(|a, b| a > b), "newest first, none twice");
     store.close().await;
+}
+
+/// Every settle makes some of these, and many at a time wait for a connection.
+pub(crate) async fn a_look_up_under_way_takes_little_memory(backend: &impl Backend) {
+    let (store, facts) = (owned(backend).await, facts(1));
+    let sizes = [
+        ("knows", size_of_val(&*store.knows(&facts.identity))),
+        ("by_identity", size_of_val(&*store.by_identity(&facts.identity))),
+        ("by_key", size_of_val(&*store.by_key(&facts.caller))),
+        ("open_of", size_of_val(&*store.open_of(&[facts.id]))),
+        ("under_way", size_of_val(&*store.under_way(&facts.network, &facts.payer))),
+        ("hand_over", size_of_val(&*store.handed_over(&facts.identity))),
+        ("archived", size_of_val(&*store.archived(ArchivedName::Identity(&facts.identity)))),
+    ];
+    for (what, size) in sizes {
+        assert!(size <= 2_000, "{what} takes {size} bytes");
+    }
 }

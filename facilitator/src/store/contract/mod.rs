@@ -54,6 +54,7 @@ macro_rules! store_contract {
             find {
                 find_narrows_by_every_filter,
                 find_pages_through_everything_once,
+                a_look_up_under_way_takes_little_memory,
             }
             archive {
                 only_what_is_over_for_good_may_leave,

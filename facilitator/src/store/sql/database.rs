@@ -30,11 +30,18 @@ pub(in crate::store) struct Terms {
 }
 
 impl Terms {
-    /// Waits for an answer.
-    pub async fn within<T>(self, answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.answer_max, answer).await {
-            Ok(answer) => Ok(answer?),
-            Err(_) => Err(StoreError::NoAnswer),
+    /// Waits for an answer. The driver's futures are large: boxed, one takes its memory once, and not in each of those
+    /// that wait for it.
+    pub fn within<T>(
+        self,
+        answer: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> impl Future<Output = Result<T, StoreError>> {
+        let answer = Box::pin(answer);
+        async move {
+            match tokio::time::timeout(self.answer_max, answer).await {
+                Ok(answer) => Ok(answer?),
+                Err(_) => Err(StoreError::NoAnswer),
+            }
         }
     }
 }
@@ -129,12 +136,7 @@ impl Pool {
         match self {
             // A pooler gives one session to a transaction; outside of one it may
             // send a statement's text to another session than its values.
-            Self::Postgres { terms, .. } if !terms.named => {
-                let mut moment = self.moment().await?;
-                let rows = moment.session().all(statement).await?;
-                moment.end().await?;
-                Ok(rows)
-            }
+            Self::Postgres { terms, .. } if !terms.named => Box::pin(self.all_of_a_moment(statement)).await,
             Self::Sqlite(readers) => {
                 let mut reader = readers.take().await?;
                 let rows = statement.for_sqlite().fetch_all(&mut reader.connection).await?;
@@ -145,6 +147,13 @@ impl Pool {
                 terms.within(statement.for_postgres(terms.named).fetch_all(pool)).await.map(postgres_rows)
             }
         }
+    }
+
+    async fn all_of_a_moment(&self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
+        let mut moment = self.moment().await?;
+        let rows = moment.session().all(statement).await?;
+        moment.end().await?;
+        Ok(rows)
     }
 
     /// Looks the first row up.

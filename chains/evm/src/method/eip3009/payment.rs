@@ -129,7 +129,7 @@ impl Eip3009 {
         };
         let verified = match by_key {
             Some(verified) => verified,
-            None => self.check_wallet(asset, domain, hash, key.is_some()).await?,
+            None => Box::pin(self.check_wallet(asset, domain, hash, key.is_some())).await?,
         };
         if occasion == Occasion::Verify {
             self.context.verified.keep(self.fingerprint, (block, verified.clone()), asked);

@@ -303,3 +303,11 @@ async fn a_node_that_fails_makes_nothing_invalid() {
     assert_eq!(world.verdict(&good(), Occasion::Verify).await, Err(None));
     assert_eq!(world.verdict(&good(), Occasion::Settle).await, Err(None));
 }
+
+#[tokio::test]
+async fn a_verification_under_way_takes_little_memory() {
+    let world = World::new().await;
+    let read = world.read(&payment(payer().sign(&order()).expect("signed"))).expect("read");
+    let size = size_of_val(&*read.verify(Occasion::Settle));
+    assert!(size <= 2_000, "{size} bytes");
+}

@@ -192,7 +192,7 @@ impl Permit2Payment {
         // A delegated account (EIP-7702), asked as if it were none: was that the reason?
         if key_signed && record.payer_has_code && (!record.succeeded || signature != self.signature.inner) {
             let asked = Asked { hash, signature: &self.signature.inner, has_code: true };
-            simulated = self.simulate(asset, asked, permit2612).await?;
+            simulated = Box::pin(self.simulate(asset, asked, permit2612)).await?;
         }
         let approval = match &sponsor_payload {
             Ok(SponsorPayload::Approval(approval)) if !simulated.is_allowed(self.amount()) => Some(approval),
@@ -200,7 +200,7 @@ impl Permit2Payment {
         };
         if let Some(approval) = approval {
             self.check_signature(&simulated.record, key_signed)?;
-            return self.sponsored(asset, simulated, approval, occasion).await;
+            return Box::pin(self.sponsored(asset, simulated, approval, occasion)).await;
         }
         let Simulated { item, record, with_permit } = simulated;
         let verdict = |record: &Record| {
@@ -272,7 +272,8 @@ impl Permit2Payment {
     ) -> Result<Simulated, ChainUnavailable> {
         let plain = self.ask(asset, asked, None);
         let Some(permit2612) = permit2612 else { return plain.await };
-        let (plain, permitted) = futures::join!(plain, self.ask(asset, asked, Some(permit2612)));
+        let permitted = self.ask(asset, asked, Some(permit2612));
+        let (plain, permitted) = futures::join!(plain, Box::pin(permitted));
         let plain = plain?;
         if plain.is_allowed(self.amount()) { Ok(plain) } else { permitted }
     }

@@ -366,3 +366,11 @@ async fn a_node_that_fails_makes_nothing_invalid() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_verification_under_way_takes_little_memory() {
+    let world = World::new().await;
+    let read = world.read(&payment(&exact())).expect("read");
+    let size = size_of_val(&*read.verify(Occasion::Settle));
+    assert!(size <= 3_500, "{size} bytes");
+}

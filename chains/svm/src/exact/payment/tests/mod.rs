@@ -198,3 +198,11 @@ fn valid(verdict: Verdict) -> VerifiedPayment {
         other => panic!("{other:?}"),
     }
 }
+
+#[tokio::test]
+async fn a_verification_under_way_takes_little_memory() {
+    let node = FakeNode::new(|_, _| Say::Error(-32_000, "busy"));
+    let read = Exact::new(Arc::new(fake_node::context(&[&node]))).read(&payment(|_| {})).expect("read");
+    let size = size_of_val(&*read.verify(Occasion::Settle));
+    assert!(size <= 4_200, "{size} bytes");
+}
