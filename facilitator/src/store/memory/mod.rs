@@ -127,6 +127,11 @@ impl MemoryStore {
         Self { disk, closed: AtomicBool::new(false) }
     }
 
+    /// Answers again after it was closed.
+    pub fn reopen(&self) {
+        self.closed.store(false, Ordering::Relaxed);
+    }
+
     fn read<T>(&self, read: impl FnOnce(&Tables) -> T) -> Result<T, StoreError> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(StoreError::Closed);

@@ -21,6 +21,14 @@ use crate::{
     submitter::ownership::Holding,
 };
 
+/// The part of a turn that renews the leases.
+enum Renewal {
+    /// They are renewed.
+    Made,
+    /// It was not time for it.
+    NotDue,
+}
+
 /// The state of the task.
 pub struct Keeper {
     shared: Arc<Shared>,
@@ -65,12 +73,14 @@ impl Keeper {
                 _ = ticks.tick() => {}
             }
             let turn = stop.run_until_cancelled(self.turn()).await;
-            if let Some(done) = turn {
-                if let Err(error @ StoreError::OtherHistory) = &done {
-                    // Nothing that it knows is to be relied on; whoever keeps it running starts it again.
-                    self.lifecycle.refuse(error.to_string());
-                }
-                self.tell(done.err());
+            if let Some(Err(error @ StoreError::OtherHistory)) = &turn {
+                // Nothing that it knows is to be relied on; whoever keeps it running starts it again.
+                self.lifecycle.refuse(error.to_string());
+            }
+            match turn {
+                Some(Ok(Renewal::Made)) => self.tell(None),
+                Some(Err(error)) => self.tell(Some(&error)),
+                Some(Ok(Renewal::NotDue)) | None => {}
             }
         }
         if let Err(error) = self.shared.store.forget_instance(&self.shared.me.id).await {
@@ -78,8 +88,9 @@ impl Keeper {
         }
     }
 
-    fn tell(&mut self, trouble: Option<StoreError>) {
-        let trouble = trouble.map(|error| error.to_string());
+    /// Says that leases cannot be kept, and when they are renewed again: once each.
+    fn tell(&mut self, trouble: Option<&StoreError>) {
+        let trouble = trouble.map(ToString::to_string);
         match (&self.trouble, &trouble) {
             (None, Some(error)) => {
                 tracing::error!(
@@ -93,8 +104,9 @@ impl Keeper {
         self.trouble = trouble;
     }
 
-    async fn turn(&mut self) -> Result<(), StoreError> {
-        if self.renewed.is_none_or(|renewed| renewed.elapsed() >= RENEW_EVERY) {
+    async fn turn(&mut self) -> Result<Renewal, StoreError> {
+        let is_due = self.renewed.is_none_or(|renewed| renewed.elapsed() >= RENEW_EVERY);
+        if is_due {
             self.renew().await?;
         }
         self.look().await?;
@@ -111,7 +123,7 @@ impl Keeper {
             self.act(&network, &wallets).await?;
         }
         self.tell_whereabouts();
-        Ok(())
+        Ok(if is_due { Renewal::Made } else { Renewal::NotDue })
     }
 
     /// This instance as it tells the others of itself.

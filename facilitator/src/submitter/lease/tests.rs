@@ -68,6 +68,11 @@ impl Running {
         self.here.lock().len()
     }
 
+    /// The beat of its first lease.
+    async fn beat(&self) -> u64 {
+        self.store.leases().await.expect("read")[0].beat
+    }
+
     fn id(&self) -> String {
         self.ownership.0.me.id.clone()
     }
@@ -136,6 +141,48 @@ async fn an_instance_that_cannot_renew_begins_nothing_before_anybody_may_take_ov
     let took = until("it begins nothing", || !holding.may_begin()).await;
     assert!(took <= BEGIN_MAX && took + decide::RENEW_EVERY * 2 > BEGIN_MAX, "{took:?}");
     assert!(!holding.over().is_cancelled(), "what is under way is followed");
+}
+
+/// The log of a test's thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn says(&self, words: &str) -> bool {
+        String::from_utf8_lossy(&self.0.lock()).contains(words)
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_are_said_to_be_renewed_again_only_once_they_are() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let _logged = tracing::subscriber::set_default(subscriber);
+    let (failed, renewed) = ("leases cannot be renewed", "leases are renewed again");
+    let alone = Running::start(&Disk::default(), 1);
+    until("it has it", || alone.count() == 1).await;
+    alone.store.close().await;
+    until("a renewal fails", || log.says(failed)).await;
+    alone.store.reopen();
+    let beat = alone.beat().await;
+    // The next looks are before the next renewal.
+    while alone.beat().await == beat {
+        assert!(!log.says(renewed), "before a renewal");
+        pass(1).await;
+    }
+    until("it says so", || log.says(renewed)).await;
 }
 
 #[tokio::test(start_paused = true)]
