@@ -54,7 +54,7 @@ pub async fn verify(State(api): State<Api>, request: Request) -> Response {
     let id = RequestId::of(&request);
     match read(&api, request, Scope::Verify).await {
         Ok(Read { request, tenant, admitted: _admitted }) => {
-            let (asked, outcome) = api.payments.verify(request, &tenant, id.as_str()).await;
+            let (asked, outcome) = Box::pin(api.payments.verify(request, &tenant, id.as_str())).await;
             verified(&asked, &outcome, &id);
             response::verify(asked, outcome, &id)
         }
@@ -94,7 +94,7 @@ pub async fn settle(State(api): State<Api>, request: Request) -> Response {
     match read(&api, request, Scope::Settle).await {
         Ok(Read { request, tenant, admitted: _admitted }) => {
             let network = request.payment.as_ref().ok().map(|payment| payment.network.clone());
-            let (asked, outcome) = api.payments.settle(request, Caller { tenant, key }, id.as_str()).await;
+            let (asked, outcome) = Box::pin(api.payments.settle(request, Caller { tenant, key }, id.as_str())).await;
             let codes = network.and_then(|network| Some(api.payments.chain(&network)?.codes())).unwrap_or_default();
             settled(&asked, &outcome, outcome.told(codes), &id, began.elapsed());
             response::settle(asked, outcome, codes, &id)
@@ -211,6 +211,29 @@ mod tests {
     use chains_core::protocol::{SettleResponse, VerifyResponse};
 
     use super::*;
+    use crate::payment::Payments;
+
+    /// The bytes of a future that this makes.
+    fn size<A, B, F: Future>(_: impl FnOnce(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_request_under_way_takes_little_memory() {
+        let sizes = [
+            ("a handler of /settle", size(settle), 2_100),
+            ("a handler of /verify", size(verify), 2_000),
+            (
+                "a settlement",
+                size(|payments: &'static Payments, request| payments.settle(request, Caller::default(), "")),
+                2_000,
+            ),
+            ("a verification", size(|payments: &'static Payments, request| payments.verify(request, "", "")), 2_000),
+        ];
+        for (what, size, most) in sizes {
+            assert!(size <= most, "{what} takes {size} bytes, more than {most}");
+        }
+    }
 
     #[test]
     fn the_contract_lists_every_field_of_the_answers() {

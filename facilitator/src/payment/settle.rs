@@ -16,11 +16,12 @@ mod wait;
 use std::sync::{Arc, OnceLock};
 
 use chains_core::{
-    Payment,
+    Payment, Rejection,
     protocol::Request,
     scheme::{Authorization, Occasion, Verdict, VerifiedPayment},
     transaction::Plan,
 };
+use serde_json::Map;
 use tokio::time::{Instant, timeout_at};
 
 use self::mark::Mark;
@@ -33,10 +34,19 @@ use crate::{
     submitter::{Busy, Job, Submitter},
 };
 
-/// Times that a request looks again after a claim that it waited for came to
-/// nothing. Where another instance was faster, each request here that has verified
-/// the payment meanwhile makes one such claim; the deadline bounds them all.
-const TRIES_MAX: usize = 256;
+/// Times that a request looks for its payment. It looks again after a claim beside
+/// it came to nothing, in the store from then on where the store has the payment; the
+/// deadline bounds them all.
+const TRIES_MAX: usize = 16;
+
+/// The payment of a settle request, read.
+struct Opened<'p> {
+    /// Without its payload and other members that only the authorization needs.
+    payment: Payment,
+    submitter: &'p Arc<Submitter>,
+    authorization: Box<dyn Authorization>,
+    caller: Caller,
+}
 
 /// One settle request, read.
 struct Call<'a> {
@@ -55,9 +65,27 @@ struct Call<'a> {
     handed_over: OnceLock<()>,
     /// Set once its gas wallet went to another instance while it waited for it.
     moved: OnceLock<()>,
+    /// Set once the store is known to have the payment: it tells what became of it.
+    in_store: OnceLock<()>,
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    fn new(opened: &'a Opened<'_>, request_id: &'a str, deadline: Instant) -> Self {
+        Self {
+            payment: &opened.payment,
+            authorization: &*opened.authorization,
+            caller: &opened.caller,
+            request_id,
+            submitter: opened.submitter,
+            deadline,
+            payer: OnceLock::new(),
+            under_way: OnceLock::new(),
+            handed_over: OnceLock::new(),
+            moved: OnceLock::new(),
+            in_store: OnceLock::new(),
+        }
+    }
+
     /// Notes the payer that a verdict or a settlement tells.
     fn pays(&self, payer: &str) {
         self.payer.get_or_init(|| payer.to_owned());
@@ -72,6 +100,16 @@ impl Call<'_> {
     fn is_handed_over(&self, id: SettlementId) {
         self.handed_over.get_or_init(|| ());
         self.is_under_way(id, "");
+    }
+
+    /// Notes that the store has the payment: claims of it in this process come to nothing.
+    fn looks_into_store(&self) {
+        self.in_store.get_or_init(|| ());
+    }
+
+    /// Returns true once the store is known to have the payment.
+    fn is_in_store(&self) -> bool {
+        self.in_store.get().is_some()
     }
 
     /// The id of this instance, where the payment, or any, may be handed over to another.
@@ -119,44 +157,45 @@ impl<T> Next<T> {
 }
 
 impl Payments {
-    /// Settles a payment, or says what became of it.
-    pub async fn settle(&self, request: Request, caller: Caller, request_id: &str) -> (Asked, SettleOutcome) {
+    /// Settles a payment, or says what became of it. Its time counts from the call on.
+    pub fn settle(
+        &self,
+        request: Request,
+        caller: Caller,
+        request_id: &str,
+    ) -> impl Future<Output = (Asked, SettleOutcome)> {
         let deadline = Instant::now() + self.waits.settle;
         let mut asked = self.asked(&request);
-        let read = request.payment.and_then(|payment| {
-            let identifier = identifier::of(&payment)?;
-            let (submitter, authorization) = self.read(&payment)?;
-            let (submitter, caller) = (Arc::clone(submitter), Caller { key: caller.key.or(identifier), ..caller });
-            Ok((payment, submitter, authorization, caller))
-        });
-        let (payment, submitter, authorization, caller) = match read {
-            Ok(read) => read,
-            Err(rejection) => return (asked, SettleOutcome::Rejected(rejection)),
-        };
-        authorization.payer().clone_into(&mut asked.payer);
-        let (payment, authorization) = (&payment, &*authorization);
-        let (submitter, caller, payer, under_way) = (&submitter, &caller, OnceLock::new(), OnceLock::new());
-        let (handed_over, moved) = (OnceLock::new(), OnceLock::new());
-        let call = Call {
-            payment,
-            authorization,
-            caller,
-            request_id,
-            submitter,
-            deadline,
-            payer,
-            under_way,
-            handed_over,
-            moved,
-        };
-        let outcome = self.tries(&call).await;
-        if let Some(payer) = call.payer.into_inner() {
-            asked.payer = payer;
+        // Read before the future is made, which is as large as everything that it is given.
+        let opened = request.payment.and_then(|payment| self.open(payment, caller)).map(Box::new);
+        async move {
+            let opened = match opened {
+                Ok(opened) => opened,
+                Err(rejection) => return (asked, SettleOutcome::Rejected(rejection)),
+            };
+            let authorization = &*opened.authorization;
+            authorization.payer().clone_into(&mut asked.payer);
+            let call = Call::new(&opened, request_id, deadline);
+            let outcome = self.tries(&call).await;
+            if let Some(payer) = call.payer.into_inner() {
+                asked.payer = payer;
+            }
+            if let SettleOutcome::Settled { id, transaction, .. } = &outcome {
+                self.guard.deliver(&authorization.identity(), *id, transaction);
+            }
+            (asked, outcome)
         }
-        if let SettleOutcome::Settled { id, transaction, .. } = &outcome {
-            self.guard.deliver(&authorization.identity(), *id, transaction);
-        }
-        (asked, outcome)
+    }
+
+    /// Finds the way of a payment, and reads its payload.
+    fn open(&self, payment: Payment, caller: Caller) -> Result<Opened<'_>, Rejection> {
+        let identifier = identifier::of(&payment)?;
+        let (submitter, authorization) = self.read(&payment)?;
+        let caller = Caller { key: caller.key.or(identifier), ..caller };
+        // The authorization has read them: they would only take memory while the request waits.
+        let (payload, extra, extensions) = (Map::new(), Map::new(), Map::new());
+        let payment = Payment { payload, extra, extensions, ..payment };
+        Ok(Opened { payment, submitter, authorization, caller })
     }
 
     async fn tries(&self, call: &Call<'_>) -> SettleOutcome {
@@ -196,19 +235,19 @@ impl Payments {
         if let Err(rejection) = self.check_barred(&call.payment.network, call.authorization.payer()).await {
             return Ok(Next::Answer(SettleOutcome::Rejected(rejection)));
         }
-        let Claimed { waiter, verified } = match self.claim(call).await {
+        let Claimed { waiter, verified } = match Box::pin(self.claim(call)).await {
             Next::Go(claimed) => claimed,
             Next::Again => return Ok(Next::Again),
             Next::Answer(outcome) => return Ok(Next::Answer(outcome)),
         };
         mark.keep();
         if verified.nothing_to_send {
-            return self.settle_nothing(waiter).await;
+            return Box::pin(self.settle_nothing(call, waiter)).await;
         }
         let job = Job { entry: Arc::clone(waiter.entry()), plan: verified.plan, deadline: call.deadline };
         if let Err((busy, plan)) = call.submitter.submit(job) {
             if let Some(instance) = call.hands_over(Some(&plan)) {
-                return self.hand_over(call, waiter, plan, instance).await;
+                return Box::pin(self.hand_over(call, waiter, plan, instance)).await;
             }
             let why = not_now(busy);
             self.registry.give_back(waiter.entry(), Dropped::Unavailable(why)).await;
@@ -307,7 +346,7 @@ impl Payments {
 
     /// Ends a claimed payment that asks for nothing: stored as settled, so that
     /// the authorization pays nothing else through this service.
-    async fn settle_nothing(&self, waiter: Waiter) -> Result<Next<()>, StoreError> {
+    async fn settle_nothing(&self, call: &Call<'_>, waiter: Waiter) -> Result<Next<()>, StoreError> {
         let entry = Arc::clone(waiter.entry());
         let facts = Arc::clone(&entry.facts);
         let (store, registry, at) = (Arc::clone(&self.store), Arc::clone(&self.registry), self.clock.now());
@@ -330,7 +369,10 @@ impl Payments {
                 transaction: String::new(),
                 amount: facts.amount,
             })),
-            Ok(Err(ApplyError::Claimed(_))) => Ok(Next::Again),
+            Ok(Err(ApplyError::Claimed(_))) => {
+                call.looks_into_store();
+                Ok(Next::Again)
+            }
             Ok(Err(ApplyError::Store(error))) => Err(error),
             // It panicked, or no wallet is concerned: nothing is promised.
             Ok(Err(ApplyError::EpochOver)) | Err(_) => Ok(Next::unavailable(NotNow::Store)),

@@ -13,6 +13,7 @@
 //! | [`process`] | one life of the service, which ends by a crash |
 //! | [`episode`] | random steps, then peace, then the verdict |
 //! | [`instances`] | the same with several instances that share the disk, stop, and go on |
+//! | [`stories`] | single payments, told step by step |
 //! | [`verdict`] | the promises that must hold, and a sentence for one that does not |
 //! | [`mutant`] | mistakes that are made on purpose: each must be found |
 //!
@@ -23,6 +24,7 @@ mod instances;
 pub(crate) mod mutant;
 mod process;
 mod scene;
+mod stories;
 mod verdict;
 
 use self::{

@@ -30,6 +30,8 @@ pub(super) struct Process {
     runtime: Runtime,
     payments: Arc<Payments>,
     lifecycle: Lifecycle,
+    /// The settlements under way.
+    pub registry: Arc<Registry>,
 }
 
 impl Process {
@@ -72,14 +74,14 @@ impl Process {
         let payments = Arc::new(Payments::new(
             vec![submitter],
             store,
-            (registry, Arc::new(Alone)),
+            (Arc::clone(&registry), Arc::new(Alone)),
             scene.clock.clone(),
             waits,
             tasks,
         ));
         let (waiting, stop) = (Arc::clone(&payments), lifecycle.stop.clone());
         lifecycle.supervise("ends elsewhere", async move { waiting.keep_waiting(stop).await });
-        Self { runtime, payments, lifecycle }
+        Self { runtime, payments, lifecycle, registry }
     }
 
     /// Asks for a payment to be settled.
@@ -87,6 +89,11 @@ impl Process {
         let payments = Arc::clone(&self.payments);
         let caller = Caller { tenant: String::new(), key: key.map(Key::Server) };
         self.runtime.spawn(async move { payments.settle(request, caller, "request").await.1 })
+    }
+
+    /// Runs something to its end, among the tasks.
+    pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
     }
 
     /// Lets the tasks make so many steps each, in no time.

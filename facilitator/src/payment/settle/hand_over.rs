@@ -115,6 +115,7 @@ impl Payments {
             Ok(true) => metrics::hand_over(&facts.network, HandOver::Made),
             Ok(false) => {
                 offer.end().await;
+                call.looks_into_store();
                 return Ok(Next::Again);
             }
             Err(error) => {

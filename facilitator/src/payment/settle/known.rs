@@ -19,7 +19,7 @@ impl Payments {
     /// Looks for the payment, or the caller's key: in this process, with the replay guard, in the store; there
     /// again and again while another instance verifies the payment.
     pub(super) async fn known(&self, call: &Call<'_>, mark: &mut Mark) -> Result<Next<Option<Arc<Entry>>>, StoreError> {
-        if let Some(entry) = self.registry.find(&call.authorization.identity()) {
+        if let Some(entry) = self.under_way_here(call) {
             return Ok(Next::Go(Some(entry)));
         }
         if let Some(outcome) = self.mark(call, mark).await {
@@ -33,11 +33,17 @@ impl Payments {
         }
     }
 
+    /// The payment's settlement in this process. Nothing where the store is known to have the payment: an entry may
+    /// be the claim of another request that has not heard of it yet, and comes to nothing.
+    fn under_way_here(&self, call: &Call<'_>) -> Option<Arc<Entry>> {
+        if call.is_in_store() { None } else { self.registry.find(&call.authorization.identity()) }
+    }
+
     /// The registry first: an entry leaves it only after its end is stored, so that a payment that is not
     /// in the registry is in the store, or nowhere.
     async fn known_here(&self, call: &Call<'_>) -> Result<Next<Option<Arc<Entry>>>, StoreError> {
         let identity = call.authorization.identity();
-        if let Some(entry) = self.registry.find(&identity) {
+        if let Some(entry) = self.under_way_here(call) {
             return Ok(Next::Go(Some(entry)));
         }
         if call.caller.key.is_some()
@@ -51,20 +57,20 @@ impl Payments {
         }
         let Some(record) = self.store.by_identity(&identity).await? else {
             if let Some(facts) = self.store.handed_over(&identity).await? {
-                return self.follow_handed_over(call, &facts).await;
+                return Box::pin(self.follow_handed_over(call, &facts)).await;
             }
             let archived = self.store.archived(ArchivedName::Identity(&identity)).await?;
             // Nowhere: begun, or withdrawn, between the looks.
             return Ok(archived.map_or(Next::Again, |archived| Next::Answer(refuse(archived))));
         };
         if record.state != State::Open {
-            return Ok(Next::Answer(self.stored(call, record).await?));
+            return Ok(Next::Answer(Box::pin(self.stored(call, record)).await?));
         }
-        // Begun between the two looks: now the registry has it.
-        if let Some(entry) = self.registry.find(&identity) {
+        // Begun between the two looks: now the registry has it. A claim of the same payment is not it.
+        if let Some(entry) = self.registry.find(&identity).filter(|entry| entry.facts.id == record.id()) {
             return Ok(Next::Go(Some(entry)));
         }
-        self.follow(call, record).await
+        Box::pin(self.follow(call, record)).await
     }
 
     /// Waits for the end of a settlement that another instance follows, or nobody

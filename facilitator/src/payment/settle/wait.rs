@@ -70,7 +70,12 @@ async fn for_transaction(call: &Call<'_>, entry: &Arc<Entry>) -> Next<()> {
             State::Failed(failed) => Next::Answer(SettleOutcome::Failed { id, failed: failed.clone() }),
             State::Open | State::Unresolved { .. } => Next::Again,
         },
-        Some(Progress::Dropped(_)) => Next::Again,
+        Some(Progress::Dropped(why)) => {
+            if matches!(why, Dropped::KnownToStore | Dropped::LeftToStore(_)) {
+                call.looks_into_store();
+            }
+            Next::Again
+        }
         Some(Progress::Claimed | Progress::Signing(_)) | None => Next::unavailable(NotNow::AnotherRequest),
     }
 }
@@ -105,6 +110,7 @@ fn answer(call: &Call<'_>, entry: &Entry, end: Option<Progress>) -> Next<()> {
         Progress::Stored { hash, accepted: false } | Progress::Signing(hash) => pending(&hash, Pending::NotAccepted),
         Progress::Dropped(Dropped::LeftToStore(hash)) => {
             call.is_under_way(id, &hash);
+            call.looks_into_store();
             return Next::Again;
         }
         Progress::Dropped(Dropped::Unavailable(NotNow::GasWalletTaken)) if call.moves_on() => return Next::Again,
@@ -113,8 +119,13 @@ fn answer(call: &Call<'_>, entry: &Entry, end: Option<Progress>) -> Next<()> {
         Progress::Dropped(Dropped::OverBudget(over)) => {
             SettleOutcome::Unavailable(over_budget(&over, entry.facts.created_at))
         }
-        // Begun elsewhere meanwhile, or dropped for want of a waiter: look again.
-        Progress::Dropped(Dropped::KnownToStore | Dropped::Unwanted | Dropped::Refused) => return Next::Again,
+        // Begun elsewhere meanwhile: the store has it.
+        Progress::Dropped(Dropped::KnownToStore) => {
+            call.looks_into_store();
+            return Next::Again;
+        }
+        // Dropped for want of a waiter, or refused beside others: look again.
+        Progress::Dropped(Dropped::Unwanted | Dropped::Refused) => return Next::Again,
         // Still in the queue: the worker sees that nobody waits.
         Progress::Claimed => return Next::unavailable(NotNow::QueueTooLong),
     })
