@@ -95,6 +95,16 @@ impl Entry {
         entry
     }
 
+    /// A settlement that is followed no more, though the transaction that carries it is: nobody waits for it here.
+    pub fn over(facts: Arc<Facts>, share: Share, state: State) -> Self {
+        Self::new(facts, share, Progress::Ended(Arc::new(state)))
+    }
+
+    /// Returns true once it is settled or failed, and stored.
+    pub fn has_ended(&self) -> bool {
+        matches!(&*self.progress.borrow(), Progress::Ended(state) if state.is_final())
+    }
+
     /// Returns true for a payment that another instance has handed over.
     pub const fn is_received(&self) -> bool {
         self.received.is_some()

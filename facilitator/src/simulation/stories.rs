@@ -8,7 +8,7 @@ use rand::{SeedableRng as _, rngs::StdRng};
 
 use super::{
     process::Process,
-    scene::{Draft, Scene},
+    scene::{Draft, Scene, WALLETS},
 };
 use crate::{
     in_flight::{Dropped, Waiter, registry::Claim},
@@ -20,6 +20,9 @@ use crate::{
 
 /// Claims that come to nothing, one after the other.
 const CLAIMS: usize = 50;
+
+/// Times that a payment is asked for until it is settled.
+const ROUNDS: usize = 40;
 
 fn scene() -> Scene {
     Scene::new(&mut StdRng::seed_from_u64(1))
@@ -87,4 +90,40 @@ fn who_waits_for_a_claim_of_what_the_store_has_is_answered_by_the_store_whoever_
     assert!(asked.is_finished(), "it waits for another claim");
     let outcome = process.answer(asked);
     assert!(matches!(&outcome, SettleOutcome::Duplicate { id: told, .. } if *told == id), "{outcome:?}");
+}
+
+/// Asks for a payment until it is settled, while blocks are made.
+fn settles(process: &Process, scene: &Scene, draft: &Draft) -> Result<(), String> {
+    let mut last = None;
+    for _ in 0..ROUNDS {
+        let asked = process.ask(scene.request(draft), Some(format!("key-of-payment-{:08}", draft.nonce)));
+        for _ in 0..6 {
+            process.wait(scene, 100);
+            scene.world.mine();
+        }
+        match process.answer(asked) {
+            SettleOutcome::Settled { .. } => return Ok(()),
+            outcome => last = Some(format!("{outcome:?}")),
+        }
+    }
+    last.map_or(Ok(()), Err)
+}
+
+#[test]
+fn a_settled_transaction_that_a_reorg_takes_back_is_bumped_once_the_price_is_above_it() {
+    let mut scene = scene();
+    let world = Arc::clone(&scene.world);
+    world.set_nodes(1);
+    world.set_final_lag(1_000);
+    let [first, second] = [(); 2].map(|()| Draft { gas_wallet: Some(WALLETS[0]), ..scene.draw_good() });
+    let process = Process::start(&scene);
+    settles(&process, &scene, &first).expect("settled");
+    while world.is_used(&first.payer, &first.nonce) {
+        world.unmine();
+    }
+    world.set_price(3);
+    settles(&process, &scene, &second).expect("what comes after it settles too");
+    assert!(world.is_used(&first.payer, &first.nonce), "the payee has the money of both");
+    let record = scene.disk.record(&scene.identity(&first)).expect("stored");
+    assert!(scene.disk.tells(record.id(), "bumped"), "{:?}", scene.disk.story(record.id()));
 }

@@ -29,6 +29,7 @@ use super::{
     lease::DUTY,
     mail::Mail,
     ownership::Holding,
+    recovery,
     view::{self, View},
 };
 use crate::{
@@ -339,7 +340,13 @@ impl Check {
     async fn send_again(&self, transaction: &Transaction) {
         match self.dispatcher.mailer(&transaction.gas_wallet) {
             // A full mailbox means that the worker is busy; the next look asks again.
-            Some(mailer) => drop(mailer.try_send(Mail::Resend(Box::new(transaction.clone())))),
+            Some(mailer) => match recovery::complete(&self.context, transaction, vec![]).await {
+                Ok(items) => drop(mailer.try_send(Mail::Resend(Box::new(transaction.clone()), items))),
+                Err(error) => {
+                    let (network, transaction) = (self.context.network(), &transaction.newest().hash);
+                    tracing::debug!(%network, transaction, %error, "its settlements could not be read; the next look asks again");
+                }
+            },
             None => drop(self.context.chain.broadcast(std::slice::from_ref(transaction.newest())).await),
         }
     }

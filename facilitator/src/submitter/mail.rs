@@ -1,6 +1,6 @@
 //! Messages to the wallet workers.
 
-use super::job::Work;
+use super::{job::Work, worker::tracked::Carried};
 use crate::settlement::Transaction;
 
 /// Messages that may wait for a worker. Beyond, callers are told to come back:
@@ -13,6 +13,7 @@ pub(super) enum Mail {
     Job(Box<Work>),
     /// A step of a settlement that was unresolved, and goes on.
     Step(Box<Work>),
-    /// A transaction at its end that the chain has lost: send it again.
-    Resend(Box<Transaction>),
+    /// A transaction at its end that the chain has lost, with the steps that it carries unless others follow these:
+    /// send it again.
+    Resend(Box<Transaction>, Vec<Carried>),
 }

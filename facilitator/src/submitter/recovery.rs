@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     in_flight::Entry,
-    settlement::{Facts, StepState, Transaction, TransactionId, record::Followed},
+    settlement::{Facts, SettlementId, Step, StepState, Transaction, TransactionId, record::Followed},
     store::StoreError,
 };
 
@@ -41,14 +41,37 @@ pub(super) async fn take_up(context: &Context, wallet: &str) -> Result<Recovered
             recovered.waiting.extend(resume(context, followed, &mut transactions).await);
         }
     }
-    for (transaction, mut items) in transactions.into_values() {
-        items.sort_by_key(|item| {
-            let carried = (item.entry.facts.id, item.number);
-            transaction.items.iter().position(|of_it| *of_it == carried)
-        });
+    for (transaction, items) in transactions.into_values() {
+        let items = complete(context, &transaction, items).await?;
         recovered.tracked.push(Tracked::new(transaction, items, 0));
     }
     Ok(recovered)
+}
+
+/// The steps that a transaction carries, in order: those that are given, and the others from the store, where their
+/// settlements have ended or are followed elsewhere. All are needed to sign it anew. One whose settlement has left the
+/// store is not among them.
+pub(super) async fn complete(
+    context: &Context,
+    transaction: &Transaction,
+    mut items: Vec<Carried>,
+) -> Result<Vec<Carried>, StoreError> {
+    let is_given = |id: &SettlementId| items.iter().any(|item| item.entry.facts.id == *id);
+    let missing: Vec<SettlementId> = transaction.items.iter().map(|(id, _)| *id).filter(|id| !is_given(id)).collect();
+    if !missing.is_empty() {
+        for Followed { facts, state, steps, .. } in context.store.followed(&missing).await? {
+            let step = steps.into_iter().find(|step| transaction.items.contains(&(facts.id, step.number)));
+            items.extend(step.map(|Step { number, plan, .. }| {
+                let share = context.share(&facts, &plan);
+                Carried { entry: Arc::new(Entry::over(facts, share, state)), number, plan, ended: true }
+            }));
+        }
+    }
+    items.sort_by_key(|item| {
+        let carried = (item.entry.facts.id, item.number);
+        transaction.items.iter().position(|of_it| *of_it == carried)
+    });
+    Ok(items)
 }
 
 /// The gas wallets whose settlements are open.

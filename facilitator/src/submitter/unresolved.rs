@@ -207,13 +207,13 @@ async fn heed(context: &Context, dispatcher: &Dispatcher, followed: Followed, fo
     Ok(())
 }
 
-/// Sends the bytes of a transaction again that the chain has lost. A full mailbox means that the worker is busy:
-/// the next answer asks again.
+/// Sends the bytes of a transaction again that the chain has lost; its steps are followed here. A full mailbox means
+/// that the worker is busy: the next answer asks again.
 fn send_again(dispatcher: &Dispatcher, followed: &Followed) {
     if let Some(transaction) = followed.transactions.last()
         && let Some(mailer) = dispatcher.mailer(&transaction.gas_wallet)
     {
-        drop(mailer.try_send(Mail::Resend(Box::new(transaction.clone()))));
+        drop(mailer.try_send(Mail::Resend(Box::new(transaction.clone()), vec![])));
     }
 }
 

@@ -4,12 +4,18 @@ use std::ops::Range;
 
 use chains_core::{Amount, transaction::Purpose};
 
-use super::{Worker, outbox::Outgoing};
+use super::{Worker, tracked::Carried};
 use crate::{
     metrics,
-    submitter::decide::{
-        self,
-        replacement::{PriceTrouble, Replacement},
+    settlement::Transaction,
+    store::StoreError,
+    submitter::{
+        context::Context,
+        decide::{
+            self,
+            replacement::{PriceTrouble, Replacement},
+        },
+        recovery,
     },
 };
 
@@ -109,12 +115,12 @@ impl Worker {
             "nonce gap: transactions that were in blocks are not on the chain any more, and later ones wait for them; \
              they are sent again"
         );
-        match self.context.store.transactions_at(network, wallet, missing.clone()).await {
+        match stored_at(&self.context, wallet, missing.clone()).await {
             Ok(found) => {
-                for transaction in &found {
-                    self.outbox.push(Outgoing::from(transaction));
+                let nonces: Vec<_> = found.iter().filter_map(|(transaction, _)| transaction.nonce).collect();
+                for (transaction, items) in found {
+                    self.send_lost(transaction, items);
                 }
-                let nonces: Vec<_> = found.iter().filter_map(|transaction| transaction.nonce).collect();
                 let unknown = decide::replacement::unknown_nonces(missing, &nonces);
                 self.use_up(unknown).await;
             }
@@ -123,6 +129,20 @@ impl Worker {
             }
         }
     }
+}
+
+/// The transactions of a gas wallet at these nonces, with the steps that each carries.
+async fn stored_at(
+    context: &Context,
+    wallet: &str,
+    nonces: Range<u64>,
+) -> Result<Vec<(Transaction, Vec<Carried>)>, StoreError> {
+    let mut found = vec![];
+    for transaction in context.store.transactions_at(context.network(), wallet, nonces).await? {
+        let items = recovery::complete(context, &transaction, vec![]).await?;
+        found.push((transaction, items));
+    }
+    Ok(found)
 }
 
 fn plus(a: Amount, b: Amount) -> Amount {

@@ -37,7 +37,7 @@ use self::{
     outbox::{Outbox, Outgoing, Sent},
     questions::{Answer, Questions},
     queue::Queue,
-    tracked::{Tracked, TrackedSet},
+    tracked::{Carried, Tracked, TrackedSet},
     upkeep::Upkeep,
 };
 use super::{
@@ -50,7 +50,10 @@ use super::{
     recovery::Recovered,
     status::{Fitness, WalletStatus},
 };
-use crate::metrics::{self, Stage};
+use crate::{
+    metrics::{self, Stage},
+    settlement::{Transaction, TransactionState},
+};
 
 /// Messages that are taken out of the mailbox at a time.
 const MAIL_GROUP_MAX: usize = 64;
@@ -213,7 +216,24 @@ impl Worker {
                 self.queue.push(*work);
             }
             Mail::Step(work) => self.queue.push(*work),
-            Mail::Resend(transaction) => self.outbox.push(Outgoing::from(&*transaction)),
+            Mail::Resend(transaction, items) => self.send_lost(*transaction, items),
+        }
+    }
+
+    /// Sends a transaction that was at its end and that the chain has lost. Where everything that it carries has ended
+    /// for good, it is followed again: it may need a dearer attempt, as what comes after it waits for its nonce. Its
+    /// settlements stay as they are. One that is dead, or carries what somebody else follows, is only sent.
+    fn send_lost(&mut self, transaction: Transaction, items: Vec<Carried>) {
+        self.outbox.push(Outgoing::from(&transaction));
+        let is_known = transaction.nonce.is_none() || self.tracked.get(transaction.id).is_some();
+        if is_known || matches!(transaction.state, TransactionState::Dead { .. }) {
+            return;
+        }
+        let mut tracked = Tracked::new(transaction, items, self.context.status.block_number());
+        if tracked.is_complete() && tracked.items.iter().all(|item| item.entry.has_ended()) {
+            tracked.measured.fee = tracked.is_included();
+            tracked.inquiry.want(Instant::now());
+            self.tracked.insert(tracked);
         }
     }
 

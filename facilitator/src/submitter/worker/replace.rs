@@ -40,7 +40,7 @@ enum Hindrance {
     Store(#[from] ApplyError),
     #[error("the gas wallet cannot pay for it")]
     Unfunded,
-    #[error("settlements that it carries have ended since, and are not known here")]
+    #[error("settlements that it carries have left the store since, and are not known here")]
     Incomplete,
 }
 

@@ -186,8 +186,8 @@ impl Tracked {
         self.is_complete() && self.items.iter().any(|item| !item.ended) && self.items.iter().all(is_over)
     }
 
-    /// Returns true when every step that it carries is known here. After a
-    /// restart those whose settlements have ended are not.
+    /// Returns true when every step that it carries is known here. One whose
+    /// settlement has left the store is not.
     pub const fn is_complete(&self) -> bool {
         self.items.len() == self.transaction.items.len()
     }
