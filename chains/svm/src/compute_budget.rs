@@ -21,17 +21,15 @@ pub enum Setting {
     UnitPrice(u64),
     /// The bytes of memory for its programs.
     HeapFrame(u32),
-    /// The most bytes that all its accounts may have.
-    LoadedDataLimit(u32),
 }
 
 /// The sizes of memory that the runtime grants: whole KiB, from 32 to 256.
 const HEAP_FRAMES: RangeInclusive<u32> = 32 * 1024..=256 * 1024;
 
 impl Setting {
-    /// `RequestHeapFrame` (1, u32), `SetComputeUnitLimit` (2, u32), `SetComputeUnitPrice` (3, u64) or
-    /// `SetLoadedAccountsDataSizeLimit` (4, u32), to the byte and as the runtime takes it; `None` for
-    /// everything else.
+    /// `RequestHeapFrame` (1, u32), `SetComputeUnitLimit` (2, u32) or `SetComputeUnitPrice` (3, u64), to the
+    /// byte and as the runtime takes it; `None` for everything else. `SetLoadedAccountsDataSizeLimit` (4) is
+    /// none: whoever makes one of the accounts longer would make the transaction fail at our cost.
     pub fn parse(data: &[u8]) -> Option<Self> {
         let (kind, value) = data.split_first()?;
         let small = || value.try_into().ok().map(u32::from_le_bytes);
@@ -39,7 +37,6 @@ impl Setting {
             1 => small().filter(|size| HEAP_FRAMES.contains(size) && size % 1024 == 0).map(Self::HeapFrame),
             2 => small().map(Self::UnitLimit),
             3 => value.try_into().ok().map(u64::from_le_bytes).map(Self::UnitPrice),
-            4 => small().filter(|limit| *limit > 0).map(Self::LoadedDataLimit),
             _ => None,
         }
     }
@@ -53,7 +50,6 @@ pub struct Settings {
     /// Millionths of a lamport for each of them.
     pub unit_price: Option<u64>,
     heap_frame: Option<u32>,
-    loaded_data_limit: Option<u32>,
 }
 
 impl Settings {
@@ -63,7 +59,6 @@ impl Settings {
             Setting::UnitLimit(units) => self.unit_limit.replace(units).is_none(),
             Setting::UnitPrice(price) => self.unit_price.replace(price).is_none(),
             Setting::HeapFrame(bytes) => self.heap_frame.replace(bytes).is_none(),
-            Setting::LoadedDataLimit(bytes) => self.loaded_data_limit.replace(bytes).is_none(),
         }
     }
 }
@@ -179,7 +174,7 @@ mod tests {
 
     #[test]
     fn only_whole_settings_are_read() {
-        let cases: [(&[u8], Option<Setting>); 16] = [
+        let cases: [(&[u8], Option<Setting>); 14] = [
             (&[2, 0x20, 0x4e, 0, 0], Some(Setting::UnitLimit(20_000))),
             (&[3, 1, 0, 0, 0, 0, 0, 0, 0], Some(Setting::UnitPrice(1))),
             (&[], None),
@@ -192,9 +187,7 @@ mod tests {
             (&[1, 0, 4, 4, 0], None),
             (&[1, 0, 0x7c, 0, 0], None),
             (&[1, 1, 0, 1, 0], None),
-            (&[4, 0, 0, 1, 0], Some(Setting::LoadedDataLimit(65_536))),
-            (&[4, 0, 0, 0, 0], None),
-            (&[4, 0, 0, 1], None),
+            (&[4, 0, 0, 1, 0], None),
             (&[0, 0, 0, 1, 0, 0, 0, 0, 0], None),
         ];
         for (data, expected) in cases {
@@ -205,7 +198,7 @@ mod tests {
     #[test]
     fn each_kind_of_setting_is_taken_once_in_any_order() {
         let mut settings = Settings::default();
-        let all = [Setting::UnitPrice(1), Setting::LoadedDataLimit(2), Setting::UnitLimit(3), Setting::HeapFrame(4)];
+        let all = [Setting::UnitPrice(1), Setting::UnitLimit(3), Setting::HeapFrame(4)];
         assert!(all.into_iter().all(|setting| settings.take(setting)));
         assert_eq!((settings.unit_limit, settings.unit_price), (Some(3), Some(1)));
         assert!(!all.into_iter().any(|setting| settings.take(setting)));

@@ -6,6 +6,7 @@ use chains_core::{Fingerprint, Rejection, clock::Clock, scheme::VerifiedPayment}
 use chains_rpc::TtlCache;
 use parking_lot::RwLock;
 use solana_sdk::pubkey::Pubkey;
+use tokio::sync::Semaphore;
 
 use crate::{
     account_reader::AccountReader, blockhashes::Blockhashes, blocks::Blocks, config::Config, exact::plain::Sample,
@@ -18,6 +19,9 @@ const REFUSED_SLOTS: u32 = 2;
 
 /// The time for which nothing is remembered of a payer whose transaction failed on chain.
 const FAILED_FOR: Duration = Duration::from_hours(1);
+
+/// Payments that wait at a time for a blockhash that no node knows.
+const BLOCKHASH_WAITS_MAX: usize = 16;
 
 /// Everything about one network. Holds nothing that must survive.
 pub(crate) struct Context {
@@ -32,6 +36,8 @@ pub(crate) struct Context {
     pub mints: RwLock<HashMap<Pubkey, SoundMint>>,
     pub accounts: AccountReader,
     pub blockhashes: Blockhashes,
+    /// Places for payments that wait for their blockhash to be known: a stranger can invent blockhashes.
+    pub blockhash_waits: Semaphore,
     pub prices: Prices,
     pub associated: AssociatedAccounts,
     pub resends: Resends,
@@ -61,6 +67,7 @@ impl Context {
             mints: RwLock::default(),
             accounts: AccountReader::default(),
             blockhashes: Blockhashes::default(),
+            blockhash_waits: Semaphore::new(BLOCKHASH_WAITS_MAX),
             prices: Prices::default(),
             associated: AssociatedAccounts::default(),
             resends: Resends::default(),

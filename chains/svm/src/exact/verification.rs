@@ -10,7 +10,7 @@ use chains_core::{
     scheme::{Funds, Occasion, VerifiedPayment},
 };
 use chains_rpc::Agreement;
-use futures::join;
+use futures::{join, try_join};
 use solana_sdk::{account::Account, signature::Signature, transaction::TransactionError};
 
 use super::{
@@ -37,6 +37,9 @@ use crate::{
 
 /// The time for which a blockhash that no node knows is waited for: about five blocks.
 const BLOCKHASH_WAIT: Duration = Duration::from_secs(2);
+
+/// The shortest pause between two questions for it.
+const BLOCKHASH_PAUSE_MIN: Duration = Duration::from_millis(200);
 
 /// The code of payers whose transactions hold guards: those can make them fail.
 const GUARDED: &str = "lighthouse";
@@ -100,8 +103,8 @@ impl Verification<'_> {
 
     /// Looks at the accounts; the payer's tokens that it may spend.
     async fn by_accounts(&self, evaluated: &Evaluated, newest: Newest) -> Look<(Life, u64)> {
-        let (life, looked) = join!(self.life(newest), self.available(evaluated));
-        let (life, (available, slot)) = (life?, looked?);
+        // Whoever has no money for it is told so at once.
+        let (life, (available, slot)) = try_join!(self.life(newest), self.available(evaluated))?;
         self.check_life(life, newest, slot)?;
         if !life.is_exact {
             self.simulate(evaluated, life).await?;
@@ -289,18 +292,21 @@ impl Verification<'_> {
     async fn life(&self, newest: Newest) -> Look<Life> {
         let Context { blockhashes, blocks, rpc, config, .. } = self.context;
         let until = Instant::now() + BLOCKHASH_WAIT;
-        let mut newest = newest;
+        let (mut newest, mut place) = (newest, None);
         loop {
             let life = blockhashes.life(rpc, newest, self.transaction.blockhash()).await;
             if let Some(life) = life.map_err(|error| self.unavailable(error))? {
                 return Ok(life);
             }
-            if Instant::now() >= until {
+            place = place.or_else(|| self.context.blockhash_waits.try_acquire().ok());
+            let rest = until.saturating_duration_since(Instant::now());
+            if place.is_none() || rest.is_zero() {
                 break;
             }
-            tokio::time::sleep(config.block_time).await;
+            tokio::time::sleep(config.block_time.max(BLOCKHASH_PAUSE_MIN).min(rest)).await;
             newest = blocks.newest().unwrap_or(newest);
         }
+        drop(place);
         if let Some(lag) = rpc.lag().await {
             return Err(self.unavailable(lag));
         }

@@ -14,7 +14,7 @@ use chains_core::{
     transaction::BroadcastResult,
 };
 use chains_rpc::{Agreement, Endpoint as _, Pool, Proof};
-use futures::{FutureExt, stream, stream::StreamExt};
+use futures::{FutureExt, future::join_all, stream, stream::StreamExt};
 use serde_json::{Value, json};
 use solana_client::{rpc_config::RpcSendTransactionConfig, rpc_request::RpcRequest};
 use solana_commitment_config::CommitmentConfig;
@@ -128,10 +128,17 @@ impl Rpc {
         self.pool.first(1, |endpoint| answer(endpoint, &ask)).await
     }
 
-    /// Says that the nodes are behind the cluster, where one says so of itself and none that it is not.
+    /// Says that the nodes are behind the cluster, where one says so of itself and none that it is not. Their
+    /// answers change nothing about the order in which they are asked.
     pub async fn lag(&self) -> Option<CallError> {
-        let said = self.read(|client| client.send::<String>(RpcRequest::GetHealth, Value::Null)).await;
-        said.err().filter(|error| matches!(error, CallError::Node { error, .. } if error.message.contains("behind")))
+        let ask = |endpoint| answer(endpoint, |client| client.send::<String>(RpcRequest::GetHealth, Value::Null));
+        let said = join_all(self.pool.usable().map(ask)).await;
+        if said.iter().any(Result::is_ok) {
+            return None;
+        }
+        let is_behind =
+            |error: &CallError| matches!(error, CallError::Node { error, .. } if error.message.contains("behind"));
+        said.into_iter().filter_map(Result::err).find(is_behind)
     }
 
     /// Asks endpoints for a number; see [`Pool::second_highest`].

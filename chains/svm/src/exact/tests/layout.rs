@@ -27,12 +27,7 @@ fn no_place_has_a_meaning() {
             None,
         ),
         ("more memory", |c| c.instructions.insert(0, heap_frame(256 * 1024)), None),
-        ("a bound for the size of accounts", |c| c.instructions.insert(2, loaded_data_limit(5_000_000)), None),
-        (
-            "both, after the transfer",
-            |c| c.instructions.extend([loaded_data_limit(5_000_000), heap_frame(32 * 1024)]),
-            None,
-        ),
+        ("less of it, after the transfer", |c| c.instructions.push(heap_frame(32 * 1024)), None),
         (
             "the required memo first",
             |c| {

@@ -1,5 +1,7 @@
 //! Payments that two token accounts decide about.
 
+use tokio::sync::Semaphore;
+
 use super::*;
 
 #[tokio::test]
@@ -244,6 +246,18 @@ async fn a_blockhash_that_a_node_does_not_know_yet_is_waited_for() {
             let said = verified(&[&node], occasion).await;
             assert!(said.starts_with(expected), "{occasion:?}: {said}");
         }
+    }
+}
+
+/// A stranger can invent blockhashes.
+#[tokio::test]
+async fn payments_beyond_a_number_do_not_wait_for_their_blockhash() {
+    for (places, waits) in [(0, false), (1, true)] {
+        let node = Says { age: 200, ..Says::default() }.node();
+        let context = Context { blockhash_waits: Semaphore::new(places), ..fake_node::context(&[&node]) };
+        let said = words(&verify(&scheme_over(context).await, &payment(|_| {}), Occasion::Verify).await);
+        assert!(said.contains("its blockhash is too old"), "{said}");
+        assert_eq!(node.calls_of("isBlockhashValid") > 2, waits, "{places} places");
     }
 }
 
