@@ -104,7 +104,7 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Ambiguous> {
 fn string_item(value: &str) -> Option<&str> {
     let (content, rest) = value.strip_prefix('"')?.split_once('"')?;
     let mut parts = split(rest, ';').into_iter();
-    let ends = parts.next().is_some_and(|before| before.is_empty());
+    let ends = parts.next().is_some_and(str::is_empty);
     (ends && parts.all(|part| is_item_parameter(part.trim_matches(' ')))).then_some(content)
 }
 

@@ -15,7 +15,9 @@ use crate::store::sql::database::Terms;
 ///
 /// Statements look few rows up by an index. A plan that is made while the tables
 /// are empty must not read them from end to end once they are full.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 9] = [
+    // A commit that is one statement alone names no isolation.
+    ("default_transaction_isolation", "read committed"),
     ("idle_in_transaction_session_timeout", "3s"),
     ("tcp_keepalives_idle", "5"),
     ("tcp_keepalives_interval", "2"),

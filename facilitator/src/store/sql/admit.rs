@@ -287,7 +287,7 @@ fn of_all<'a>(
 
 /// The statement that finds those of the owners who are still the owners, and
 /// keeps them so until the commit.
-fn owned<'a>(dialect: Dialect, owners: &'a Owners<Option<String>>) -> Statement<'a> {
+fn owned(dialect: Dialect, owners: &Owners<Option<String>>) -> Statement<'_> {
     let mut query = Statement::new(dialect, "WITH ");
     let rows = owners.iter().map(|((network, gas_wallet), (owner, epoch))| {
         [network.as_str().into(), gas_wallet.as_str().into(), owner.as_deref().into(), int(*epoch).into()]
@@ -295,7 +295,7 @@ fn owned<'a>(dialect: Dialect, owners: &'a Owners<Option<String>>) -> Statement<
     query.table("asked", ["network", "gas_wallet", "owner", "epoch"], rows);
     query.push(
         " SELECT 1 FROM asked JOIN wallet_owner o ON o.network = asked.network AND o.gas_wallet = asked.gas_wallet \
-         AND o.owner = coalesce(asked.owner, o.owner) AND o.epoch = asked.epoch",
+         AND o.owner = coalesce(asked.owner, o.owner) AND o.epoch = asked.epoch ORDER BY o.network, o.gas_wallet",
     );
     query.push(dialect.share_rows());
     query

@@ -262,15 +262,20 @@ impl Writer {
     /// Commits a group. Where another process wrote one of its rows at the same
     /// time, the group is looked at again: that process has finished by then.
     async fn attempt_in_turn(&mut self, group: &[Request]) -> Result<Verdicts, StoreError> {
-        for turn in std::iter::once(Turn::First).chain(std::iter::repeat_n(Turn::Next, TURNS_MAX - 1)) {
-            match self.attempt(group, turn).await {
-                Err(error) if fault(&error) == Fault::Race => {
-                    tracing::debug!(%error, "a commit met another process's; it is made again");
+        let mut written = self.attempt(group, Turn::First).await;
+        for _ in 1..TURNS_MAX {
+            match &written {
+                Err(error) if fault(error) == Fault::Race => {
+                    tracing::debug!(%error, "something is in the way of a commit; it is looked at, and made again");
                 }
-                written => return written,
+                _ => break,
             }
+            written = self.attempt(group, Turn::Next).await;
         }
-        self.attempt(group, Turn::Next).await
+        if written.is_err() {
+            crate::metrics::commit_failed();
+        }
+        written
     }
 
     /// One transaction. After an error nothing of the group counts as stored
@@ -296,7 +301,6 @@ impl Writer {
                 crate::metrics::committed(started.elapsed(), group.len());
             }
             Err(error) => {
-                crate::metrics::commit_failed();
                 if fault(error) != Fault::Store && session.rollback().await.is_ok() {
                     self.connection = Some(connection);
                 }
