@@ -314,6 +314,9 @@ fn nothing_is_unfinished(index: &Index<'_>) -> Vec<String> {
     settlements.chain(places).chain(handed_over).collect()
 }
 
+/// Instances that refuse a request refuse those about that time, in milliseconds.
+const ABOUT: u64 = 500;
+
 fn silence_is_explained(index: &Index<'_>) -> Vec<String> {
     let was_absent = |request: &Request| {
         index.history.absences.iter().any(|absence| {
@@ -324,7 +327,8 @@ fn silence_is_explained(index: &Index<'_>) -> Vec<String> {
     };
     // HAProxy, which repeats what was refused, breaks the connection where it finds nobody to repeat it to.
     let was_refused = |request: &Request| {
-        let beside = |other: &&Request| other.started <= request.ended && other.ended >= request.started;
+        let beside =
+            |other: &&Request| other.started <= request.ended + ABOUT && other.ended + ABOUT >= request.started;
         let refused = |other: &&Request| matches!(other.answer, Answer::Refused);
         request.instance.is_none() && index.history.requests.iter().filter(refused).any(|other| beside(&other))
     };
