@@ -156,6 +156,12 @@ impl<T> Next<T> {
     }
 }
 
+/// Says that the store failed while a payment was claimed.
+fn cannot_claim<T>(call: &Call<'_>, error: &StoreError) -> Next<T> {
+    tracing::error!(request_id = call.request_id, %error, "a payment could not be claimed: the store failed");
+    Next::Answer(call.give_up(NotNow::Store))
+}
+
 impl Payments {
     /// Settles a payment, or says what became of it. Its time counts from the call on.
     pub fn settle(
@@ -264,8 +270,13 @@ impl Payments {
             let claimed_block = call.submitter.block_number();
             let verified = match call.authorization.verify(Occasion::Settle).await {
                 Verdict::Valid(verified) => verified,
-                Verdict::Invalid(_) if self.is_begun_elsewhere(call).await => return Next::Again,
-                Verdict::Invalid(rejection) => return Next::Answer(SettleOutcome::Rejected(rejection)),
+                Verdict::Invalid(rejection) => {
+                    return match self.is_begun_elsewhere(call).await {
+                        Ok(true) => Next::Again,
+                        Ok(false) => Next::Answer(SettleOutcome::Rejected(rejection)),
+                        Err(error) => cannot_claim(call, &error),
+                    };
+                }
                 Verdict::Unavailable(error) => {
                     tracing::debug!(request_id = call.request_id, %error, "a payment could not be verified");
                     return Next::unavailable(NotNow::ChainUnavailable);
@@ -281,10 +292,7 @@ impl Payments {
                 Ok(Next::Go(())) => {}
                 Ok(Next::Again) => continue,
                 Ok(Next::Answer(outcome)) => return Next::Answer(outcome),
-                Err(error) => {
-                    tracing::error!(request_id = call.request_id, %error, "a payment could not be claimed: the store failed");
-                    return Next::Answer(call.give_up(NotNow::Store));
-                }
+                Err(error) => return cannot_claim(call, &error),
             }
             match self.registry.claim(facts, share, self.clock.now()).await {
                 Claim::New(waiter) => return Next::Go(Claimed { waiter, verified }),
@@ -319,8 +327,8 @@ impl Payments {
 
     /// Returns true for a payment that another instance has begun since it was looked for: that may be what is wrong
     /// with it.
-    async fn is_begun_elsewhere(&self, call: &Call<'_>) -> bool {
-        call.submitter.instances() > 1 && self.store.knows(&call.authorization.identity()).await.unwrap_or(false)
+    async fn is_begun_elsewhere(&self, call: &Call<'_>) -> Result<bool, StoreError> {
+        Ok(call.submitter.may_have_others() && self.store.knows(&call.authorization.identity()).await?)
     }
 
     fn facts(&self, call: &Call<'_>, verified: &VerifiedPayment, claimed_block: u64) -> Facts {

@@ -55,6 +55,11 @@ impl Submitter {
         self.context.ownership.instances()
     }
 
+    /// Returns true where other instances may share the store, seen alive lately or not.
+    pub fn may_have_others(&self) -> bool {
+        self.context.ownership.instance().is_some()
+    }
+
     /// The id of this instance, where another one has a gas wallet that may send this
     /// payment, or any payment.
     pub fn hands_over(&self, plan: Option<&Plan>) -> Option<&str> {
