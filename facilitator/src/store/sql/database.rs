@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::TryStreamExt as _;
 use sqlx::{
-    ColumnIndex, Connection as _, Decode, Either, Executor as _, PgConnection, PgPool, Postgres, Row as _, Sqlite,
-    SqliteConnection, Transaction, Type, postgres::PgRow, sqlite::SqliteRow,
+    ColumnIndex, Connection as _, Decode, PgConnection, PgPool, Postgres, Row as _, Sqlite, SqliteConnection,
+    Transaction, Type, postgres::PgRow, sqlite::SqliteRow,
 };
 
 use super::{
     joint::{Joint, Rows},
+    script::answer as sqlite_answer,
     statement::{Dialect, Script, Statement},
 };
 use crate::store::{
@@ -264,12 +264,6 @@ pub(in crate::store) enum Begun {
     Yes,
 }
 
-/// SQLite's answer to a statement.
-struct Answer {
-    rows: Vec<SqliteRow>,
-    changed: u64,
-}
-
 impl<'c> Session<'c> {
     fn of_postgres(connection: &'c mut PgConnection, terms: Terms) -> Self {
         Self::Postgres { connection, terms, beside: Joint::default(), begun: Begun::No }
@@ -425,42 +419,6 @@ impl<'c> Session<'c> {
     pub async fn first(&mut self, statement: Statement<'_>) -> Result<Option<Row>, StoreError> {
         Ok(self.all(statement).await?.into_iter().next())
     }
-}
-
-/// Runs what was left for later and a statement, in one trip if it can follow;
-/// returns the answer to the latter.
-async fn sqlite_answer(
-    connection: &mut SqliteConnection,
-    unsent: &mut Script,
-    statement: Statement<'_>,
-) -> Result<Answer, StoreError> {
-    let mut script = std::mem::take(unsent);
-    if script.len() > 0 && !statement.can_follow() {
-        run_script(connection, std::mem::take(&mut script)).await?;
-    }
-    script.add(statement);
-    run_script(connection, script).await
-}
-
-/// Runs a script; returns the answer to its last statement. This driver takes
-/// several statements in one query, and says after each that it is done.
-async fn run_script(connection: &mut SqliteConnection, script: Script) -> Result<Answer, StoreError> {
-    let mut left = script.len();
-    let mut answers = connection.fetch_many(script.query());
-    let mut last = Answer { rows: Vec::new(), changed: 0 };
-    while let Some(answer) = answers.try_next().await? {
-        match answer {
-            Either::Left(done) => {
-                left = left.saturating_sub(1);
-                last.changed = done.rows_affected();
-                if left > 0 {
-                    last.rows.clear();
-                }
-            }
-            Either::Right(row) => last.rows.push(row),
-        }
-    }
-    Ok(last)
 }
 
 fn sqlite_rows(rows: Vec<SqliteRow>) -> Vec<Row> {

@@ -29,6 +29,7 @@ mod joint;
 mod leases;
 pub(super) mod read;
 mod row;
+mod script;
 pub(super) mod statement;
 mod write;
 pub(super) mod writer;
