@@ -4,7 +4,8 @@
 //! decimals, of its compute limit, or of nothing. That holds only where nothing
 //! else stands in the transaction that could fail: so every account of it is
 //! one that a transfer needs, its memos are texts that need no signature, no
-//! memory is asked for and no size of accounts bound, and there are units enough. Everything else is simulated. A test holds both
+//! memory is asked for, and there are units enough. Everything else is
+//! simulated. A test holds both
 //! ways against each other, and so does a sample of the payments that come.
 
 use std::{
