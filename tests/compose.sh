@@ -43,6 +43,8 @@ trap end EXIT
 git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --target-directory="$work"
 root=$PWD
 cd "$work"
+# An image that is made here has no digest to be known by.
+[ "$local_images" = no ] || sed -i 's/@sha256:[0-9a-f]*//' facilitator/Dockerfile docker-compose.yml
 
 # The image that a recipe on stdin makes, with files of this machine in its context.
 image() {

@@ -3,13 +3,18 @@
 use std::{net::TcpListener, time::Duration};
 
 use e2e::{
-    anvil::{Anvil, PAYEE, USDC},
+    anvil::{Anvil, GAS_WALLET_KEY, PAYEE, PAYER, PERMIT_ERC20, PLAIN_ERC20, USDC, WALLET_FACTORY},
     balancer::{Balancer, Program},
     eventually,
     hostile::wire::{answer, connect, from, request},
     payer::Draft,
+    permit2::allow,
     sdk,
-    service::Home,
+    service::{
+        Home,
+        config::{asset, permit2_asset},
+    },
+    validator::Validator,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -30,6 +35,70 @@ async fn official_clients_pay_through_load_balancers_with_default_settings() {
         }
     }
     home.assert_audit();
+}
+
+/// A home where every way of the official packages to pay on EVM is open.
+fn open_to_every_way(chain: &Anvil) -> Home {
+    let mut plain = permit2_asset(PLAIN_ERC20);
+    plain.insert("eip2612".to_owned(), false.into());
+    Home::on(chain)
+        .network("erc6492_factories", vec![WALLET_FACTORY])
+        .network("builder_code", "our_wallet")
+        .network("sponsor_erc20_approval", true)
+        .network("sponsor_funding_max", "1000000000000000")
+        .network("sponsor_funding_per_hour_max", "10000000000000000")
+        .asset(asset(USDC))
+        .asset(permit2_asset(PERMIT_ERC20))
+        .asset(plain)
+}
+
+/// Each of them is another client: of TypeScript and of Python, newer and older, with every scheme and extension.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_driver_of_the_official_packages_passes_behind_load_balancers() {
+    for program in PROGRAMS {
+        let chain = Anvil::start_with(&[]).await;
+        let home = open_to_every_way(&chain);
+        let service = home.serve().await;
+        let balancer = Balancer::before(program, &[&service.url]).await;
+        let (good, printed) =
+            sdk::buy(&[], &balancer.url, &chain.node.url, &["--facilitator-code", "our_wallet"]).await;
+        assert!(good, "{program:?}: {printed}\n{}", home.log());
+        allow(&chain, PAYER, u128::MAX).await;
+        let arguments: [&[&str]; 2] = [&[], &["--permit2-asset", USDC, "--scheme", "upto"]];
+        for more in arguments {
+            let (received, printed) = sdk::pay_in_python(&balancer.url, &chain.node.url, more).await;
+            assert!(received, "{program:?} {more:?}: {printed}\n{}", home.log());
+        }
+        home.assert_audit();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_golden_answers_are_given_behind_load_balancers() {
+    for program in PROGRAMS {
+        let chain = Anvil::start_with(&[]).await;
+        let home = Home::on(&chain);
+        let service = home.serve().await;
+        let balancer = Balancer::before(program, &[&service.url]).await;
+        let (good, printed) = sdk::golden(&balancer.url, &chain.node.url, GAS_WALLET_KEY, &[]).await;
+        assert!(good, "{program:?}: {printed}\n{}", home.log());
+        home.assert_audit();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_packages_pay_on_solana_behind_load_balancers() {
+    let validator = Validator::start().await;
+    for program in PROGRAMS {
+        // The names that the buyers give to their payments are the same each time.
+        let home = Home::on(&validator);
+        let service = home.serve().await;
+        let balancer = Balancer::before(program, &[&service.url]).await;
+        let (good, printed) = sdk::buy_on_solana(&[], &balancer.url, validator.chain.url()).await;
+        assert!(good, "{program:?}: {printed}\n{}", home.log());
+        drop(service);
+        home.assert_audit();
+    }
 }
 
 /// The balancer asks every 200 ms and takes a server out after two failures.

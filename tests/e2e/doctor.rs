@@ -8,6 +8,7 @@ use e2e::{
     node::Node,
     proxy::{Fault, Proxy, Times},
     service::Home,
+    stranger::SEND,
     validator::{self, Validator},
 };
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ fn findings(home: &Home) -> (Option<i32>, Vec<Value>) {
 /// A limit, the way to have it, the check that names it, and words of what was seen and of the fix.
 type Case = (&'static str, fn(&Proxy), &'static str, &'static str, &'static str);
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 12] = [
     ("no batches", |proxy| proxy.batch_max(0), "node_batches", "takes no batches", "Raise the limit"),
     ("small batches", |proxy| proxy.batch_max(4), "node_batches", "4 calls at a time", "Raise the limit"),
     (
@@ -69,6 +70,26 @@ const CASES: [Case; 10] = [
         "node_rate",
         "429",
         "rate limit",
+    ),
+    (
+        "a floor of the tip",
+        |proxy| {
+            let text = "transaction underpriced: gas tip cap 1000000, minimum needed 2000000000";
+            proxy.fail(SEND, Fault::Refuse(-32000, text), Times::Always);
+        },
+        "node_tip",
+        "minimum needed 2000000000",
+        "`tip_per_gas = \"2000000000\"`",
+    ),
+    (
+        "a floor of the tip that it does not name",
+        |proxy| {
+            proxy.fail(SEND, Fault::Refuse(-32000, "transaction underpriced"), Times::Always);
+            proxy.lie("eth_maxPriorityFeePerGas", |_, _| json!("0x77359400"));
+        },
+        "node_tip",
+        "refuses a tip of",
+        "`tip_per_gas = \"2000000000\"`",
     ),
     (
         "another chain",

@@ -375,3 +375,41 @@ async fn bumps_whose_answers_are_lost_pay_once() {
     assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 4);
     home.assert_audit();
 }
+
+/// A settled transfer comes back in the bump of the transaction that a reorg took. Store and chain agree on the way there,
+/// and the store has the bump's name once its block is final.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settled_transfer_that_a_reorg_moves_into_a_bump_is_no_difference_and_gets_its_name() {
+    let chain = Anvil::start_with(&["--slots-in-an-epoch", "16"]).await;
+    let home = home(&chain);
+    let service = home.serve().await;
+    let first = Draft::default().v2();
+    let (id, _) = settle_without_blocks(&chain, &service, &first).await;
+    chain.node.mine().await;
+    let settled = service.decided(&first).await;
+    assert!(settled.is_good(), "{settled:?}");
+    chain.node.call("anvil_reorg", json!([1, []])).await;
+    chain.node.call("anvil_dropAllTransactions", json!([])).await;
+    assert_eq!(chain.node.transactions_of(GAS_WALLET).await, 0, "the chain has forgotten it");
+    let second = service.post("/settle", &Draft::default().v2()).await;
+    assert_eq!(second.text("errorReason"), "settlement_pending", "{second:?}");
+    eventually("the payee has the money of both", || async {
+        mine_at(&chain, DEAR).await;
+        (chain.node.token_balance(USDC, PAYEE).await == 20_000).then_some(())
+    })
+    .await;
+    let told = settled.text("transaction").to_owned();
+    assert!(chain.node.call("eth_getTransactionReceipt", json!([told])).await.is_null(), "it is in a bump of that");
+    let (code, text) = home.audit();
+    assert_eq!(code, 0, "{text}\n{}", home.log());
+    assert!(text.contains("1 of them were moved to another transaction of ours by a reorg"), "{text}");
+    chain.node.mine_blocks(40).await;
+    let now = eventually("it is final", || async {
+        let settlement = service.settlement(&id).await.body;
+        (!settlement["finalizedAt"].is_null()).then_some(settlement)
+    })
+    .await;
+    assert_ne!(now["transaction"], told, "{now}");
+    let (code, text) = home.audit();
+    assert!(code == 0 && !text.contains("moved"), "{text}\n{}", home.log());
+}

@@ -69,6 +69,7 @@ mod abuse_svm;
 mod access;
 mod alerts;
 mod api_keys;
+mod audit;
 mod balancers;
 mod commands;
 mod counterfactual;

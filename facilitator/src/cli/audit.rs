@@ -134,6 +134,12 @@ fn print(compared: &[Compared], left: &[&Archive]) {
     for Compared { network, audit } in compared {
         let (count, under_way) = (audit.settlements, audit.under_way);
         println!("{network}: {count} settlements compared, {under_way} of them under way");
+        if audit.moved > 0 {
+            println!(
+                "  {} of them were moved to another transaction of ours by a reorg; its name is stored once its block is final",
+                audit.moved
+            );
+        }
         for id in &audit.unresolved {
             println!("  settlement {id} is unresolved: its proof is withheld");
         }
@@ -156,6 +162,7 @@ fn describe(compared: &[Compared], left: &[&Archive]) -> serde_json::Value {
             "network": network,
             "settlements": audit.settlements,
             "underWay": audit.under_way,
+            "moved": audit.moved,
             "unresolved": audit.unresolved.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "differences": audit.differences.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "notCompared": audit.forgotten.iter().map(|f| json!({"id": f.id.to_string(), "why": f.why})).collect::<Vec<_>>(),

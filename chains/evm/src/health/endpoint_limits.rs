@@ -10,7 +10,7 @@ use chains_rpc::{Endpoint as _, Fault};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::permit2_support;
+use super::{permit2_support, tip_floor};
 use crate::{
     abi::Token,
     context::Context,
@@ -108,6 +108,11 @@ pub(super) async fn check(context: &Context, endpoint: &std::sync::Arc<Endpoint>
             Missing::Limit(limit, seen) => findings.push(limit.found(host, seen)),
             Missing::Rate(method) => limited.push(method),
         }
+    }
+    match tip_floor::check(context, endpoint).await {
+        Ok(found) => findings.extend(found),
+        Err(error) if is_rate_limit(&error) => limited.push("eth_sendRawTransaction"),
+        Err(_) => {}
     }
     if !limited.is_empty() {
         findings.push(rate(host, &limited.join(", ")));

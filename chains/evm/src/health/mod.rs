@@ -5,6 +5,7 @@
 //! | [`prove`] | the proof before payments are taken, and from time to time after |
 //! | [`doctor`] | the same, for people |
 //! | [`endpoint_limits`] | what one endpoint cannot do, asked for by name |
+//! | [`tip_floor`] | the least price for which one endpoint takes transactions |
 //! | [`token_code`] | whether tokens still run what they ran when the network opened |
 //! | `wallet_tokens` | money of the assets that lies in gas wallets |
 //! | [`batch_support`] | whether transactions can carry many settlements |
@@ -17,5 +18,6 @@ mod endpoint_limits;
 pub(crate) mod permit2_support;
 pub(crate) mod price_support;
 pub(crate) mod prove;
+mod tip_floor;
 pub mod token_code;
 mod wallet_tokens;
