@@ -2,10 +2,14 @@
 //!
 //! Every other test runs on PostgreSQL with `E2E_STORE=postgres`.
 
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
 use e2e::{
-    anvil::{Anvil, GAS_WALLET, PAYEE, USDC},
+    anvil::{Anvil, GAS_WALLET, PAYEE, USDC, free_port},
     eventually,
     payer::Draft,
+    postgres::Postgres,
+    redis::tls::Certificates,
     service::{Home, Stored, text_of},
     stranger::settle_without_blocks,
 };
@@ -135,4 +139,39 @@ async fn an_operator_sets_postgresql_up() {
     assert!(doctor.contains(&holder) && doctor.contains("schema version 5 of 5"), "{doctor}");
     assert!(!home.log().contains("canary"), "{}", home.log());
     home.assert_audit();
+}
+
+/// A server on another machine: by TLS, with a password that stands in a file, and only if it proves who it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgresql_server_that_cannot_prove_who_it_is_is_told_nothing() {
+    const PASSWORD: &str = "canary-0123456789";
+    let (chain, certificates, others) = (Anvil::start().await, Certificates::default(), Certificates::default());
+    let port = free_port();
+    let (certificate, key) = (certificates.path("server.pem"), certificates.path("server.key"));
+    let server = Postgres::secured(port, &certificate, &key, PASSWORD);
+    let file = certificates.path("password");
+    fs::write(&file, PASSWORD).expect("written");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("a mode");
+    let url = |authority: &Certificates| {
+        let authority = authority.path("ca.pem").display().to_string();
+        format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=verify-full&sslrootcert={authority}")
+    };
+    let home = Home::on(&chain).stored_on_by(server, &url(&certificates)).section(
+        "store",
+        "password_file",
+        file.display().to_string(),
+    );
+    let service = home.serve().await;
+    assert!(service.post("/settle", &Draft::default().v2()).await.is_good(), "{}", home.log());
+    drop(service);
+    home.assert_audit();
+
+    let home = home.section("store", "url", url(&others));
+    let refused = home.run(&["serve"]);
+    let said = text_of(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("certificate") && said.contains(&format!("postgres://127.0.0.1:{port}")), "{said}");
+    for text in [said, home.log(), text_of(&home.run(&["doctor"])), text_of(&home.run(&["config", "print"]))] {
+        assert!(!text.contains(PASSWORD), "{text}");
+    }
 }

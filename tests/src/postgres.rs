@@ -1,6 +1,6 @@
 //! A PostgreSQL server of its own, of Debian's package, and a pooler before it:
-//! data in a folder that goes with it, reached by a socket in there and by
-//! nothing else.
+//! data in a folder that goes with it, reached by a socket in there and, unless it
+//! is a secured one, by nothing else.
 //!
 //! It needs the standard library and `tempfile` alone: the store's own tests use
 //! this file too.
@@ -32,7 +32,7 @@ const SETTINGS: [&str; 4] =
 pub struct Postgres {
     folder: TempDir,
     server: Mutex<Option<Child>>,
-    setting: &'static str,
+    settings: Vec<String>,
 }
 
 impl Postgres {
@@ -41,27 +41,52 @@ impl Postgres {
     /// # Panics
     /// If the package `postgresql` is not installed, or the server does not start.
     pub fn start() -> Self {
-        Self::start_with(Path::new("/tmp"), "fsync=off")
+        Self::start_with(Path::new("/tmp"), &["fsync=off"])
     }
 
-    /// Starts one with its data in this folder, and another setting.
+    /// Starts one with its data in this folder, and other settings.
     ///
     /// # Panics
     /// As [`start`](Self::start).
-    pub fn start_with(parent: &Path, setting: &'static str) -> Self {
+    pub fn start_with(parent: &Path, settings: &[&str]) -> Self {
         // The path of a socket has a hundred letters at most.
         let folder = tempfile::Builder::new().prefix("pg").tempdir_in(parent).expect("a folder");
         hand_over(folder.path());
         let data = folder.path().join("data");
         run(Command::new("cp").arg("-a").arg(prepared(folder.path())).arg(&data));
-        Self::run_in(folder, setting)
+        Self::run_in(folder, settings)
     }
 
     /// Starts one on the data that is in this folder.
-    pub(crate) fn run_in(folder: TempDir, setting: &'static str) -> Self {
-        let postgres = Self { folder, server: Mutex::new(None), setting };
+    pub(crate) fn run_in(folder: TempDir, settings: &[&str]) -> Self {
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let postgres = Self { folder, server: Mutex::new(None), settings };
         postgres.go_on();
         postgres
+    }
+
+    /// Starts one that others reach at this port of the loopback address: by TLS alone, and with a password.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn secured(port: u16, certificate: &Path, key: &Path, password: &str) -> Self {
+        let mut server = Self::start();
+        let data = server.folder.path().join("data");
+        let own = |name: &str, content: &[u8]| {
+            let path = data.join(name);
+            fs::write(&path, content).expect("written");
+            hand_over(&path);
+            run(Command::new("chmod").arg("600").arg(&path));
+        };
+        own("server.crt", &fs::read(certificate).expect("a certificate"));
+        own("server.key", &fs::read(key).expect("a key"));
+        own("pg_hba.conf", b"local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n");
+        drop(server.execute(&format!("ALTER ROLE {USER} PASSWORD '{password}'")));
+        server.stop();
+        let reached = ["listen_addresses=127.0.0.1".to_owned(), format!("port={port}"), "ssl=on".to_owned()];
+        server.settings.extend(reached);
+        server.go_on();
+        server
     }
 
     /// The URL of a database on it.
@@ -105,7 +130,8 @@ impl Postgres {
         let mut command = as_user(&bin("postgres"));
         command.arg("-D").arg(self.folder.path().join("data"));
         let sockets = format!("unix_socket_directories={}", self.folder.path().display());
-        for setting in SETTINGS.into_iter().chain([sockets.as_str(), self.setting]) {
+        let own = self.settings.iter().map(String::as_str);
+        for setting in SETTINGS.into_iter().chain([sockets.as_str()]).chain(own) {
             command.args(["-c", setting]);
         }
         let server = start(command, READY);

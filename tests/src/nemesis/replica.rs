@@ -12,7 +12,7 @@ pub fn follow(url: &str) -> Postgres {
     let mut backup = as_user(&bin("pg_basebackup"));
     backup.args(["--checkpoint=fast", "--write-recovery-conf", "--dbname", url]);
     run(backup.arg("--pgdata").arg(folder.path().join("data")));
-    Postgres::run_in(folder, "commit_siblings=0")
+    Postgres::run_in(folder, &["commit_siblings=0"])
 }
 
 /// Has commits of a server wait for a replica; none that was answered is lost with the server then.

@@ -99,8 +99,14 @@ impl Home {
     #[must_use]
     pub fn stored_on(self, server: Postgres) -> Self {
         let url = server.url("postgres");
+        self.stored_on_by(server, &url)
+    }
+
+    /// Stores on this server, which is reached by this URL.
+    #[must_use]
+    pub fn stored_on_by(self, server: Postgres, url: &str) -> Self {
         // A process that starts again has its gas wallets again at once.
-        Self { postgres: Some(Arc::new(server)), ..self }.stored_at(&url).section("instance", "name", "one")
+        Self { postgres: Some(Arc::new(server)), ..self }.stored_at(url).section("instance", "name", "one")
     }
 
     fn stored_at(self, url: &str) -> Self {

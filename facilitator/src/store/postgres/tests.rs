@@ -7,6 +7,7 @@ mod server;
 mod trips;
 
 /// A server of its own.
+#[expect(dead_code, reason = "the end-to-end tests use all of it")]
 #[path = "../../../../tests/src/postgres.rs"]
 mod postgres;
 

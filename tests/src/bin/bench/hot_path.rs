@@ -24,7 +24,7 @@ pub(crate) fn on_disk(home: Home, stored: Stored) -> Home {
         Stored::Postgres => {
             let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
             std::fs::create_dir_all(&target).expect("the folder of the build");
-            home.stored_on(Postgres::start_with(&target, "fsync=on"))
+            home.stored_on(Postgres::start_with(&target, &["fsync=on"]))
         }
     }
 }

@@ -54,7 +54,7 @@ pub(crate) async fn run(report: &mut Report, time: Duration, wanted: impl Fn(&st
     if wanted("store on PostgreSQL: begin, end, finalize, archive") {
         // As the file of the other: on a disk.
         let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-        let server = Postgres::start_with(&target, "fsync=on");
+        let server = Postgres::start_with(&target, &["fsync=on"]);
         let location = Location::of(&server.url("postgres")).expect("a URL");
         let folder = tempfile::tempdir().expect("a folder");
         payments(report, "store on PostgreSQL", &location, count).await;

@@ -3,7 +3,11 @@
 use super::*;
 use crate::{
     settlement::{State, Timeline},
-    store::ApplyError,
+    store::{
+        ApplyError,
+        postgres::{ANSWER_MAX, terms},
+        sql::statement::{Dialect, Statement},
+    },
 };
 
 /// Asserts that the last commit of the store was one statement: no other word, such as `COMMIT`, was sent after it.
@@ -62,4 +66,23 @@ async fn a_commit_that_something_is_in_the_way_of_is_decided_all_the_same() {
     assert!(transaction.attempts.iter().all(|attempt| attempt.inclusion.is_some()), "{transaction:?}");
     assert_eq!(sends.iter().map(|sends| sends.count).collect::<Vec<_>>(), [1]);
     store.close().await;
+}
+
+/// To plan a commit takes longer than to run it, and PostgreSQL by itself plans anew for each commit's values.
+#[tokio::test]
+async fn a_statement_is_planned_once_in_a_session() {
+    let server = Server::fresh();
+    let mut connection = server.place().direct(terms(ANSWER_MAX)).connect().await.expect("connected");
+    let mut session = connection.session();
+    for times in 1..=10_i64 {
+        let mut statement = Statement::new(Dialect::Postgres, "WITH ");
+        statement.table("asked", ["number"], (0..times).map(|number| [number.into()]));
+        statement.push(" SELECT count(*) FROM asked");
+        drop(session.all(statement).await.expect("asked"));
+    }
+    let plans = "SELECT sum(s.custom_plans)::bigint, sum(s.generic_plans)::bigint FROM pg_prepared_statements s";
+    let row = session.first(Statement::new(Dialect::Postgres, plans)).await.expect("asked").expect("a row");
+    assert_eq!(row.get::<i64, _>(0).expect("a number"), 0, "anew");
+    assert!(row.get::<i64, _>(1).expect("a number") >= 10, "by the plan that is there");
+    connection.close().await.expect("closed");
 }
