@@ -66,6 +66,18 @@ pub(crate) async fn an_inclusion_is_kept_with_its_attempt(backend: &impl Backend
     store.close().await;
 }
 
+/// The chain took a block back between two looks whose findings are stored together.
+pub(crate) async fn of_two_inclusions_in_a_commit_one_counts(backend: &impl Backend) {
+    let store = owned(backend).await;
+    let [one] = begun(&*store).await;
+    apply(&*store, vec![add(&one, "0xbump", AttemptKind::Bump)]).await;
+    apply(&*store, vec![one.include(), include(one.transaction.id, "0xbump")]).await;
+    let transaction = timeline(&*store, one.id()).await.transactions.remove(0).0;
+    let inclusions: Vec<_> = transaction.attempts.iter().map(|attempt| attempt.inclusion.clone()).collect();
+    assert_eq!(inclusions, [Some(inclusion(one.hash())), None]);
+    store.close().await;
+}
+
 pub(crate) async fn an_inclusion_of_an_unknown_attempt_changes_nothing(backend: &impl Backend) {
     let store = owned(backend).await;
     let [one, other] = begun(&*store).await;

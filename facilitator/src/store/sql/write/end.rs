@@ -70,7 +70,9 @@ async fn include_attempts(session: &mut Session<'_>, rows: &[(TransactionId, &In
         session.dialect().unindexed("attempt.hash")
     ));
     let hashes = rows.iter().map(|(_, inclusion)| inclusion.hash.as_str());
-    session.beside(Rows::of("attempt", hashes), query).await
+    // One that comes later in the commit has to see that the transaction is open no more.
+    let touched = Rows::of("attempt", hashes).and("inclusion", rows.iter().map(|(id, _)| *id));
+    session.beside(touched, query).await
 }
 
 /// Ends settlements that have not ended, and notes in `ended`, for each call,
