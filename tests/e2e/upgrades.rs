@@ -98,6 +98,28 @@ async fn one_asset_s_flaw_suspends_that_asset_and_no_other() {
     .await;
 }
 
+/// A node may run a call for seconds and give up: geth does so by its clock, not by gas.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_asset_about_which_no_node_answers_is_suspended_alone_until_one_does() {
+    let chain = start().await;
+    let proxy = Proxy::before(&chain.node.url).await;
+    proxy.refuse_when("eth_call", |params| {
+        let is_about_it = params[0]["to"].as_str().is_some_and(|to| to.eq_ignore_ascii_case(PROXIED));
+        is_about_it.then(|| (-32000, "execution aborted (timeout = 5s)".to_owned()))
+    });
+    let home = home(&chain, asset(PROXIED)).rpc(&[&proxy.url]).network("recheck_interval", "200ms");
+    let service = home.serve().await;
+    let ready = service.get("/ready").await;
+    assert!(ready.status == 200 && ready.body.to_string().contains("no node answers"), "{ready:?}");
+    assert_eq!(code(&service.post("/settle", &by_eip3009()).await), "asset_suspended", "{}", home.log());
+    assert!(service.post("/settle", &Draft::default().v2()).await.is_good(), "the other one is paid with");
+    proxy.heal();
+    eventually("the asset is paid with", || async {
+        service.post("/settle", &by_eip3009()).await.is_good().then_some(())
+    })
+    .await;
+}
+
 /// D07.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgraded_token_is_suspended_alone_until_it_is_what_it_was() {

@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`prove`] | the proof before payments are taken, and from time to time after |
+//! | [`asset_checks`] | the assets, each alone |
 //! | [`doctor`] | the same, for people |
 //! | [`endpoint_limits`] | what one endpoint cannot do, asked for by name |
 //! | [`tip_floor`] | the least price for which one endpoint takes transactions |
@@ -11,6 +12,7 @@
 //! | [`batch_support`] | whether transactions can carry many settlements |
 //! | [`permit2_support`], [`price_support`], [`block_support`] | what can be simulated here, and how truly |
 
+mod asset_checks;
 pub(crate) mod batch_support;
 pub(crate) mod block_support;
 pub(crate) mod doctor;

@@ -1,7 +1,7 @@
 //! Proves that a network is what the configuration says: before it opens, and
 //! again from time to time.
 
-use std::{collections::HashMap, sync::atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 use alloy::{
     primitives::{Address, B256, Bytes, U256},
@@ -15,7 +15,7 @@ use crate::{
     config::{Asset, ContractWallets, Domain},
     context::Context,
     health::{
-        batch_support, block_support,
+        asset_checks, batch_support, block_support,
         permit2_support::{self, Support},
         price_support, token_code,
     },
@@ -44,29 +44,8 @@ pub(crate) async fn prove(context: &Context) -> Result<(), ProofError> {
     if let Some(wrong) = check_multicall(context).await? {
         return Err(mismatch(context, format!("{} {}. {}", wrong.seen, wrong.meaning, wrong.fix)));
     }
-    check_assets(context, support, turn).await?;
+    asset_checks::check(context, support, turn).await?;
     look_at_tokens(context, turn).await.map_err(|error| context.rpc.unavailable(error).into())
-}
-
-/// Suspends the assets that are not what the configuration says, by two looks: one node may err. Where none is what
-/// it says, nothing can be paid with.
-async fn check_assets(context: &Context, support: Support, turn: usize) -> Result<(), ProofError> {
-    let assets = &context.config.assets;
-    let mut flaws = HashMap::new();
-    for asset in assets {
-        if check_asset(context, asset, support, turn).await?.is_none() {
-            continue;
-        }
-        if let Some(wrong) = check_asset(context, asset, support, turn.wrapping_add(1)).await? {
-            flaws.insert(asset.address, format!("{} {}. {}", wrong.seen, wrong.meaning, wrong.fix));
-        }
-    }
-    if flaws.len() < assets.len() {
-        context.token_code.note_flaws(assets, &flaws);
-        return Ok(());
-    }
-    let first = assets.first().and_then(|asset| flaws.remove(&asset.address));
-    first.map_or(Ok(()), |flaw| Err(mismatch(context, flaw)))
 }
 
 /// Notes what code the tokens run, and what has changed since the first time.
@@ -121,7 +100,7 @@ async fn learn_block_overrides(context: &Context, first: bool) -> Result<(), Cha
     Ok(())
 }
 
-fn mismatch(context: &Context, detail: String) -> ProofError {
+pub(super) fn mismatch(context: &Context, detail: String) -> ProofError {
     ProofError::Mismatch { network: context.config.network.clone(), detail }
 }
 

@@ -164,6 +164,11 @@ impl TokenCodeMonitor {
         }
     }
 
+    /// The reason why an asset is not what the configuration says, if it is not.
+    pub fn flaw(&self, asset: &Asset) -> Option<String> {
+        self.flaws.read().get(&asset.address).cloned()
+    }
+
     /// Returns whether the tokens have been seen, those aside that have a flaw.
     pub fn has_seen(&self, assets: &[Asset]) -> bool {
         let (known, flaws) = (self.known.read(), self.flaws.read());
