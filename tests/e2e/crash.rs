@@ -239,8 +239,12 @@ async fn crash_again_and_again(
         trouble.await.expect("no panic");
         payments += begun;
         let due = u128::from(payments) * 10_000;
-        eventually("transfers that were taken back are made again", || async { (paid().await >= due).then_some(()) })
-            .await;
+        let all_paid = eventually("transfers that were taken back are made again", || async {
+            (paid().await >= due).then_some(())
+        });
+        // Before `eventually` gives up, so that the log is shown.
+        let paid_in_time = tokio::time::timeout(Duration::from_secs(55), all_paid).await;
+        assert!(paid_in_time.is_ok(), "run {run}: {} of {due} are paid\n{}", paid().await, home.log());
         drop(service);
         home.assert_audit();
         assert_eq!(paid().await, due, "run {run}: every payment is paid exactly once");

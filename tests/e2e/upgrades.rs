@@ -1,13 +1,18 @@
 //! A token that becomes another one is noticed, and paid with no more until somebody has looked.
 
 use alloy::primitives::Address;
+use chains_svm::local::{self as svm, Pubkey};
 use e2e::{
     anvil::{Anvil, GAS_WALLET, PAYEE, PAYER, USDC},
     eventually,
     payer::Draft,
     permit2::{PERMIT2, Permit2Draft},
     proxy::{Fault, Proxy, Times},
-    service::{Answer, Home, Service, config::asset},
+    service::{
+        Answer, Home, Service,
+        config::{asset, table},
+    },
+    validator::Validator,
 };
 use serde_json::{Value, json};
 use toml::Table;
@@ -96,6 +101,44 @@ async fn one_asset_s_flaw_suspends_that_asset_and_no_other() {
         (code(&answer) != "asset_suspended").then_some(())
     })
     .await;
+}
+
+/// The other mint does not exist for a while, in the eyes of every node.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_mint_s_flaw_suspends_that_mint_and_no_other_on_solana() {
+    let validator = Validator::start().await;
+    let proxy = Proxy::before(validator.chain.url()).await;
+    let mint =
+        |mint: Pubkey| table([("mint", mint.to_string().into()), ("symbol", "T".into()), ("decimals", 6.into())]);
+    let home = Home::on(&validator).rpc(&[&proxy.url]).network("recheck_interval", "200ms");
+    let home = home.asset(mint(svm::USDC)).asset(mint(svm::PYUSD));
+    let pay = async |service: &Service, mint| {
+        let mut draft = e2e::svm::Draft::default();
+        draft.order.mint = mint;
+        service.post("/settle", &draft.body(&validator.chain, 2).await).await
+    };
+    proxy.lie("getMultipleAccounts", |params, mut honest| {
+        let is_look = params[0].as_array().is_some_and(|asked| asked.contains(&json!(svm::PYUSD.to_string())));
+        if is_look && params[0].as_array().is_some_and(|asked| asked.len() == 2) {
+            honest["value"][1] = Value::Null;
+        }
+        honest
+    });
+    let service = home.serve().await;
+    let ready = service.get("/ready").await;
+    assert!(ready.status == 200 && ready.body.to_string().contains("does not exist"), "{ready:?}\n{}", home.log());
+    let refused = pay(&service, svm::PYUSD).await;
+    assert_eq!((refused.status, code(&refused)), (200, "asset_suspended"), "{refused:?}");
+    assert!(pay(&service, svm::USDC).await.is_good(), "the other one is as before");
+    assert!(home.metric("asset_suspended").await >= 1.0);
+
+    proxy.heal();
+    eventually("the mint is what the configuration says", || async {
+        pay(&service, svm::PYUSD).await.is_good().then_some(())
+    })
+    .await;
+    assert!(home.metric("asset_suspended").await < 1.0);
+    home.assert_audit();
 }
 
 /// A node may run a call for seconds and give up: geth does so by its clock, not by gas.

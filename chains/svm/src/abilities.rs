@@ -65,7 +65,7 @@ fn questions(context: &Context) -> Vec<(RpcRequest, Value)> {
         (RpcRequest::IsBlockhashValid, json!([Hash::default().to_string(), finalized])),
     ];
     // What their status does not prove, the transaction itself has to.
-    let has_extensions = context.mints.read().values().any(|mint| mint.program == programs::TOKEN_2022);
+    let has_extensions = context.mints.sound().iter().any(|mint| mint.program == programs::TOKEN_2022);
     if has_extensions || !context.config.smart_wallets.is_empty() {
         let config = json!({"commitment": "confirmed", "maxSupportedTransactionVersion": 0});
         questions.push((RpcRequest::GetTransaction, json!([signature, config])));
@@ -83,8 +83,14 @@ async fn refuses(endpoint: &Endpoint, request: RpcRequest, params: Value) -> Opt
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
-    use crate::fake_node::{self, FakeNode, Say};
+    use crate::{
+        fake_node::{self, FakeNode, Say},
+        local::USDC,
+        mint::SoundMint,
+    };
 
     fn without(method: &'static str, code: i64) -> FakeNode {
         FakeNode::new(
@@ -119,9 +125,10 @@ mod tests {
         let node = without("getTransaction", NO_HISTORY);
         let context = fake_node::context(&[&node]);
         assert_eq!(missing(&context).await, []);
-        for mint in context.mints.write().values_mut() {
-            mint.program = programs::TOKEN_2022;
-        }
+        context.mints.note(
+            &context.config.network,
+            HashMap::from([(USDC, Ok(SoundMint { program: programs::TOKEN_2022, decimals: 6 }))]),
+        );
         assert_eq!(missing(&context).await.len(), 1);
     }
 }

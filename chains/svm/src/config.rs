@@ -74,8 +74,8 @@ pub struct Config {
     pub smart_wallets: Vec<Pubkey>,
     /// The tokens that can be paid with.
     pub assets: Vec<Asset>,
-    /// The assets are those of the known network: one that turns out to be
-    /// unfit is left out. Those that the operator names have to be right.
+    /// The assets are those of the known network: one that is not there is left out. Of those that the operator names,
+    /// one that is unfit is told.
     pub assets_are_preset: bool,
     /// The source of notifications; `None`: polling alone.
     pub websocket: Option<Url>,

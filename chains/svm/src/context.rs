@@ -1,16 +1,18 @@
 //! The state that the parts of one network's chain share.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 use chains_core::{Fingerprint, Rejection, clock::Clock, scheme::VerifiedPayment};
 use chains_rpc::TtlCache;
-use parking_lot::RwLock;
 use solana_sdk::pubkey::Pubkey;
 use tokio::sync::Semaphore;
 
 use crate::{
     account_reader::AccountReader, blockhashes::Blockhashes, blocks::Blocks, config::Config, exact::plain::Sample,
-    gas_wallet::GasWallets, logs::Logs, mint::SoundMint, prices::Prices, resends::Resends, rpc::Rpc,
+    gas_wallet::GasWallets, logs::Logs, mints::Mints, prices::Prices, resends::Resends, rpc::Rpc,
     token::AssociatedAccounts,
 };
 
@@ -31,9 +33,9 @@ pub(crate) struct Context {
     pub blocks: Blocks,
     pub logs: Logs,
     pub clock: Arc<dyn Clock>,
-    /// Mints that were found to be what the configuration says. What was
-    /// looked at cannot change any more.
-    pub mints: RwLock<HashMap<Pubkey, SoundMint>>,
+    pub mints: Mints,
+    /// Looks at the mints so far: each begins with another endpoint.
+    pub looks: AtomicUsize,
     pub accounts: AccountReader,
     pub blockhashes: Blockhashes,
     /// Places for payments that wait for their blockhash to be known: a stranger can invent blockhashes.
@@ -64,7 +66,8 @@ impl Context {
             blocks,
             logs,
             clock,
-            mints: RwLock::default(),
+            mints: Mints::default(),
+            looks: AtomicUsize::new(0),
             accounts: AccountReader::default(),
             blockhashes: Blockhashes::default(),
             blockhash_waits: Semaphore::new(BLOCKHASH_WAITS_MAX),

@@ -1,7 +1,7 @@
 //! A node that says what a test wants, without a network.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -123,6 +123,7 @@ pub(crate) fn context_with(nodes: &[&FakeNode], defaults: &str) -> Context {
     let section = Section::new("n", text.parse().expect("TOML"), Report::default());
     let (config, wallets, _) = config::read(NETWORK.parse().expect("a network"), section).expect("good");
     let context = Context::new(config, wallets, rpc(nodes), Arc::new(ManualClock::at(Millis(1_700_000_000_000))));
-    context.mints.write().insert(USDC, SoundMint { program: programs::TOKEN, decimals: DECIMALS });
+    let usdc = SoundMint { program: programs::TOKEN, decimals: DECIMALS };
+    context.mints.note(&context.config.network, HashMap::from([(USDC, Ok(usdc))]));
     context
 }

@@ -36,6 +36,7 @@ mod failure;
 mod fake_node;
 #[cfg(test)]
 mod local_chain;
+mod mints;
 mod observe;
 mod open;
 mod recheck;

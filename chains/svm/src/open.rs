@@ -4,6 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt,
+    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -26,7 +27,7 @@ use crate::{
     exact::requirements::Asset,
     logs,
     mint::{self, MintError, SoundMint},
-    networks,
+    mints, networks,
     rpc::{GenesisHashes, endpoint::Endpoint, error::CallError},
 };
 
@@ -79,21 +80,30 @@ fn check_abilities(context: &Context, missing: &[Inability], first: bool) -> Res
     Ok(())
 }
 
-/// Notes the mints that payments can be made in. Those that are configured by
-/// name have to be as configured; those of the known network may be missing.
+/// Notes the mints that payments can be made in, and those that are not what the configuration says, by two looks: one
+/// node may err. Those of the known network may be missing. Where none is sound, nothing can be paid with.
 async fn take_mints(context: &Context) -> Result<(), ProofError> {
-    let mut taken = HashMap::new();
+    let turn = context.looks.fetch_add(1, Ordering::Relaxed);
+    let first = look_at_mints(context, turn).await?;
+    let is_news = |mint, now: bool| context.mints.found(&mint).is_none_or(|before| before.is_ok() != now);
+    let news = first.iter().any(|(mint, looked)| is_news(*mint, looked.is_ok()));
+    let second = if news { look_at_mints(context, turn.wrapping_add(1)).await? } else { first.clone() };
+    let mut found = HashMap::new();
     let mut last = None;
-    for looked in look_at_mints(context).await? {
-        match looked {
-            Ok((mint, sound)) => drop(taken.insert(mint, sound)),
-            Err(wrong) if context.config.assets_are_preset => last = Some(wrong),
-            Err(wrong) => return Err(mismatch(context, wrong.to_string())),
+    for ((mint, first), (_, second)) in first.into_iter().zip(second) {
+        let before = context.mints.found(&mint);
+        // One of a known network that never was there is no news to anybody.
+        let may_be_missing = context.config.assets_are_preset && before.is_none();
+        let now =
+            mints::after(before, first.map_err(|wrong| wrong.to_string()), second.map_err(|wrong| wrong.to_string()));
+        last = now.clone().err().or(last);
+        if now.is_ok() || !may_be_missing {
+            found.insert(mint, now);
         }
     }
     match last {
-        Some(wrong) if taken.is_empty() => return Err(mismatch(context, wrong.to_string())),
-        Some(_) | None => *context.mints.write() = taken,
+        Some(flaw) if !found.values().any(Result::is_ok) => return Err(mismatch(context, flaw)),
+        Some(_) | None => context.mints.note(&context.config.network, found),
     }
     Ok(())
 }
@@ -112,6 +122,7 @@ fn foreign(context: &Context, hashes: &GenesisHashes) -> Option<String> {
 }
 
 /// A fault of an asset.
+#[derive(Clone)]
 struct Wrong {
     name: String,
     seen: String,
@@ -125,19 +136,23 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// Each configured mint with its token program, or its fault.
-async fn look_at_mints(context: &Context) -> Result<Vec<Result<(Pubkey, SoundMint), Wrong>>, ChainUnavailable> {
+/// Each configured mint with its token program, or its fault. Begins with another endpoint each `turn`.
+async fn look_at_mints(
+    context: &Context,
+    turn: usize,
+) -> Result<Vec<(Pubkey, Result<SoundMint, Wrong>)>, ChainUnavailable> {
     let assets = &context.config.assets;
     let addresses: Vec<Pubkey> = assets.iter().map(|asset| asset.mint).collect();
-    let found = context.rpc.read(|client| {
+    let found = context.rpc.read_named(turn, |client| {
         let addresses = addresses.clone();
         async move { client.get_multiple_accounts(&addresses).await }
     });
-    let found = found.await.map_err(|error| context.rpc.unavailable(error))?;
-    Ok(assets.iter().zip(found.value).map(|(asset, account)| check_mint(asset, account.as_ref())).collect())
+    let (_, found) = found.await.map_err(|error| context.rpc.unavailable(error))?;
+    let looked = assets.iter().zip(found.value);
+    Ok(looked.map(|(asset, account)| (asset.mint, check_mint(asset, account.as_ref()))).collect())
 }
 
-fn check_mint(asset: &Asset, account: Option<&Account>) -> Result<(Pubkey, SoundMint), Wrong> {
+fn check_mint(asset: &Asset, account: Option<&Account>) -> Result<SoundMint, Wrong> {
     let name = format!("{} ({})", asset.mint, asset.symbol);
     let wrong = |seen: String, meaning, fix| Err(Wrong { name: name.clone(), seen, meaning, fix });
     let Some(account) = account else {
@@ -148,7 +163,7 @@ fn check_mint(asset: &Asset, account: Option<&Account>) -> Result<(Pubkey, Sound
         );
     };
     match mint::check(&account.owner, &account.data, &asset.extensions_allowed) {
-        Ok(sound) if sound.decimals == asset.decimals => Ok((asset.mint, sound)),
+        Ok(sound) if sound.decimals == asset.decimals => Ok(sound),
         Ok(SoundMint { decimals, .. }) => {
             let seen = format!("has {decimals} decimals, not {}", asset.decimals);
             wrong(
@@ -190,8 +205,8 @@ pub(crate) async fn check(context: &Context) -> Vec<Finding> {
         findings.push(Finding::new(Severity::Error, "node_history", host, seen, Inability::MEANING, Inability::FIX));
     }
     findings.push(check_websocket(context).await);
-    match look_at_mints(context).await {
-        Ok(mints) => findings.extend(mints.into_iter().map(|looked| of_mint(context, looked))),
+    match look_at_mints(context, 0).await {
+        Ok(mints) => findings.extend(mints.into_iter().map(|(mint, looked)| of_mint(context, mint, looked))),
         Err(error) => findings.push(Finding::unreachable("asset", "the mints", &error.detail)),
     }
     for (name, address) in context.wallets.names().iter().zip(context.wallets.addresses()) {
@@ -200,10 +215,10 @@ pub(crate) async fn check(context: &Context) -> Vec<Finding> {
     findings
 }
 
-fn of_mint(context: &Context, looked: Result<(Pubkey, SoundMint), Wrong>) -> Finding {
+fn of_mint(context: &Context, mint: Pubkey, looked: Result<SoundMint, Wrong>) -> Finding {
     const CHECK: &str = "asset";
     match looked {
-        Ok((mint, SoundMint { program, .. })) => {
+        Ok(SoundMint { program, .. }) => {
             Finding::fine(CHECK, mint.to_string(), format!("is as configured, of program {program}"))
         }
         Err(Wrong { name, seen, .. }) if context.config.assets_are_preset => {

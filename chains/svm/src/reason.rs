@@ -104,9 +104,11 @@ pub const WALLET_TRANSFER_MISMATCH: Code = Code::new("invalid_exact_svm_smart_wa
 pub const WALLET_MULTIPLE_TRANSFERS: Code = Code::new("invalid_exact_svm_smart_wallet_multiple_matching_transfers");
 /// Smart wallets: it landed, and the payee's transfer is not in it.
 pub const TRANSFER_NOT_CONFIRMED: Code = Code::new("post_settlement_transfer_not_confirmed");
+/// The token is not what the configuration says; payments in others are not concerned.
+pub const ASSET_SUSPENDED: Code = Code::new("asset_suspended");
 
 /// Every code above, as the closed set of a metric's label.
-pub const ALL: [Code; 40] = [
+pub const ALL: [Code; 41] = [
     UNSUPPORTED_SCHEME,
     NETWORK_MISMATCH,
     MISSING_FEE_PAYER,
@@ -147,6 +149,7 @@ pub const ALL: [Code; 40] = [
     WALLET_TRANSFER_MISMATCH,
     WALLET_MULTIPLE_TRANSFERS,
     TRANSFER_NOT_CONFIRMED,
+    ASSET_SUSPENDED,
 ];
 
 #[cfg(test)]

@@ -119,7 +119,11 @@ pub const CATALOGUE: &[(&str, Kind, &str)] = &[
     (HEAD_BLOCK, Gauge, "Height of the newest block (on Solana: the newest slot)"),
     (HEAD_AGE, Gauge, "Time since the newest block was seen"),
     (CLOCK_SKEW, Gauge, "This clock minus the time of the newest block when that came"),
-    (ASSET_SUSPENDED, Gauge, "1 while a token runs other code than the code that was looked at"),
+    (
+        ASSET_SUSPENDED,
+        Gauge,
+        "1 while a token runs other code than the code that was looked at, or is not what the configuration says",
+    ),
     (RPC_REQUESTS, Counter, "HTTP requests to nodes by outcome; a batch of several methods is mixed"),
     (RPC_CALLS, Counter, "Calls in the requests to nodes, as providers bill them"),
     (RPC_SECONDS, Histogram(EXCHANGE), "Time of the requests to a node"),

@@ -56,14 +56,14 @@ impl Known {
 /// An asset of which nothing is known is not paid with before a node has answered. Pure.
 fn flaw_after(known: Known, first: &Look, second: &Look) -> Option<String> {
     match (known, first, second) {
-        (_, Look::Flaw(_), Look::Flaw(flaw)) => Some(flaw.clone()),
         (_, Look::Right, Look::Right) => None,
+        (_, Look::Flaw(_), Look::Flaw(flaw))
+        | (Known::Nothing, Look::Flaw(flaw), Look::NoAnswer(_))
+        | (Known::Nothing, Look::NoAnswer(_), Look::Flaw(flaw)) => Some(flaw.clone()),
         (Known::Flaw(flaw), ..) => Some(flaw),
         (Known::Nothing, Look::NoAnswer(_), Look::NoAnswer(error)) => {
             Some(format!("no node answers a question about it: {}", error.detail))
         }
-        (Known::Nothing, Look::Flaw(flaw), Look::NoAnswer(_))
-        | (Known::Nothing, Look::NoAnswer(_), Look::Flaw(flaw)) => Some(flaw.clone()),
         (Known::Nothing | Known::Right, ..) => None,
     }
 }
@@ -76,9 +76,10 @@ pub(super) async fn check(context: &Context, support: Support, turn: usize) -> R
     for asset in assets {
         let known = Known::of(context, asset);
         let first = Look::at(context, asset, support, turn).await;
-        let second = match first.is_no_news(&known) {
-            true => None,
-            false => Some(Look::at(context, asset, support, turn.wrapping_add(1)).await),
+        let second = if first.is_no_news(&known) {
+            None
+        } else {
+            Some(Look::at(context, asset, support, turn.wrapping_add(1)).await)
         };
         if let (Look::NoAnswer(_), Some(Look::NoAnswer(error))) = (&first, &second) {
             unanswered.push(error.clone());

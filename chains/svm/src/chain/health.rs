@@ -40,7 +40,8 @@ impl Health for SvmChain {
              program may have changed: look for a newer version of this service"
                 .to_owned()
         });
-        contested.into_iter().chain(stands_still).chain(contradicted).collect()
+        let notices = self.context.mints.notices();
+        contested.into_iter().chain(stands_still).chain(contradicted).chain(notices).collect()
     }
 
     async fn look_at_nodes(&self) -> Vec<NodeLook> {

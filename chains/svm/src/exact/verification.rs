@@ -271,9 +271,18 @@ impl Verification<'_> {
     /// The token's own program and decimals, as found when the network was proven.
     fn check_token(&self, transfer: &TransferChecked) -> Look<()> {
         let mint = &transfer.mint;
-        let Some(known) = self.context.mints.read().get(mint).copied() else {
-            let message = format!("the token {mint} has been found unfit for payments");
-            return Err(Refusal::Lasting(Rejection::new(INVALID_PAYMENT_REQUIREMENTS, message)));
+        let known = match self.context.mints.found(mint) {
+            Some(Ok(known)) => known,
+            Some(Err(_)) => {
+                let message = format!(
+                    "{mint} is not what this facilitator's configuration says: payments in it are suspended until it is"
+                );
+                return Err(Refusal::Brief(Rejection::new(reason::ASSET_SUSPENDED, message)));
+            }
+            None => {
+                let message = format!("there is no token {mint} on this cluster, or none that is fit for payments");
+                return Err(Refusal::Lasting(Rejection::new(INVALID_PAYMENT_REQUIREMENTS, message)));
+            }
         };
         if known.program != transfer.program {
             let message = format!("the token {mint} is one of program {}", known.program);

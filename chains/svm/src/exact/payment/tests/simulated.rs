@@ -1,5 +1,7 @@
 //! Payments that are simulated.
 
+use std::collections::HashMap;
+
 use super::*;
 
 #[tokio::test]
@@ -91,7 +93,8 @@ async fn a_token_of_token_2022_is_valid_only_when_the_payee_gets_the_amount() {
             _ => says.clone().node().say(method, params),
         });
         let context = fake_node::context(&[&node]);
-        context.mints.write().insert(PYUSD, SoundMint { program: programs::TOKEN_2022, decimals: DECIMALS });
+        let pyusd = SoundMint { program: programs::TOKEN_2022, decimals: DECIMALS };
+        context.mints.note(&context.config.network, HashMap::from([(PYUSD, Ok(pyusd))]));
         let verdict = verify(&scheme_over(context).await, &asked, Occasion::Settle).await;
         assert!(words(&verdict).starts_with(expected), "{}", words(&verdict));
         if let Verdict::Valid(payment) = verdict {
