@@ -8,7 +8,7 @@ use chains_core::chain::{ChainUnavailable, ProofError};
 use super::prove::{check_asset, mismatch};
 use crate::{config::Asset, context::Context, health::permit2_support::Support};
 
-/// What one node says of an asset.
+/// The word of one node on an asset.
 #[derive(Debug)]
 enum Look {
     /// It is what the configuration says.
