@@ -21,6 +21,11 @@ impl Mints {
         self.0.read().get(mint).cloned()
     }
 
+    /// Returns true before anything was found.
+    pub fn is_new(&self) -> bool {
+        self.0.read().is_empty()
+    }
+
     /// The mints that payments can be made in.
     pub fn sound(&self) -> Vec<SoundMint> {
         self.0.read().values().flatten().copied().collect()
@@ -59,12 +64,13 @@ fn flawed(mint: &Pubkey, flaw: &str) -> String {
 }
 
 /// The finding about a mint after two looks by two nodes, of which one may err: what was known before changes where
-/// both say so. Pure.
+/// both say so; one that was not known is not paid with before both do. Pure.
 pub fn after(before: Option<Found>, first: Found, second: Found) -> Found {
     match (before, first, second) {
-        (_, Err(_), Err(flaw)) => Err(flaw),
-        (Some(before), Ok(_), Err(_)) | (Some(before), Err(_), Ok(_)) => before,
-        (None, Ok(sound), Err(_)) | (_, _, Ok(sound)) => Ok(sound),
+        (_, Err(_), Err(flaw)) | (None, Ok(_), Err(flaw)) => Err(flaw),
+        (_, Ok(_), Ok(sound)) => Ok(sound),
+        (Some(before), ..) => before,
+        (None, Err(flaw), Ok(_)) => Err(flaw),
     }
 }
 
@@ -80,8 +86,8 @@ mod tests {
         let cases = [
             (None, sound(), sound(), sound()),
             (None, flaw("a"), flaw("b"), flaw("b")),
-            (None, flaw("a"), sound(), sound()),
-            (None, sound(), flaw("a"), sound()),
+            (None, flaw("a"), sound(), flaw("a")),
+            (None, sound(), flaw("a"), flaw("a")),
             (Some(sound()), flaw("a"), sound(), sound()),
             (Some(sound()), flaw("a"), flaw("b"), flaw("b")),
             (Some(flaw("old")), sound(), flaw("a"), flaw("old")),

@@ -85,14 +85,15 @@ fn check_abilities(context: &Context, missing: &[Inability], first: bool) -> Res
 async fn take_mints(context: &Context) -> Result<(), ProofError> {
     let turn = context.looks.fetch_add(1, Ordering::Relaxed);
     let first = look_at_mints(context, turn).await?;
-    let is_news = |mint, now: bool| context.mints.found(&mint).is_none_or(|before| before.is_ok() != now);
+    // One of a known network that never was there is no news to anybody.
+    let is_new = context.mints.is_new();
+    let is_news = |mint, now: bool| context.mints.found(&mint).map_or(is_new || now, |before| before.is_ok() != now);
     let news = first.iter().any(|(mint, looked)| is_news(*mint, looked.is_ok()));
     let second = if news { look_at_mints(context, turn.wrapping_add(1)).await? } else { first.clone() };
     let mut found = HashMap::new();
     let mut last = None;
     for ((mint, first), (_, second)) in first.into_iter().zip(second) {
         let before = context.mints.found(&mint);
-        // One of a known network that never was there is no news to anybody.
         let may_be_missing = context.config.assets_are_preset && before.is_none();
         let now =
             mints::after(before, first.map_err(|wrong| wrong.to_string()), second.map_err(|wrong| wrong.to_string()));
@@ -101,11 +102,12 @@ async fn take_mints(context: &Context) -> Result<(), ProofError> {
             found.insert(mint, now);
         }
     }
-    match last {
-        Some(flaw) if !found.values().any(Result::is_ok) => return Err(mismatch(context, flaw)),
-        Some(_) | None => context.mints.note(&context.config.network, found),
+    let is_any_sound = found.values().any(Result::is_ok);
+    context.mints.note(&context.config.network, found);
+    match last.filter(|_| !is_any_sound) {
+        Some(flaw) => Err(mismatch(context, flaw)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn mismatch(context: &Context, detail: String) -> ProofError {

@@ -6,7 +6,7 @@ use chains_core::observation::Observation;
 
 use super::Difference;
 use crate::{
-    settlement::{Record, State, Timeline},
+    settlement::{Record, State, Timeline, Transaction},
     submitter::decide::{self, ItemVerdict, Verdict},
 };
 
@@ -16,8 +16,8 @@ pub(super) enum Comparison {
     Agrees,
     /// It is not decided, in the store and on chain alike.
     UnderWay,
-    /// A reorg moved its transfer into another of its transactions.
-    Moved,
+    /// The chain shows its transfer in another attempt of the same transaction: no difference if a reorg has moved it.
+    Moved(Difference),
     /// Its proof is withheld, as the store says.
     Unresolved,
     /// The nodes' history does not reach back to it.
@@ -35,29 +35,34 @@ pub(super) fn compare(timeline: &Timeline, observation: Option<Observation>, pai
         }
         shown => paid.map_or_else(|| Shown::of(shown), Shown::Paid),
     };
+    let difference = || Difference {
+        subject: format!("settlement {}", record.id()),
+        stored: stored(record),
+        on_chain: shown.to_string(),
+    };
     match (&record.state, &shown) {
         (State::Unresolved { .. }, _) => Comparison::Unresolved,
         (State::Open, Shown::Nothing | Shown::Step(_) | Shown::Replaced) => Comparison::UnderWay,
         (State::Settled(settled), Shown::Paid(by)) if settled.hash() == by => Comparison::Agrees,
-        (State::Settled(_), Shown::Paid(by)) if may_have_moved_to(timeline, by) => Comparison::Moved,
+        (State::Settled(settled), Shown::Paid(by)) if may_have_moved(timeline, settled.hash(), by) => {
+            Comparison::Moved(difference())
+        }
         (State::Settled(settled), Shown::Nothing) if settled.proof.is_none() => Comparison::Agrees,
         // Failed before it was carried again, or by the operator's word.
         (State::Failed(failed), Shown::Nothing) if failed.transaction.is_none() => Comparison::Agrees,
         (State::Failed(_), Shown::NotPaid(_) | Shown::Expired(_) | Shown::Step(_) | Shown::Replaced) => {
             Comparison::Agrees
         }
-        (State::Settled(_) | State::Failed(_) | State::Open, _) => Comparison::Differs(Difference {
-            subject: format!("settlement {}", record.id()),
-            stored: stored(record),
-            on_chain: shown.to_string(),
-        }),
+        (State::Settled(_) | State::Failed(_) | State::Open, _) => Comparison::Differs(difference()),
     }
 }
 
-/// Returns true for another attempt of the same settlement, as long as the chain may take its end back.
-fn may_have_moved_to(timeline: &Timeline, hash: &str) -> bool {
-    let mut attempts = timeline.transactions.iter().flat_map(|(transaction, _)| &transaction.attempts);
-    timeline.record.finalized_at.is_none() && attempts.any(|attempt| attempt.signed.hash == hash)
+/// Returns true for two attempts of one transaction, as long as the chain may take the settlement's end back.
+fn may_have_moved(timeline: &Timeline, from: &str, to: &str) -> bool {
+    let is_attempt =
+        |transaction: &Transaction, hash: &str| transaction.attempts.iter().any(|attempt| attempt.signed.hash == hash);
+    let mut transactions = timeline.transactions.iter().map(|(transaction, _)| transaction);
+    timeline.record.finalized_at.is_none() && transactions.any(|one| is_attempt(one, from) && is_attempt(one, to))
 }
 
 fn stored(record: &Record) -> String {
@@ -108,6 +113,63 @@ impl fmt::Display for Shown {
             Self::Replaced => f.write_str("another transaction in its place"),
             Self::Step(transaction) => write!(f, "a first step in {transaction}"),
             Self::Unclear(why) => write!(f, "nothing certain ({why})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chains_core::{clock::Millis, observation::Effect};
+
+    use super::*;
+    use crate::{
+        settlement::{AttemptKind, Settled, Status},
+        store::contract::build::{attempt, block, facts, inclusion, transaction},
+    };
+
+    /// Settled by this transaction: one with a bump, and another one, carried or carry it.
+    fn settled_by(hash: &str, is_final: bool) -> Timeline {
+        let facts = facts(1);
+        let mut first = transaction("w", 1, &[(facts.id, 0)]);
+        first.attempts.push(attempt("w", Some(1), "0xbump", AttemptKind::Bump));
+        let second = transaction("w", 2, &[(facts.id, 0)]);
+        let record = Record {
+            facts: Arc::new(facts),
+            state: State::Settled(Settled::by(hash.to_owned(), block(12))),
+            status: Status::Settled,
+            transaction: hash.to_owned(),
+            accepted: true,
+            delivered: None,
+            finalized_at: is_final.then_some(Millis(1)),
+            reorged_at: None,
+            updated_at: Millis(1),
+        };
+        Timeline { record, steps: vec![], transactions: vec![(first, vec![]), (second, vec![])], events: vec![] }
+    }
+
+    #[test]
+    fn a_settled_transfer_may_have_moved_within_its_transaction_alone_and_only_before_it_is_final() {
+        let cases = [
+            ("0xw1", false, "0xw1", "agrees"),
+            ("0xw1", true, "0xw1", "agrees"),
+            ("0xw1", false, "0xbump", "moved"),
+            ("0xbump", false, "0xw1", "moved"),
+            ("0xw1", true, "0xbump", "differs"),
+            ("0xw1", false, "0xw2", "differs"),
+            ("0xw2", false, "0xbump", "differs"),
+            ("0xforeign", false, "0xbump", "differs"),
+        ];
+        for (stored, is_final, shown, expected) in cases {
+            let seen = Observation::Included(inclusion(shown), vec![Effect::Done]);
+            let found = match compare(&settled_by(stored, is_final), Some(seen), None) {
+                Comparison::Agrees => "agrees",
+                Comparison::Moved(_) => "moved",
+                Comparison::Differs(_) => "differs",
+                Comparison::UnderWay | Comparison::Unresolved | Comparison::Forgotten(_) => "other",
+            };
+            assert_eq!(found, expected, "stored {stored}, final {is_final}, shown {shown}");
         }
     }
 }

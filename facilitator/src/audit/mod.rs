@@ -23,7 +23,6 @@ use std::{
 };
 
 use chains_core::{
-    Network,
     chain::{Chain, ChainUnavailable},
     clock::Millis,
     observation::{Depth, Item, Observation},
@@ -35,7 +34,7 @@ use self::{
     nonces::{Nonces, Place, compare_nonces, note_places, starts},
 };
 use crate::{
-    settlement::{Record, SettlementId, State, Timeline, record::Followed},
+    settlement::{Record, SettlementId, State, Timeline, Transaction, TransactionState, record::Followed},
     store::{
         Query, Store, StoreError,
         archive::{ArchivedName, ArchivedNonces},
@@ -112,6 +111,11 @@ pub enum AuditError {
     /// The chain cannot be asked.
     #[error(transparent)]
     Chain(#[from] ChainUnavailable),
+    /// Settlements were moved into an archive while they were compared.
+    #[error(
+        "settlements were archived while they were compared: run the audit again once `facilitator archive` has ended"
+    )]
+    ArchivedMeanwhile,
 }
 
 /// The comparison of one network, page by page. The service may be at work meanwhile: what differs is looked at again,
@@ -147,10 +151,18 @@ impl Auditor {
         let mut query = Query { network, from: self.from, limit: PAGE, ..Query::default() };
         loop {
             let page = store.find(&query).await?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let Some(last) = page.last() else { return self.is_complete(store, query.before).await };
             query.before = Some(last.id());
             let ids: Vec<_> = page.iter().map(Record::id).collect();
             self.compare_page(&timelines(store, &ids).await?).await?;
+        }
+    }
+
+    /// A page begins where the one before ended: with a settlement that has left the store there is no such place.
+    async fn is_complete(&self, store: &dyn Store, last: Option<SettlementId>) -> Result<(), AuditError> {
+        match last {
+            Some(id) if store.record(id).await?.is_none() => Err(AuditError::ArchivedMeanwhile),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -206,26 +218,41 @@ impl Auditor {
             async move { if failed && !included { paid_elsewhere(&**chain, timeline).await } else { Ok(None) } }
         });
         let traced: Vec<Option<String>> = stream::iter(questions).buffered(TRACES_MAX).try_collect().await?;
-        let seen = timelines.iter().zip(observations).zip(traced);
-        Ok(seen
-            .map(|((timeline, observation), paid)| {
-                note_places(&mut self.wallets, timeline, observation.as_ref());
-                compare(timeline, observation, paid)
-            })
-            .collect())
+        let mut comparisons = Vec::with_capacity(timelines.len());
+        for ((timeline, observation), paid) in timelines.iter().zip(observations).zip(traced) {
+            note_places(&mut self.wallets, timeline, observation.as_ref());
+            let comparison = compare(timeline, observation, paid);
+            comparisons.push(match comparison {
+                Comparison::Moved(difference) if self.has_its_block(timeline).await? => Comparison::Differs(difference),
+                comparison => comparison,
+            });
+        }
+        Ok(comparisons)
     }
 
-    /// Looks again at what differs as long as that may be because it changes just now.
-    async fn look_again(&mut self, store: &dyn Store) -> Result<(), AuditError> {
+    /// Returns true when the chain has the block of a settled transfer, as far as that is known: no reorg took it.
+    async fn has_its_block(&self, timeline: &Timeline) -> Result<bool, ChainUnavailable> {
+        let State::Settled(settled) = &timeline.record.state else { return Ok(false) };
+        let Some(block) = settled.block() else { return Ok(false) };
+        let found = self.chain.are_canonical(std::slice::from_ref(block)).await?;
+        Ok(found.first() == Some(&Some(true)))
+    }
+
+    /// The settlements whose transactions are open at nonces that are used.
+    fn overtaken(&self) -> Vec<SettlementId> {
         let used = |wallet: &String, nonce: &u64| self.used.get(wallet).is_some_and(|used| nonce < used);
         let open = self.wallets.iter().flat_map(|(wallet, nonces)| {
             nonces.iter().filter(move |(nonce, (_, place))| *place == Place::Open && used(wallet, nonce))
         });
-        let open: Vec<_> = open.map(|(_, (id, _))| *id).collect();
-        for id in open {
-            self.doubtful.entry(id).or_insert(None);
-        }
+        open.map(|(_, (id, _))| *id).collect()
+    }
+
+    /// Looks again at what differs as long as that may be because it changes just now.
+    async fn look_again(&mut self, store: &dyn Store) -> Result<(), AuditError> {
         for _ in 0..LOOKS_MAX {
+            for id in self.overtaken() {
+                self.doubtful.entry(id).or_insert(None);
+            }
             if self.doubtful.is_empty() {
                 break;
             }
@@ -280,11 +307,39 @@ impl Auditor {
                 let first = if self.from.is_some() { first } else { first.into_iter().chain(starts(archived)).min() };
                 let range = first.unwrap_or(used)..used;
                 let unarchived = range.start.max(archived.iter().map(|range| range.end() + 1).max().unwrap_or(0));
-                let others = of_others(store, self.chain.network(), wallet, nonces, unarchived..range.end).await?;
+                let others = self.of_others(store, wallet, nonces, unarchived..range.end).await?;
                 self.audit.differences.extend(compare_nonces(wallet, nonces, archived, &others, range));
             }
         }
         Ok(self.audit)
+    }
+}
+
+impl Auditor {
+    /// The nonces of a range, and of those that are known beyond it, that belong to no settlement that was compared, and
+    /// that the store has all the same: used up to close a gap, of a settlement that began meanwhile, or of one that was
+    /// left out.
+    async fn of_others(
+        &self,
+        store: &dyn Store,
+        wallet: &str,
+        nonces: &Nonces,
+        range: Range<u64>,
+    ) -> Result<BTreeSet<u64>, StoreError> {
+        let end = nonces.last_key_value().map_or(range.end, |(last, _)| range.end.max(last + 1));
+        let mut others = BTreeSet::new();
+        for nonce in (range.start..end).filter(|nonce| !nonces.contains_key(nonce)) {
+            let found = store.transactions_at(self.chain.network(), wallet, nonce..nonce + 1).await?;
+            let may_be_unseen = nonce >= range.end || self.from.is_some();
+            let is_one = |transaction: &Transaction| {
+                !matches!(transaction.state, TransactionState::Dead { .. })
+                    && (transaction.items.is_empty() || may_be_unseen)
+            };
+            if found.iter().any(is_one) {
+                others.insert(nonce);
+            }
+        }
+        Ok(others)
     }
 }
 
@@ -293,7 +348,7 @@ impl Audit {
         match comparison {
             Comparison::Agrees => {}
             Comparison::UnderWay => self.under_way += 1,
-            Comparison::Moved => self.moved += 1,
+            Comparison::Moved(_) => self.moved += 1,
             Comparison::Unresolved => self.unresolved.push(id),
             Comparison::Forgotten(why) => self.forgotten.push(Forgotten { id, why }),
             Comparison::Differs(difference) => self.differences.push(difference),
@@ -307,25 +362,6 @@ async fn timelines(store: &dyn Store, ids: &[SettlementId]) -> Result<Vec<Timeli
         timelines.extend(store.timeline(*id).await?);
     }
     Ok(timelines)
-}
-
-/// The nonces of a range that belong to no settlement that was compared, and that the store has all the same: used up
-/// to close a gap, or of a settlement that began meanwhile.
-async fn of_others(
-    store: &dyn Store,
-    network: &Network,
-    wallet: &str,
-    nonces: &Nonces,
-    range: Range<u64>,
-) -> Result<BTreeSet<u64>, StoreError> {
-    let end = nonces.last_key_value().map_or(range.end, |(last, _)| range.end.max(last + 1));
-    let mut others = BTreeSet::new();
-    for nonce in (range.start..end).filter(|nonce| !nonces.contains_key(nonce)) {
-        if !store.transactions_at(network, wallet, nonce..nonce + 1).await?.is_empty() {
-            others.insert(nonce);
-        }
-    }
-    Ok(others)
 }
 
 /// Observes each settlement on chain; `None` where nothing was to be sent.

@@ -41,8 +41,8 @@ pub(super) fn buried_alive(scene: &Scene, transaction: &Transaction) -> Option<S
     found.map(|(block, _)| format!("stored as dead, and in block {block:?}: {transaction:?}"))
 }
 
-/// A transaction that was cancelled this moment can do nothing any more for what it carries, but for what a reorg has
-/// made good again since the last look at it.
+/// A transaction that was cancelled this moment can do nothing any more for what it carries, but for what somebody else
+/// had used and a reorg has made good again since the last look at it.
 pub(super) fn cancelled_in_vain(scene: &Scene, stories: &[Story], transaction: &Transaction) -> Option<String> {
     if transaction.attempts.last().map(|attempt| attempt.kind) != Some(AttemptKind::Cancel) {
         return None;
@@ -54,7 +54,7 @@ pub(super) fn cancelled_in_vain(scene: &Scene, stories: &[Story], transaction: &
     };
     let is_good = |story: &&Story| {
         let Draft { payer, nonce, valid_before, .. } = &story.draft;
-        let was_used = story.good_again.is_some_and(|time| scene.time() <= time + look_counts);
+        let was_used = story.meddled && story.good_again.is_some_and(|time| scene.time() <= time + look_counts);
         *valid_before > scene.time() && !scene.world.is_used(payer, nonce) && !was_used
     };
     let good = stories.iter().filter(is_carried).find(is_good);

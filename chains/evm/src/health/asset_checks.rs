@@ -3,19 +3,20 @@
 
 use std::collections::HashMap;
 
+use alloy::primitives::Address;
 use chains_core::chain::{ChainUnavailable, ProofError};
 
 use super::prove::{check_asset, mismatch};
 use crate::{config::Asset, context::Context, health::permit2_support::Support};
 
-/// The word of one node on an asset.
+/// An answer about an asset, of the node that is asked first or, where that one has none, of another.
 #[derive(Debug)]
 enum Look {
     /// It is what the configuration says.
     Right,
     /// It is not, and why.
     Flaw(String),
-    /// Nothing: the node did not answer what it was asked about it.
+    /// Nothing: no node answered what it was asked about it.
     NoAnswer(ChainUnavailable),
 }
 
@@ -68,13 +69,19 @@ fn flaw_after(known: Known, first: &Look, second: &Look) -> Option<String> {
     }
 }
 
-/// Suspends the assets that are not what the configuration says, or that no node answers about. Where none is what it
-/// says, nothing can be paid with; where none is answered about, nobody can be asked.
-pub(super) async fn check(context: &Context, support: Support, turn: usize) -> Result<(), ProofError> {
+/// Suspends the assets that are not what the configuration says, or that no node answers about; returns them. One that
+/// is what it says again stays suspended until its code was looked at. Where none is what it says, nothing can be paid
+/// with; where none is answered about, nobody can be asked.
+pub(super) async fn check(
+    context: &Context,
+    support: Support,
+    turn: usize,
+) -> Result<HashMap<Address, String>, ProofError> {
     let assets = &context.config.assets;
-    let (mut flaws, mut unanswered) = (HashMap::new(), vec![]);
+    let (mut flaws, mut before, mut unanswered) = (HashMap::new(), HashMap::new(), vec![]);
     for asset in assets {
         let known = Known::of(context, asset);
+        before.extend(context.token_code.flaw(asset).map(|flaw| (asset.address, flaw)));
         let first = Look::at(context, asset, support, turn).await;
         let second = if first.is_no_news(&known) {
             None
@@ -90,12 +97,13 @@ pub(super) async fn check(context: &Context, support: Support, turn: usize) -> R
     if let Some(error) = unanswered.pop().filter(|_| unanswered.len() + 1 == assets.len()) {
         return Err(error.into());
     }
+    before.extend(flaws.clone());
+    context.token_code.note_flaws(assets, &before);
     if flaws.len() < assets.len() {
-        context.token_code.note_flaws(assets, &flaws);
-        return Ok(());
+        return Ok(flaws);
     }
     let first = assets.first().and_then(|asset| flaws.remove(&asset.address));
-    first.map_or(Ok(()), |flaw| Err(mismatch(context, flaw)))
+    first.map_or(Ok(flaws), |flaw| Err(mismatch(context, flaw)))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Proves that a network is what the configuration says: before it opens, and
 //! again from time to time.
 
-use std::sync::atomic::Ordering;
+use std::{collections::HashMap, sync::atomic::Ordering};
 
 use alloy::{
     primitives::{Address, B256, Bytes, U256},
@@ -44,20 +44,24 @@ pub(crate) async fn prove(context: &Context) -> Result<(), ProofError> {
     if let Some(wrong) = check_multicall(context).await? {
         return Err(mismatch(context, format!("{} {}. {}", wrong.seen, wrong.meaning, wrong.fix)));
     }
-    asset_checks::check(context, support, turn).await?;
-    look_at_tokens(context, turn).await.map_err(|error| context.rpc.unavailable(error).into())
+    let flaws = asset_checks::check(context, support, turn).await?;
+    look_at_tokens(context, turn, &flaws).await.map_err(|error| context.rpc.unavailable(error))?;
+    context.token_code.note_flaws(&context.config.assets, &flaws);
+    Ok(())
 }
 
-/// Notes what code the tokens run, and what has changed since the first time.
-async fn look_at_tokens(context: &Context, turn: usize) -> Result<(), CallError> {
+/// Notes what code the tokens run that have no flaw, and what has changed since the first time.
+async fn look_at_tokens(context: &Context, turn: usize, flaws: &HashMap<Address, String>) -> Result<(), CallError> {
     let Context { rpc, token_code: monitor, config, .. } = context;
-    let first = token_code::look(rpc, &config.assets, turn).await?;
-    if !monitor.has_seen(&config.assets) {
-        monitor.learn(&config.assets, &first);
+    let assets: Vec<Asset> =
+        config.assets.iter().filter(|asset| !flaws.contains_key(&asset.address)).cloned().collect();
+    let first = token_code::look(rpc, &assets, turn).await?;
+    if !monitor.has_seen(&assets) {
+        monitor.learn(&assets, &first);
     }
-    if monitor.is_news(&config.assets, &first) {
-        let second = token_code::look(rpc, &config.assets, turn.wrapping_add(1)).await?;
-        monitor.note(&config.assets, &first, &second);
+    if monitor.is_news(&assets, &first) {
+        let second = token_code::look(rpc, &assets, turn.wrapping_add(1)).await?;
+        monitor.note(&assets, &first, &second);
     }
     Ok(())
 }

@@ -42,7 +42,10 @@ pub(super) async fn check(context: &Context, endpoint: &Endpoint) -> Result<Opti
     };
     let BroadcastResult::Underpriced(text) = send_answers::read_error(&refusal) else { return Ok(None) };
     let floor = match send_answers::price_floor(&text) {
-        Some(PriceFloor::Unnamed) => recommended_tip(endpoint).await.map_or(PriceFloor::Unnamed, PriceFloor::Tip),
+        Some(PriceFloor::Unnamed) => {
+            let more = recommended_tip(endpoint).await.filter(|tip| *tip > context.config.tip_per_gas);
+            more.map_or(PriceFloor::Unnamed, PriceFloor::Tip)
+        }
         Some(floor) => floor,
         // The base fee is above what is offered at most, for every node alike.
         None => return Ok(None),
@@ -78,7 +81,7 @@ fn remedy(floor: PriceFloor, ceiling: u128) -> (&'static str, String) {
     let later = "The first transactions after a while are refused there, and offered again with more";
     let never = "It takes no transaction of this service: another node has to, or payments wait";
     match floor {
-        PriceFloor::Tip(tip) if tip <= ceiling => (later, format!("Write `tip_per_gas = \"{tip}\"`")),
+        PriceFloor::Tip(tip) if tip < ceiling => (later, format!("Write `tip_per_gas = \"{tip}\"`")),
         PriceFloor::Tip(tip) => {
             (never, format!("Write `tip_per_gas = \"{tip}\"`, and a `fee_per_gas_max` above it, now {ceiling}"))
         }

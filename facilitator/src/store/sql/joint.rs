@@ -40,7 +40,8 @@ impl From<&str> for Name {
 }
 
 /// Rows that a statement writes, and rows that it must see as others left them.
-/// A table's rows are always named in the same way.
+/// A table's rows are always named in the same way. A name that is no table's stands for what two statements may not do
+/// at once.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Rows(HashSet<(&'static str, Name)>);
 

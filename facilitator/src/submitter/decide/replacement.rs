@@ -93,10 +93,12 @@ pub const fn asks_for_authorization(age: u64, bump_after: u64) -> bool {
 }
 
 /// Returns true when the fate of an authorization leaves nothing to do for a
-/// transaction that waits with it. What cannot be proven leaves everything.
-pub const fn is_void(effect: &Effect) -> bool {
+/// transaction that waits with it, whose attempts have these hashes. What cannot be proven leaves everything; so
+/// does a block that has the transaction itself, and that the chain may take back.
+pub fn is_void(effect: &Effect, attempts: &[&str]) -> bool {
     match effect {
-        Effect::Elsewhere { .. } | Effect::Missing { executable_until: None, .. } => true,
+        Effect::Elsewhere { hash, .. } => !attempts.contains(&hash.as_str()),
+        Effect::Missing { executable_until: None, .. } => true,
         Effect::Missing { executable_until: Some(_), .. }
         | Effect::Done
         | Effect::Continues(_)
@@ -207,18 +209,20 @@ mod tests {
     fn only_proof_makes_a_transaction_void() {
         let missing =
             |executable_until| Effect::Missing { why: Rejection::new(Code::new("why"), "because"), executable_until };
-        let elsewhere =
-            Effect::Elsewhere { hash: "foreign".into(), block: BlockRef { number: 1, hash: "block".into() } };
+        let by =
+            |hash: &str| Effect::Elsewhere { hash: hash.into(), block: BlockRef { number: 1, hash: "block".into() } };
         let cases = [
             (missing(None), true),
-            (elsewhere, true),
+            (by("foreign"), true),
+            (by("first"), false),
+            (by("bump"), false),
             (missing(Some(9)), false),
             (Effect::Unclear("rpc".into()), false),
             (Effect::Done, false),
             (Effect::Continues(Plan::new("step")), false),
         ];
         for (effect, expected) in cases {
-            assert_eq!(is_void(&effect), expected, "{effect:?}");
+            assert_eq!(is_void(&effect, &["first", "bump"]), expected, "{effect:?}");
         }
     }
 

@@ -156,7 +156,9 @@ impl Worker {
     pub(super) fn heed_authorization(&mut self, id: TransactionId, answer: Result<Effect, ChainUnavailable>) {
         let Some(tracked) = self.tracked.get_mut(id) else { return };
         tracked.price.asking = false;
-        let is_proven = answer.is_ok_and(|effect| decide::replacement::is_void(&effect));
+        let attempts: Vec<_> =
+            tracked.transaction.attempts.iter().map(|attempt| attempt.signed.hash.as_str()).collect();
+        let is_proven = answer.is_ok_and(|effect| decide::replacement::is_void(&effect, &attempts));
         tracked.price.overtaken = is_proven.then(|| self.context.status.block_number());
     }
 
