@@ -67,10 +67,9 @@ fn flawed(mint: &Pubkey, flaw: &str) -> String {
 /// both say so; one that was not known is not paid with before both do. Pure.
 pub fn after(before: Option<Found>, first: Found, second: Found) -> Found {
     match (before, first, second) {
-        (_, Err(_), Err(flaw)) | (None, Ok(_), Err(flaw)) => Err(flaw),
         (_, Ok(_), Ok(sound)) => Ok(sound),
+        (_, Err(_), Err(flaw)) | (None, Ok(_), Err(flaw)) | (None, Err(flaw), Ok(_)) => Err(flaw),
         (Some(before), ..) => before,
-        (None, Err(flaw), Ok(_)) => Err(flaw),
     }
 }
 
