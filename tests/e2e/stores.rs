@@ -136,7 +136,7 @@ async fn an_operator_sets_postgresql_up() {
     assert!(shown.contains(settled.text("transaction")), "{shown}");
     let doctor = text_of(&home.run(&["doctor", "--verbose"]));
     let holder = format!("in use by facilitator, process {}", service.id());
-    assert!(doctor.contains(&holder) && doctor.contains("schema version 5 of 5"), "{doctor}");
+    assert!(doctor.contains(&holder) && doctor.contains("schema version 6 of 6"), "{doctor}");
     assert!(!home.log().contains("canary"), "{}", home.log());
     home.assert_audit();
 }

@@ -66,7 +66,12 @@ pub(super) fn unfinished(scene: &Scene) -> Option<String> {
     scene.disk.settlements().into_iter().find_map(|followed| {
         let id = followed.facts.id;
         let transfer = || scene.world.executed(&followed.facts.payer, &followed.facts.nonce);
+        let is_open = |transaction: &Transaction| transaction.state == TransactionState::Open;
         match &followed.state {
+            State::Settled(_) | State::Failed(_) if followed.transactions.iter().any(is_open) => Some(format!(
+                "{id} has ended, and nobody ends its transaction: {:?} {followed:?}",
+                scene.disk.story(id)
+            )),
             State::Open | State::Unresolved { .. } => Some(format!("{:?} {followed:?}", scene.disk.story(id))),
             // It is sent again as long as it can come again.
             State::Settled(_) if transfer().is_none() && !is_lost(scene, &followed.facts) => {

@@ -176,6 +176,11 @@ pub trait Store: Leases + HandOvers {
         nonces: Range<u64>,
     ) -> Result<Vec<Transaction>, StoreError>;
 
+    /// The transactions of a gas wallet that are open although each step that they carry has ended, or is done, the
+    /// oldest of them when there are many: the chain took their blocks back. Called before its worker opens.
+    async fn transactions_left_open(&self, network: &Network, gas_wallet: &str)
+    -> Result<Vec<Transaction>, StoreError>;
+
     /// The payments of a network that failed at the gas wallet's cost since a
     /// time, oldest first; the newest of them when there are very many. Called
     /// before the network opens.

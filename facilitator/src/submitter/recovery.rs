@@ -41,6 +41,9 @@ pub(super) async fn take_up(context: &Context, wallet: &str) -> Result<Recovered
             recovered.waiting.extend(resume(context, followed, &mut transactions).await);
         }
     }
+    for transaction in context.store.transactions_left_open(context.network(), wallet).await? {
+        transactions.entry(transaction.id).or_insert((transaction, vec![]));
+    }
     for (transaction, items) in transactions.into_values() {
         let items = complete(context, &transaction, items).await?;
         recovered.tracked.push(Tracked::new(transaction, items, 0));

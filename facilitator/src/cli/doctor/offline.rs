@@ -151,9 +151,9 @@ mod tests {
         migrate(&Location::Sqlite(folder.path().join("good.db"))).await.expect("migrated");
         let cases = [
             ("new.db", true, Severity::Ok, "no database yet", ""),
-            ("good.db", false, Severity::Ok, "schema version 5 of 5", ""),
-            ("empty.db", true, Severity::Ok, "schema version 0 of 5", ""),
-            ("empty.db", false, Severity::Error, "schema version 0 of 5", "facilitator migrate"),
+            ("good.db", false, Severity::Ok, "schema version 6 of 6", ""),
+            ("empty.db", true, Severity::Ok, "schema version 0 of 6", ""),
+            ("empty.db", false, Severity::Error, "schema version 0 of 6", "facilitator migrate"),
             ("no/x.db", true, Severity::Error, "does not exist", "make the directory"),
             ("text.db", true, Severity::Error, "not a database", "names a SQLite file"),
         ];

@@ -101,6 +101,7 @@ macro_rules! engine_contract {
                 an_attempt_for_a_transaction_that_is_not_open_is_refused,
                 an_inclusion_is_kept_with_its_attempt,
                 of_two_inclusions_in_a_commit_one_counts,
+                a_transaction_that_is_open_though_its_settlement_has_ended_is_found,
                 an_inclusion_of_an_unknown_attempt_changes_nothing,
                 a_killed_transaction_gives_its_steps_back_in_the_same_commit,
                 a_killed_transaction_leaves_ended_settlements_alone,

@@ -78,6 +78,21 @@ pub(crate) async fn of_two_inclusions_in_a_commit_one_counts(backend: &impl Back
     store.close().await;
 }
 
+/// The chain took its block back after its success was told, and then the process ended.
+pub(crate) async fn a_transaction_that_is_open_though_its_settlement_has_ended_is_found(backend: &impl Backend) {
+    let store = owned(backend).await;
+    let [ended, open, dead, included] = begun(&*store).await;
+    let reopen = Change::Reopen { transaction: ended.transaction.id };
+    apply(&*store, vec![ended.include(), ended.settle(), reopen, dead.kill(), included.include(), included.settle()])
+        .await;
+    let left = async |wallet| store.transactions_left_open(&network(), wallet).await.expect("read");
+    assert_eq!(left("w").await.iter().map(|found| found.id).collect::<Vec<_>>(), [ended.transaction.id]);
+    assert_eq!(left("other").await, []);
+    apply(&*store, vec![ended.include(), open.settle()]).await;
+    assert_eq!(left("w").await.iter().map(|found| found.id).collect::<Vec<_>>(), [open.transaction.id]);
+    store.close().await;
+}
+
 pub(crate) async fn an_inclusion_of_an_unknown_attempt_changes_nothing(backend: &impl Backend) {
     let store = owned(backend).await;
     let [one, other] = begun(&*store).await;

@@ -23,8 +23,8 @@ use parking_lot::Mutex;
 use self::tables::{Row, Tables};
 use crate::{
     settlement::{
-        AttemptKind, Caller, Facts, Failed, Recipient, Record, SettlementId, State, Timeline, Transaction,
-        TransactionState,
+        AttemptKind, Caller, Facts, Failed, Recipient, Record, SettlementId, State, StepNumber, StepState, Timeline,
+        Transaction, TransactionState,
         record::{Due, Event, Followed, Loss, Sends, UnderWay},
     },
     store::{
@@ -335,6 +335,28 @@ impl Store for MemoryStore {
             let own =
                 carriers.filter(|carrier| carrier.network == *network && carrier.transaction.gas_wallet == gas_wallet);
             own.filter_map(|carrier| carrier.transaction.nonce).max()
+        })
+    }
+
+    async fn transactions_left_open(
+        &self,
+        network: &Network,
+        gas_wallet: &str,
+    ) -> Result<Vec<Transaction>, StoreError> {
+        self.read(|tables| {
+            let own = tables.carriers.values();
+            let own = own.filter(|carrier| carrier.network == *network && carrier.transaction.gas_wallet == gas_wallet);
+            let is_carried = |transaction: &Transaction, id: &SettlementId, number: StepNumber| {
+                let row = tables.settlements.get(id).filter(|row| !row.state.is_final());
+                let step = row.and_then(|row| row.steps.iter().find(|step| step.number == number));
+                step.is_some_and(|step| step.state == StepState::Carried(transaction.id))
+            };
+            let left = own.map(|carrier| &carrier.transaction).filter(|transaction| {
+                let mut items = transaction.items.iter();
+                transaction.state == TransactionState::Open
+                    && !items.any(|(id, number)| is_carried(transaction, id, *number))
+            });
+            left.cloned().collect()
         })
     }
 

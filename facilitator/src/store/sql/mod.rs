@@ -301,6 +301,14 @@ impl Store for SqlStore {
         read::highest_nonce(&self.readers, network, gas_wallet).await
     }
 
+    async fn transactions_left_open(
+        &self,
+        network: &Network,
+        gas_wallet: &str,
+    ) -> Result<Vec<Transaction>, StoreError> {
+        read::transactions_left_open(&self.readers, network, gas_wallet).await
+    }
+
     async fn transactions_at(
         &self,
         network: &Network,

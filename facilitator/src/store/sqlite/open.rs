@@ -42,6 +42,7 @@ pub(in crate::store) static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
         (3, "handed_over", include_str!("../../../../migrations/sqlite/0003_handed_over.sql")),
         (4, "under_way", include_str!("../../../../migrations/sqlite/0004_under_way.sql")),
         (5, "block_timestamp", include_str!("../../../../migrations/sqlite/0005_block_timestamp.sql")),
+        (6, "left_open", include_str!("../../../../migrations/sqlite/0006_left_open.sql")),
     ])
 });
 

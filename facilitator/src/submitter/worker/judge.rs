@@ -307,7 +307,8 @@ fn included(
 ) {
     let id = tracked.transaction.id;
     tracked.nonce_used = true;
-    if !tracked.is_included() {
+    // One whose last commit is in doubt may be open in the store again.
+    if !tracked.is_included() || tracked.commit == Commit::InDoubt {
         batch.change(Change::Include { transaction: id, inclusion: inclusion.clone() });
         afterwards.included.push((id, inclusion.clone(), purpose(inclusion, &items)));
     }

@@ -54,6 +54,7 @@ pub(in crate::store) fn queries(dialect: Dialect, network: &Network) -> Vec<Stat
     let whole = [
         knows_sql(dialect),
         TRANSACTIONS_AT.to_owned(),
+        LEFT_OPEN.to_owned(),
         losses_sql(dialect),
         payers_sql(dialect),
         under_way::sql(dialect),
@@ -124,6 +125,12 @@ const BY_KEY: &str = " FROM settlement s WHERE s.tenant = $1 AND s.idempotency_k
 const TRANSACTIONS_AT: &str = "SELECT t.id FROM wallet_transaction t WHERE t.network = $1 AND t.gas_wallet = $2 \
      AND t.nonce >= $3 AND t.nonce < $4 ORDER BY t.nonce LIMIT $5";
 
+const LEFT_OPEN: &str = "SELECT t.id FROM wallet_transaction t WHERE t.network = $1 AND t.gas_wallet = $2 \
+     AND t.state = 'open' AND NOT EXISTS (SELECT 1 FROM transaction_item i JOIN settlement s ON s.id = i.settlement \
+     JOIN step p ON p.settlement = i.settlement AND p.number = i.step \
+     WHERE i.transaction_id = t.id AND p.transaction_id = t.id AND p.state = 'carried' \
+     AND s.state IN ('signed', 'broadcast', 'unresolved')) ORDER BY t.id LIMIT $3";
+
 fn losses_sql(dialect: Dialect) -> String {
     let (index, join) = (dialect.by_index("settlement_failed_by_end"), dialect.join());
     format!(
@@ -171,9 +178,23 @@ pub(super) async fn transactions_at(
         int(nonces.end).into(),
         TRANSACTIONS_MAX.into(),
     ];
+    transactions(pool, Statement::of(pool.dialect(), TRANSACTIONS_AT, values)).await
+}
+
+pub(super) async fn transactions_left_open(
+    pool: &Pool,
+    network: &Network,
+    gas_wallet: &str,
+) -> Result<Vec<Transaction>, StoreError> {
+    let values = [network.as_str().into(), gas_wallet.into(), TRANSACTIONS_MAX.into()];
+    transactions(pool, Statement::of(pool.dialect(), LEFT_OPEN, values)).await
+}
+
+/// The transactions whose ids a query finds, in the order of their nonces.
+async fn transactions(pool: &Pool, query: Statement<'_>) -> Result<Vec<Transaction>, StoreError> {
     let mut moment = pool.moment().await?;
     let mut session = moment.session();
-    let rows = session.all(Statement::of(pool.dialect(), TRANSACTIONS_AT, values)).await?;
+    let rows = session.all(query).await?;
     let wanted: Result<Vec<_>, _> =
         rows.iter().map(|row| Reader::new(row, "wallet_transaction", "id").transaction("id")).collect();
     let mut transactions: Vec<_> =
