@@ -121,8 +121,8 @@ async fn an_operator_sets_postgresql_up() {
     let old = home.run(&["serve"]);
     assert!(!old.status.success() && text_of(&old).contains("facilitator migrate"), "{}", text_of(&old));
     let doctor = text_of(&home.run(&["doctor"]));
-    assert!(doctor.contains("schema version 0 of 5") && doctor.contains("facilitator migrate"), "{doctor}");
-    for said in ["schema version 0 → 5", "already; nothing was done"] {
+    assert!(doctor.contains("schema version 0 of 6") && doctor.contains("facilitator migrate"), "{doctor}");
+    for said in ["schema version 0 → 6", "already; nothing was done"] {
         let migrated = home.run(&["migrate"]);
         assert!(migrated.status.success() && text_of(&migrated).contains(said), "{}", text_of(&migrated));
     }
