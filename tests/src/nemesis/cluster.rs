@@ -26,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const RESTART_AFTER: Duration = Duration::from_millis(500);
 
 /// Milliseconds for which a process that ends by itself may take nothing new, and answers what is in flight.
-const LEAVES_FOR: u64 = 10_000;
+const LEAVES_FOR: u64 = 20_000;
 
 /// The longest that an instance may take to say that it lives.
 const HEALTH_MAX: Duration = Duration::from_millis(500);
