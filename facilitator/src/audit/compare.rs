@@ -16,8 +16,8 @@ pub(super) enum Comparison {
     Agrees,
     /// It is not decided, in the store and on chain alike.
     UnderWay,
-    /// The chain shows its transfer in another attempt of the same transaction: no difference if a reorg has moved it.
-    Moved(Difference),
+    /// A reorg moved its transfer into another attempt of the same transaction.
+    Moved,
     /// Its proof is withheld, as the store says.
     Unresolved,
     /// The nodes' history does not reach back to it.
@@ -29,6 +29,10 @@ pub(super) enum Comparison {
 /// Compares a settlement with what was observed of it. `paid`: the transaction of somebody else that made the payment.
 pub(super) fn compare(timeline: &Timeline, observation: Option<Observation>, paid: Option<String>) -> Comparison {
     let record = &timeline.record;
+    let block = match &observation {
+        Some(Observation::Included(inclusion, _)) => Some(inclusion.block.clone()),
+        Some(_) | None => None,
+    };
     let shown = match observation.map(|seen| decide::after_observation(seen, &[record.facts.claimed_block])) {
         Some(Verdict::Unknown { why, .. }) if !matches!(record.state, State::Unresolved { .. }) => {
             return Comparison::Forgotten(why);
@@ -44,8 +48,11 @@ pub(super) fn compare(timeline: &Timeline, observation: Option<Observation>, pai
         (State::Unresolved { .. }, _) => Comparison::Unresolved,
         (State::Open, Shown::Nothing | Shown::Step(_) | Shown::Replaced) => Comparison::UnderWay,
         (State::Settled(settled), Shown::Paid(by)) if settled.hash() == by => Comparison::Agrees,
-        (State::Settled(settled), Shown::Paid(by)) if may_have_moved(timeline, settled.hash(), by) => {
-            Comparison::Moved(difference())
+        // In the block that is stored no reorg can have put it.
+        (State::Settled(settled), Shown::Paid(by))
+            if settled.block() != block.as_ref() && may_have_moved(timeline, settled.hash(), by) =>
+        {
+            Comparison::Moved
         }
         (State::Settled(settled), Shown::Nothing) if settled.proof.is_none() => Comparison::Agrees,
         // Failed before it was carried again, or by the operator's word.
@@ -121,7 +128,10 @@ impl fmt::Display for Shown {
 mod tests {
     use std::sync::Arc;
 
-    use chains_core::{clock::Millis, observation::Effect};
+    use chains_core::{
+        clock::Millis,
+        observation::{BlockRef, Effect, Inclusion},
+    };
 
     use super::*;
     use crate::{
@@ -151,6 +161,7 @@ mod tests {
 
     #[test]
     fn a_settled_transfer_may_have_moved_within_its_transaction_alone_and_only_before_it_is_final() {
+        let (there, later) = (block(12), block(14));
         let cases = [
             ("0xw1", false, "0xw1", "agrees"),
             ("0xw1", true, "0xw1", "agrees"),
@@ -162,10 +173,14 @@ mod tests {
             ("0xforeign", false, "0xbump", "differs"),
         ];
         for (stored, is_final, shown, expected) in cases {
-            let seen = Observation::Included(inclusion(shown), vec![Effect::Done]);
-            let found = match compare(&settled_by(stored, is_final), Some(seen), None) {
+            let seen = |block: &BlockRef| {
+                Observation::Included(Inclusion { block: block.clone(), ..inclusion(shown) }, vec![Effect::Done])
+            };
+            let in_the_stored_block = compare(&settled_by(stored, is_final), Some(seen(&there)), None);
+            assert!(!matches!(in_the_stored_block, Comparison::Moved), "{stored} and {shown} in one block");
+            let found = match compare(&settled_by(stored, is_final), Some(seen(&later)), None) {
                 Comparison::Agrees => "agrees",
-                Comparison::Moved(_) => "moved",
+                Comparison::Moved => "moved",
                 Comparison::Differs(_) => "differs",
                 Comparison::UnderWay | Comparison::Unresolved | Comparison::Forgotten(_) => "other",
             };

@@ -218,24 +218,13 @@ impl Auditor {
             async move { if failed && !included { paid_elsewhere(&**chain, timeline).await } else { Ok(None) } }
         });
         let traced: Vec<Option<String>> = stream::iter(questions).buffered(TRACES_MAX).try_collect().await?;
-        let mut comparisons = Vec::with_capacity(timelines.len());
-        for ((timeline, observation), paid) in timelines.iter().zip(observations).zip(traced) {
-            note_places(&mut self.wallets, timeline, observation.as_ref());
-            let comparison = compare(timeline, observation, paid);
-            comparisons.push(match comparison {
-                Comparison::Moved(difference) if self.has_its_block(timeline).await? => Comparison::Differs(difference),
-                comparison => comparison,
-            });
-        }
-        Ok(comparisons)
-    }
-
-    /// Returns true when the chain has the block of a settled transfer, as far as that is known: no reorg took it.
-    async fn has_its_block(&self, timeline: &Timeline) -> Result<bool, ChainUnavailable> {
-        let State::Settled(settled) = &timeline.record.state else { return Ok(false) };
-        let Some(block) = settled.block() else { return Ok(false) };
-        let found = self.chain.are_canonical(std::slice::from_ref(block)).await?;
-        Ok(found.first() == Some(&Some(true)))
+        let seen = timelines.iter().zip(observations).zip(traced);
+        Ok(seen
+            .map(|((timeline, observation), paid)| {
+                note_places(&mut self.wallets, timeline, observation.as_ref());
+                compare(timeline, observation, paid)
+            })
+            .collect())
     }
 
     /// The settlements whose transactions are open at nonces that are used.
@@ -348,7 +337,7 @@ impl Audit {
         match comparison {
             Comparison::Agrees => {}
             Comparison::UnderWay => self.under_way += 1,
-            Comparison::Moved(_) => self.moved += 1,
+            Comparison::Moved => self.moved += 1,
             Comparison::Unresolved => self.unresolved.push(id),
             Comparison::Forgotten(why) => self.forgotten.push(Forgotten { id, why }),
             Comparison::Differs(difference) => self.differences.push(difference),
